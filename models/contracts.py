@@ -1,0 +1,94 @@
+"""What a model can do. Evaluation asks for these capabilities and never for a model's name.
+
+Images are float32 in [0, 1] of shape (B, C, H, W), points are (B, D), latents (B, Z). Log-likelihoods are in nats an
+example, summed over every dimension, with every constant.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+class Elbo(NamedTuple):
+    """The two parts of the evidence lower bound, each (B,), in nats: log p(x) >= reconstruction - kl.
+
+    Kingma & Welling 2014, eq. 3.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+
+    @property
+    def value(self) -> Tensor:
+        """The bound itself, at KL weight 1 whatever weight the model was trained with. (B,)"""
+        return self.reconstruction - self.kl
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """p(z), a distribution over latents that is simple to draw from."""
+
+    dim: int
+
+    def sample(self, n: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
+        """(n, Z) draws, made on the generator's device and moved to `device`; made there without a generator."""
+        ...
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats, (B, Z) -> (B,)."""
+        ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws from the model's distribution."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, ...) examples in the data's range. Latents are drawn from `generator`, on its device."""
+        ...
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Carries a latent to the data: X = g(Z)."""
+
+    prior: Prior
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), (B, Z) -> (B, ...)."""
+        ...
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Carries an example to a latent and back."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...), without noise: the decoded posterior mean where there is a posterior."""
+        ...
+
+
+@runtime_checkable
+class Bounds(Protocol):
+    """Bounds log p(x) from below."""
+
+    def elbo(self, x: Tensor) -> Elbo:
+        """One draw of the posterior an example; both parts (B,), in nats."""
+        ...
+
+    def log_weights(self, x: Tensor, k: int) -> Tensor:
+        """k sampled log importance weights log p(x, z) - log q(z|x), (k, B). Burda et al. 2016, eq. 8."""
+        ...
+
+    def why_no_density(self, binary: bool) -> str | None:
+        """Why the bound is not one on data that is (or is not) binary; None where it is a bound."""
+        ...
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """Sets what is not learned by gradient, once, from validation data."""
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None: ...

@@ -1,0 +1,197 @@
+"""The one training loop: a model is a game of players, each with its modules, its optimiser and its loss."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models.contracts import Prior
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of the game.
+
+    Args:
+        name: the field's term, e.g. "critic"; names losses and step counts.
+        modules: what it may move. Every other player's parameters are frozen during its turn.
+        loss: a real minibatch x, (B, ...), to a scalar.
+        optimizer: from parameters to an optimiser.
+        every: it plays on every n-th minibatch.
+        project: run after its step, e.g. the weight clipping of a WGAN's critic.
+        samples: whether it owns the decoder: the player that samples. One player does.
+    """
+
+    name: str
+    modules: nn.Module
+    loss: Callable[[Tensor], Tensor]
+    optimizer: OptimizerFactory
+    every: int = 1
+    project: Callable[[], None] | None = None
+    samples: bool = False
+
+
+class GenerativeModel(LightningModule, ABC):
+    """A decoder that carries a prior to the data, and the game that trains it.
+
+    A paper adds `players`. The loop is: for each real minibatch x, each player whose turn it is plays once.
+
+    Args:
+        decoder: latents (B, Z) to raw outputs (B, ...).
+        prior: p(z), of the decoder's latent dimension.
+        to_data: raw outputs to the data's range.
+        ema_decay: keeps an exponential moving average of the sampling player's weights, which is then what is scored.
+            Both sets of weights are in the checkpoint. None: no average.
+
+    Raises:
+        ValueError: for a decay outside (0, 1).
+    """
+
+    def __init__(
+        self,
+        decoder: nn.Module,
+        prior: Prior,
+        to_data: Callable[[Tensor], Tensor],
+        ema_decay: float | None = None,
+    ) -> None:
+        super().__init__()
+        if ema_decay is not None and not 0 < ema_decay < 1:
+            raise ValueError(f"model.ema_decay is {ema_decay}; expected null or a number between 0 and 1")
+        self.automatic_optimization = False
+        self.decoder, self.prior, self.to_data, self.ema_decay = decoder, prior, to_data, ema_decay
+        self.ema: AveragedModel | None = None
+        self.minibatches = 0
+        self.images = 0
+        self.steps: Counter[str] = Counter()
+        self._loss_sums: dict[str, Tensor] = {}
+        self._loss_counts: Counter[str] = Counter()
+
+    @abstractmethod
+    def players(self) -> Sequence[Player]:
+        """The players in their order of play. Called once, when training is set up."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), (B, Z) -> (B, ...), in the data's range."""
+        return self.to_data(self.decoder(z))
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """(n, ...) examples: latents from the prior, decoded."""
+        return self.decode(self.prior.sample(n, generator, self.device))
+
+    @property
+    def weights_scored(self) -> str:
+        """Which weights `scoring` puts in place, for the record."""
+        return "last" if self.ema_decay is None else f"ema({self.ema_decay})"
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Evaluation mode (batch norm uses running statistics), averaged weights if there are any, no gradients.
+
+        Whatever was there before is put back afterwards.
+        """
+        was_training = self.training
+        self.eval()
+        self._swap_ema()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._swap_ema()
+            self.train(was_training)
+
+    def configure_model(self) -> None:
+        if self.ema_decay is not None and self.ema is None:
+            self.ema = AveragedModel(self.sampling_player.modules, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
+            self.ema.requires_grad_(False)
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        self._players = tuple(self.players())
+        trainable = {p.name: [w for w in p.modules.parameters() if w.requires_grad] for p in self._players}
+        self._frozen = {
+            name: [w for others in trainable.values() for w in others if all(w is not mine for mine in own)]
+            for name, own in trainable.items()
+        }
+        return [p.optimizer(trainable[p.name]) for p in self._players]
+
+    def training_step(self, block: Tensor, batch_idx: int) -> None:
+        """Plays the K minibatches of a block, (K, B, ...). One call of Lightning's, K of ours."""
+        optimizers = self.optimizers()
+        if not isinstance(optimizers, list):
+            optimizers = [optimizers]
+        for x in block:
+            self.minibatches += 1
+            self.images += len(x) * self.trainer.world_size
+            for player, optimizer in zip(self._players, optimizers, strict=True):
+                if self.minibatches % player.every == 0:
+                    self._play(player, optimizer, x)
+
+    @property
+    def updates(self) -> int:
+        """Steps of the player that samples."""
+        return self.steps[self.sampling_player.name]
+
+    def losses(self) -> dict[str, float]:
+        """The mean loss of each player since they were last forgotten."""
+        return {name: float(total) / self._loss_counts[name] for name, total in self._loss_sums.items()}
+
+    def forget_losses(self) -> None:
+        self._loss_sums.clear()
+        self._loss_counts.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["game"] = {
+            "minibatches": self.minibatches,
+            "images": self.images,
+            "steps": dict(self.steps),
+            "loss_sums": dict(self._loss_sums),
+            "loss_counts": dict(self._loss_counts),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        game = checkpoint["game"]
+        self.minibatches, self.images, self.steps = game["minibatches"], game["images"], Counter(game["steps"])
+        self._loss_sums = {name: total.to(self.device) for name, total in game["loss_sums"].items()}
+        self._loss_counts = Counter(game["loss_counts"])
+
+    @property
+    def sampling_player(self) -> Player:
+        """The player that owns the decoder."""
+        (player,) = [p for p in self.players() if p.samples]
+        return player
+
+    def _play(self, player: Player, optimizer: LightningOptimizer, x: Tensor) -> None:
+        frozen = self._frozen[player.name]
+        for weight in frozen:
+            weight.requires_grad_(False)
+        loss = player.loss(x)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        for weight in frozen:
+            weight.requires_grad_(True)
+        if player.project is not None:
+            player.project()
+        if player.samples and self.ema is not None:
+            self.ema.update_parameters(player.modules)
+        self.steps[player.name] += 1
+        self._loss_sums[player.name] = self._loss_sums.get(player.name, 0.0) + loss.detach()
+        self._loss_counts[player.name] += 1
+
+    def _swap_ema(self) -> None:
+        if self.ema is not None:
+            modules = self.sampling_player.modules
+            mine = [*modules.parameters(), *modules.buffers()]
+            averages = [*self.ema.module.parameters(), *self.ema.module.buffers()]
+            for a, b in zip(mine, averages, strict=True):
+                a.data, b.data = b.data, a.data

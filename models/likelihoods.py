@@ -1,0 +1,123 @@
+"""p(x|z): a network's raw output goes in, a density comes out.
+
+Networks give parameters and likelihoods give densities, so that a constant such as ½ log 2πσ² cannot be forgotten.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import ContinuousBernoulli as ContinuousBernoulliDistribution
+from torch.nn import functional as F
+
+Scale = Literal["fixed", "learned", "calibrated"]
+
+
+class Likelihood(nn.Module):
+    """p(x|z) from the decoder's raw output, (B, ...)."""
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """E[x|z] in the data's range, (B, ...) -> (B, ...)."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        """log p(x|z) in nats, summed over every dimension, (B, ...) -> (B,)."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def why_no_density(self, binary: bool) -> str | None:
+        """Why this is not a likelihood of such data; None where it is one."""
+        return None
+
+    def calibrate(self, squared_errors: Iterable[tuple[float, int]]) -> None:
+        """Set what is set from validation data: pairs of (sum of squared errors, number of dimensions summed)."""
+
+
+class Bernoulli(Likelihood):
+    """Pixels that are 0 or 1. On grey pixels this is not a density: the values of log p no longer sum to one."""
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return raw.sigmoid()
+
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(raw, x, reduction="none").flatten(1).sum(1)
+
+    def why_no_density(self, binary: bool) -> str | None:
+        return None if binary else "a Bernoulli is no likelihood of grey pixels: set datamodule.binarize"
+
+
+class ContinuousBernoulli(Likelihood):
+    """Pixels in [0, 1], with the normalising constant that the Bernoulli lacks there. Loaiza-Ganem & Cunningham 2019."""
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return ContinuousBernoulliDistribution(logits=raw).mean
+
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        return ContinuousBernoulliDistribution(logits=raw).log_prob(x).flatten(1).sum(1)
+
+    def why_no_density(self, binary: bool) -> str | None:
+        return (
+            "a continuous Bernoulli is no likelihood of binary pixels: use model/likelihood=bernoulli"
+            if binary
+            else None
+        )
+
+
+class Gaussian(Likelihood):
+    """N(mean, σ²I) with one σ for every dimension.
+
+    scale="fixed": σ as given. "learned": log σ is a parameter, trained with the rest. "calibrated": in training σ² is
+    the minibatch's mean squared error, which is its maximum-likelihood value (Rybkin et al. 2021, eq. 6), and for
+    scoring the same on validation data, set once by `calibrate`.
+
+    Args:
+        squash: carries the decoder's raw output to the data's range, e.g. a sigmoid for images.
+        scale: how σ is found.
+        sigma: σ itself if fixed, its first value otherwise.
+
+    Raises:
+        ValueError: for another `scale`, or a σ that is not positive.
+    """
+
+    # exp(-6) is under a hundredth of a grey level: below it, σ only measures float32
+    MIN_LOG_SIGMA = -6.0
+
+    log_sigma: Tensor
+
+    def __init__(self, squash: nn.Module, scale: Scale = "calibrated", sigma: float = 1.0) -> None:
+        super().__init__()
+        if scale not in ("fixed", "learned", "calibrated"):
+            raise ValueError(f"likelihood.scale is {scale!r}; expected fixed, learned or calibrated")
+        if not sigma > 0:
+            raise ValueError(f"likelihood.sigma is {sigma}; a standard deviation is above 0")
+        self.squash, self.scale = squash, scale
+        log_sigma = torch.tensor(math.log(sigma))
+        if scale == "learned":
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+
+    @property
+    def sigma(self) -> float:
+        return math.exp(max(float(self.log_sigma), self.MIN_LOG_SIGMA))
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return self.squash(raw)
+
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        error = (self.mean(raw) - x).flatten(1)
+        log_sigma = self.log_sigma
+        if self.scale == "calibrated" and self.training:
+            log_sigma = 0.5 * error.square().mean().log()
+            self.log_sigma.copy_(log_sigma.detach())
+        log_sigma = log_sigma.clamp(min=self.MIN_LOG_SIGMA)
+        return (-0.5 * (error / log_sigma.exp()).square() - log_sigma - 0.5 * math.log(2 * math.pi)).sum(1)
+
+    def why_no_density(self, binary: bool) -> str | None:
+        return "a Gaussian is no likelihood of binary pixels: use model/likelihood=bernoulli" if binary else None
+
+    def calibrate(self, squared_errors: Iterable[tuple[float, int]]) -> None:
+        if self.scale == "calibrated":
+            total, count = map(sum, zip(*squared_errors, strict=True))
+            self.log_sigma.fill_(0.5 * math.log(max(total / count, math.exp(2 * self.MIN_LOG_SIGMA))))

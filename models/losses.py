@@ -1,0 +1,60 @@
+"""The equations, as pure functions of modules and tensors."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def gaussian_kl(mu: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(mu, σ²) ‖ N(0, I)) in nats. mu, log_var: (B, Z) -> (B,). Kingma & Welling 2014, app. B."""
+    return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(-1)
+
+
+def gaussian_log_prob(z: Tensor, mu: Tensor, log_var: Tensor) -> Tensor:
+    """log N(z; mu, σ²) in nats, summed over the last axis. (..., Z) -> (...)."""
+    return torch.distributions.Normal(mu, (0.5 * log_var).exp()).log_prob(z).sum(-1)
+
+
+def squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
+    """‖x̂ - x‖² summed over every dimension. (B, ...) -> (B,)."""
+    return (x_hat - x).square().flatten(1).sum(1)
+
+
+def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """-E log D(x) - E log(1 - D(G(z))), from logits (B,), to a scalar in nats. Goodfellow et al. 2014, eq. 1."""
+    return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+
+def non_saturating_loss(d_fake: Tensor) -> Tensor:
+    """-E log D(G(z)), from logits (B,), to a scalar in nats. Goodfellow et al. 2014, sec. 3."""
+    return F.softplus(-d_fake).mean()
+
+
+def minimax_loss(d_fake: Tensor) -> Tensor:
+    """E log(1 - D(G(z))), from logits (B,), to a scalar in nats. Goodfellow et al. 2014, eq. 1."""
+    return -F.softplus(d_fake).mean()
+
+
+def wasserstein_loss(f_real: Tensor, f_fake: Tensor) -> Tensor:
+    """E f(G(z)) - E f(x): minus the critic's estimate of the distance. Arjovsky et al. 2017, eq. 3."""
+    return f_fake.mean() - f_real.mean()
+
+
+def gradient_penalty(f: Critic, x: Tensor, x_fake: Tensor) -> Tensor:
+    """E (‖∇f(x̂)‖₂ - 1)², x̂ uniform on the segment from x to x_fake, one draw an example; scalar.
+
+    In float32 whatever the training precision, with the norm over every dimension of the example and the epsilon
+    inside the root, where its gradient is finite at 0. `torch.func.grad` and not `torch.autograd.grad`, so that it can
+    be mapped over stacked critics and compiled. Gulrajani et al. 2017, eq. 3.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x, x_fake = x.float(), x_fake.float()
+        alpha = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device)
+        x_hat = torch.lerp(x, x_fake, alpha)
+        gradient: Tensor = torch.func.grad(lambda x: f(x).sum())(x_hat)
+        norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()
+        return (norm - 1).square().mean()
