@@ -1,0 +1,70 @@
+"""MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017): 28x28 pixels, 60,000 and 10,000 images."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torchvision
+from numpy.typing import NDArray
+
+from datamodules.base import DataModule, Split, split_off
+from datamodules.torchvision_data import ensure_files
+
+# of the unpacked files, so that a folder prepared by hand is checked as well
+MD5 = {
+    "MNIST": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
+
+
+class MNIST(DataModule):
+    """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
+
+    Args:
+        data_dir: holds (or will hold) `MNIST/raw` or `FashionMNIST/raw`.
+        dataset: which of the two.
+        val_size: 5,000 leaves the 55,000 that are common in the field.
+        **options: as `DataModule`.
+    """
+
+    def __init__(
+        self, data_dir: str, dataset: Literal["MNIST", "FashionMNIST"], val_size: int = 5000, **options: Any
+    ) -> None:
+        super().__init__(shape=(1, 28, 28), **options)
+        self.data_dir, self.dataset, self.val_size = Path(data_dir), dataset, val_size
+
+    def load(self) -> Mapping[Split, NDArray[Any]]:
+        return {split: images for split, (images, _) in self.labelled().items()}
+
+    def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Images and their classes 0..9, by split.
+
+        Raises:
+            DataError: where a file is missing and cannot be fetched, or is damaged.
+        """
+        dataset = getattr(torchvision.datasets, self.dataset)
+        ensure_files(
+            self.dataset,
+            self.data_dir / self.dataset / "raw",
+            MD5[self.dataset],
+            lambda: dataset(self.data_dir, download=True),
+        )
+        official, test = (dataset(self.data_dir, train=train) for train in (True, False))
+        images, labels = official.data.numpy()[:, None], official.targets.numpy()
+        val, train = split_off(len(images), self.val_size)
+        return {
+            "train": (images[train], labels[train]),
+            "val": (images[val], labels[val]),
+            "test": (test.data.numpy()[:, None], test.targets.numpy()),
+        }
