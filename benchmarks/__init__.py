@@ -1,0 +1,1 @@
+"""What is measured: the programs, the records they write, and the metrics."""

@@ -1,0 +1,51 @@
+"""A user's mistake is one line and a non-zero exit; a traceback is for ours."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from datamodules.errors import DataError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """Something the user can put right. The message says what is wrong, what was expected and what to do."""
+
+
+def one_line(error: BaseException) -> str:
+    """The innermost message of an error that Hydra may have wrapped, on one line."""
+    while error.__cause__ is not None and type(error).__module__.startswith("hydra."):
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether the error is one that the user can put right: ours, or a value that a constructor refused."""
+    if isinstance(error, UserError | DataError):
+        return True
+    return type(error).__module__.startswith(("hydra.", "omegaconf.")) and (
+        error.__cause__ is None or is_users(error.__cause__) or isinstance(error.__cause__, ValueError)
+    )
+
+
+def fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+
+
+def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:
+    """Turns a user's mistake inside a program into one line on stderr and exit status 1."""
+
+    @wraps(program)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return program(*args, **kwargs)
+        except Exception as error:
+            if not is_users(error):
+                raise
+            fail(one_line(error))
+            raise SystemExit(1) from None
+
+    return wrapped

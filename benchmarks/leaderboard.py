@@ -1,0 +1,318 @@
+"""Records to tables: grouped by what may be compared, one row a model, a mean and a spread over training seeds."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runs import CALIBRATION, Run, Score, ScoreSheet, read_config, read_sheets
+
+# columns in this order, others after them as they come
+ORDER = (
+    *("recon_mse", "recon_psnr", "recon_ssim"),
+    *("elbo", "elbo_reconstruction", "elbo_kl"),
+    *("fid", "modes", "high_quality"),
+    *("spent_images", "spent_updates", "train_seconds", "images_per_second"),
+    *("sampling_images_per_second", "parameters", "peak_memory"),
+)
+TITLES = {
+    "recon_mse": "reconstruction MSE",
+    "recon_psnr": "PSNR",
+    "recon_ssim": "SSIM",
+    "elbo": "ELBO",
+    "elbo_reconstruction": "E log p(x|z)",
+    "elbo_kl": "KL",
+    "fid": "FID",
+    "high_quality": "high quality",
+    "spent_images": "images seen",
+    "spent_updates": "updates",
+    "train_seconds": "training",
+    "images_per_second": "training speed",
+    "sampling_images_per_second": "sampling speed",
+    "peak_memory": "peak memory",
+}
+COST = ORDER[ORDER.index("spent_images") :]
+FAMILY_ORDER = ("ae", "vae", "gan", "wgan", "wgan_gp")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A column of a row: mean and standard deviation over seeds, or why there is none."""
+
+    mean: float | None
+    deviation: float | None = None
+    n: int = 0
+    reason: str | None = None
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnHead:
+    """What a column is called and how its numbers are to be read."""
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool | None
+
+
+@dataclass
+class Row:
+    """One configuration of a model, over its seeds; or a calibration row, which has none."""
+
+    label: str
+    model: str
+    config_id: str
+    runs: list[Run] = field(default_factory=list)
+    cells: dict[str, Cell] = field(default_factory=dict)
+    is_calibration: bool = False
+
+    def count(self, status: str) -> int:
+        return sum(run.status == status for run in self.runs)
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds ended how, in words."""
+        if self.is_calibration:
+            return "—"
+        said = [f"{n} {status}" for status in ("diverged", "failed") if (n := self.count(status))]
+        return ", ".join([str(self.count("finished")), *said])
+
+
+@dataclass
+class Table:
+    """Rows that may be compared: one data set, one network, one protocol."""
+
+    datamodule: str
+    network: str
+    data: dict[str, Any]
+    protocol: dict[str, Any]
+    protocol_id: str
+    columns: list[ColumnHead]
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        return f"{self.datamodule} · {self.network}"
+
+    @property
+    def slug(self) -> str:
+        return "-".join([self.datamodule, self.network, self.protocol_id])
+
+    @property
+    def notes(self) -> str:
+        """What the numbers depend on, in a sentence."""
+        protocol, data = self.protocol, self.data
+        parts = [f"protocol {protocol['name']} ({self.protocol_id})", f"{protocol['split']} split"]
+        if protocol.get("encoder"):
+            parts.append(f"{protocol['samples']:,} samples against {data['sizes'][protocol['split']]:,} real images")
+        parts.append(f"data {data['id']}")
+        if data["binarize"] != "none":
+            parts.append(f"{data['binarize']} binarisation")
+        if data["dequantize"]:
+            parts.append("dequantised")
+        return ", ".join(parts)
+
+
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """Every table that the runs make. Runs that were never scored stand in a table of their own, without scores."""
+    groups: dict[tuple[str, str, str, str], list[tuple[Run, ScoreSheet | None]]] = defaultdict(list)
+    unscored = []
+    for run in runs:
+        for sheet in run.sheets:
+            groups[_key(run, sheet.protocol_id)].append((run, sheet))
+        if not run.sheets:
+            unscored.append(run)
+    # what has no scores (it diverged, or failed) belongs in every table of its data and network
+    for run in unscored:
+        at_home = [key for key in groups if key[:3] == _key(run, "")[:3]] or [_key(run, "none")]
+        for key in at_home:
+            groups[key].append((run, None))
+    return [_table(members) for _, members in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def number(value: float) -> str:
+    """Four significant digits, thousands separated; never an exponent where a person would not write one."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}" if digits <= 6 else f"{value:.2e}"
+
+
+def cell_text(cell: Cell) -> str:
+    """ "mean ± deviation", the mean alone for a single seed, or a dash."""
+    if cell.mean is None:
+        return "—"
+    if cell.deviation is None:
+        return number(cell.mean)
+    # the deviation to two digits, the mean to the same place
+    if cell.deviation == 0:
+        return f"{number(cell.mean)} ± 0"
+    digits = max(0, 1 - math.floor(math.log10(cell.deviation)))
+    if digits > 6:
+        return f"{number(cell.mean)} ± {cell.deviation:.1e}"
+    return f"{cell.mean:,.{digits}f} ± {cell.deviation:,.{digits}f}"
+
+
+def _key(run: Run, protocol_id: str) -> tuple[str, str, str, str]:
+    names = run.record["names"]
+    return names["datamodule"], run.record.get("data", {}).get("id", ""), names["network"], protocol_id
+
+
+def _table(members: list[tuple[Run, ScoreSheet | None]]) -> Table:
+    first = members[0][0]
+    sheet = next((sheet for _, sheet in members if sheet is not None), None)
+    by_config: dict[tuple[str, str], list[tuple[Run, ScoreSheet | None]]] = defaultdict(list)
+    for run, its_sheet in members:
+        by_config[run.record["names"]["model"], run.record["config_id"]].append((run, its_sheet))
+    labels = _labels({key: group[0][0] for key, group in by_config.items()})
+    rows = []
+    for (model, config_id), group in by_config.items():
+        row = Row(labels[model, config_id], model, config_id, [run for run, _ in group])
+        row.cells = _cells([_scores(run, its_sheet) for run, its_sheet in group if run.status == "finished"])
+        rows.append(row)
+    rows.sort(key=lambda row: (_family(row.model), row.label))
+    _mark_best(rows, sheet)
+    if sheet is not None:
+        rows += _calibration_rows(first, sheet)
+    scores = [score for run, its_sheet in members if its_sheet for score in _scores(run, its_sheet)]
+    return Table(
+        datamodule=first.record["names"]["datamodule"],
+        network=first.record["names"]["network"],
+        data=first.record["data"],
+        protocol=sheet.protocol if sheet else {"name": "none", "split": "test"},
+        protocol_id=sheet.protocol_id if sheet else "none",
+        columns=_columns(scores, rows),
+        rows=rows,
+    )
+
+
+def _scores(run: Run, sheet: ScoreSheet | None) -> list[Score]:
+    """The run's scores and its cost, which is in its record."""
+    if sheet is None:
+        return []
+    spent, cost = run.record.get("spent", {}), run.record.get("cost", {})
+    memory = cost.get("peak_memory_bytes")
+    values = {
+        "spent_images": (spent.get("images"), "", None),
+        "spent_updates": (spent.get("updates"), "", None),
+        "train_seconds": (cost.get("train_seconds"), "s", False),
+        "images_per_second": (cost.get("images_per_second"), "images/s", True),
+        "sampling_images_per_second": (cost.get("sampling_images_per_second"), "images/s", True),
+        "parameters": (cost.get("parameters"), "", None),
+        "peak_memory": (None if memory is None else memory / 2**20, "MiB", False),
+    }
+    return sheet.scores + [Score(name, value, unit, better, 1) for name, (value, unit, better) in values.items()]
+
+
+def _cells(sheets: Iterable[Sequence[Score]]) -> dict[str, Cell]:
+    by_name: dict[str, list[Score]] = defaultdict(list)
+    for scores in sheets:
+        for score in scores:
+            by_name[score.name].append(score)
+    return {name: _cell(scores) for name, scores in by_name.items()}
+
+
+def _cell(scores: Sequence[Score]) -> Cell:
+    values = [score.value for score in scores if score.value is not None]
+    if not values:
+        return Cell(None, reason=next((s.detail["reason"] for s in scores if "reason" in s.detail), None))
+    return Cell(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def _mark_best(rows: Sequence[Row], sheet: ScoreSheet | None) -> None:
+    direction = {score.name: score.higher_is_better for score in (sheet.scores if sheet else [])}
+    direction |= {
+        "train_seconds": False,
+        "images_per_second": True,
+        "sampling_images_per_second": True,
+        "peak_memory": False,
+    }
+    for name, higher in direction.items():
+        means = [row.cells[name].mean for row in rows if name in row.cells and row.cells[name].mean is not None]
+        if higher is None or len(means) < 2:
+            continue
+        best = max(means) if higher else min(means)  # type: ignore[type-var]  # None was left out above
+        for row in rows:
+            cell = row.cells.get(name)
+            if cell is not None and cell.mean == best:
+                row.cells[name] = Cell(cell.mean, cell.deviation, cell.n, cell.reason, is_best=True)
+
+
+def _calibration_rows(run: Run, sheet: ScoreSheet) -> list[Row]:
+    """The rows that were scored beside the runs on the same data under the same protocol."""
+    # runs/<datamodule>/<model>/<config id>/seed=<n>
+    folder = run.path.resolve().parents[2] / CALIBRATION / run.record["data"]["id"]
+    rows = []
+    for path in sorted(folder.glob("*/")):
+        same = [its.scores for its in read_sheets(path) if its.protocol_id == sheet.protocol_id]
+        rows += [Row(path.name, path.name, "", cells=_cells([scores]), is_calibration=True) for scores in same]
+    return sorted(rows, key=lambda row: row.label, reverse=True)
+
+
+def _columns(scores: Sequence[Score], rows: Sequence[Row]) -> list[ColumnHead]:
+    """Every column that has a number in any row."""
+    heads: dict[str, tuple[Score, str]] = {}
+    for score in scores:
+        if score.name not in heads or (score.value is not None and heads[score.name][0].value is None):
+            heads[score.name] = (score, _title(score))
+    filled = {name for row in rows for name, cell in row.cells.items() if cell.mean is not None}
+    place = {name: i for i, name in enumerate(ORDER)}
+    names = sorted((n for n in heads if n in filled), key=lambda n: place.get(n, len(place)))
+    return [ColumnHead(n, heads[n][1], heads[n][0].unit, heads[n][0].higher_is_better) for n in names]
+
+
+def _title(score: Score) -> str:
+    title = TITLES.get(score.name, score.name.replace("_", " "))
+    if score.value is None:
+        return title
+    if "encoder" in score.detail:
+        return f"{title} ({score.detail['encoder']}, {_thousands(score.n)})"
+    if "of" in score.detail:
+        return f"{title} (of {score.detail['of']:,})"
+    return title
+
+
+def _thousands(n: int) -> str:
+    return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
+
+
+def _family(model: str) -> tuple[int, str]:
+    return (FAMILY_ORDER.index(model) if model in FAMILY_ORDER else len(FAMILY_ORDER), model)
+
+
+def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]:
+    """The model's name; where it has several configurations, with the keys in which they differ."""
+    labels = {}
+    by_model: dict[str, list[tuple[str, Run]]] = defaultdict(list)
+    for (model, config_id), run in firsts.items():
+        by_model[model].append((config_id, run))
+    for model, variants in by_model.items():
+        if len(variants) == 1:
+            labels[model, variants[0][0]] = model
+            continue
+        flat = {config_id: dict(_flatten(_decisive(run.path))) for config_id, run in variants}
+        keys = sorted({key for values in flat.values() for key in values})
+        differing = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
+        for config_id, values in flat.items():
+            said = ", ".join(f"{key}={values.get(key)}" for key in differing[:4])
+            labels[model, config_id] = f"{model} ({said or config_id})"
+    return labels
+
+
+def _decisive(path: Path) -> dict[str, Any]:
+    config = read_config(path)
+    return {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}
+
+
+def _flatten(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _flatten(value, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], node

@@ -1,0 +1,37 @@
+"""The evidence lower bound, at KL weight 1, with its two parts apart."""
+
+from typing import ClassVar
+
+import torch
+from torchmetrics import MeanMetric
+
+from benchmarks.metrics.base import Column, Ruler, Subject, Value
+from models.contracts import Bounds
+
+
+class Bound(Ruler):
+    """Means over the examples of E log p(x|z) - KL(q(z|x) ‖ p(z)), in nats an example. Kingma & Welling 2014, eq. 3.
+
+    Sums over every pixel and latent, with every constant, one posterior draw an example; a mean over examples only.
+    """
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("elbo", "nats", True),
+        Column("elbo_reconstruction", "nats", True),
+        Column("elbo_kl", "nats", None),
+    )
+
+    def why_not(self, subject: Subject) -> str | None:
+        if not isinstance(subject.model, Bounds):
+            return "the model has no bound on log p(x)"
+        return subject.model.why_no_density(subject.data.is_binary)
+
+    def measure(self, subject: Subject) -> dict[str, Value]:
+        means = [MeanMetric().set_dtype(torch.float64) for _ in self.columns]
+        n = 0
+        for x in subject.real():
+            reconstruction, kl = (part.double().cpu() for part in subject.model.elbo(x))
+            n += len(x)
+            for mean, part in zip(means, (reconstruction - kl, reconstruction, kl), strict=True):
+                mean.update(part)
+        return {column.name: Value(float(m.compute()), n) for column, m in zip(self.columns, means, strict=True)}

@@ -1,0 +1,63 @@
+"""How far an example is from its reconstruction by the model's own encoder."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from benchmarks.metrics.base import Column, Ruler, Subject, Value
+from models.contracts import Reconstructs
+
+
+def mse(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Mean over every dimension of (x̂ - x)². (B, ...) -> (B,)."""
+    return (x_hat - x).double().square().flatten(1).mean(1)
+
+
+def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
+    """10 log₁₀(1 / MSE) in dB of images in [0, 1], an image at a time. (B, ...) -> (B,)."""
+    return -10 * mse(x_hat, x).log10()
+
+
+def ssim_sigma(shape: tuple[int, ...]) -> float:
+    """Standard deviation of SSIM's Gaussian window, in pixels: 1.5 (Wang et al. 2004), or 0.5 where that window of 11
+    pixels would not leave a pixel of the image."""
+    return 1.5 if min(shape[1:]) > 16 else 0.5
+
+
+def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Structural similarity of images in [0, 1], in [-1, 1]. (B, C, H, W) -> (B,). Wang et al. 2004, eq. 13."""
+    value = structural_similarity_index_measure(
+        x_hat, x, data_range=1.0, reduction="none", sigma=ssim_sigma(tuple(x.shape[1:]))
+    )
+    assert isinstance(value, Tensor)
+    return value
+
+
+class Reconstruction(Ruler):
+    """Means over the examples of the split."""
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("recon_mse", "", False),
+        Column("recon_psnr", "dB", True),
+        Column("recon_ssim", "", True),
+    )
+
+    def why_not(self, subject: Subject) -> str | None:
+        return None if isinstance(subject.model, Reconstructs) else "the model has no encoder"
+
+    def measure(self, subject: Subject) -> dict[str, Value]:
+        functions = {"recon_mse": mse}
+        if subject.is_images:
+            functions |= {"recon_psnr": psnr, "recon_ssim": ssim}
+        means = {name: MeanMetric().set_dtype(torch.float64) for name in functions}
+        n = 0
+        for x in subject.real():
+            x_hat = subject.model.reconstruct(x).float().cpu()
+            n += len(x)
+            for name, function in functions.items():
+                means[name].update(function(x_hat, x.cpu()))
+        detail = {"recon_ssim": {"window_sigma": ssim_sigma(subject.data.shape)}} if subject.is_images else {}
+        return {name: Value(float(mean.compute()), n, detail.get(name, {})) for name, mean in means.items()}

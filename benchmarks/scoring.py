@@ -1,0 +1,276 @@
+"""Scores a run directory under a protocol. Nothing here trains."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from benchmarks.calibration import calibration_subjects
+from benchmarks.encoders.base import FeatureEncoder, load_encoder, names
+from benchmarks.errors import UserError, one_line
+from benchmarks.metrics.base import NonFinite, Ruler, Subject, seeded
+from benchmarks.runs import (
+    Score,
+    ScoreSheet,
+    calibration_path,
+    digest,
+    finite_or_none,
+    read_config,
+    read_sheets,
+    write_sheet,
+)
+from datamodules.base import DataModule
+from models.game import GenerativeModel
+
+# what a run's configuration may name: a results folder is data, and must not be able to run what it likes
+TRUSTED_PACKAGES = ("models.", "datamodules.", "torch.nn.", "torch.optim.")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a run is scored. Two numbers are comparable if and only if their protocols' ids are equal.
+
+    Args:
+        name: its file's, in conf/protocol.
+        split: the reference: test for reports, val for choosing.
+        samples: drawn of each model for sample scores, exactly.
+        examples: of the split that are read; None for all.
+        batch_size: of every pass.
+        seed: of every draw.
+        encoder: the feature encoder's name; None where the data has none.
+        encoder_weights: a local file of Inception's weights.
+        metrics: the rulers, by name.
+        described: the configuration all this came from.
+
+    Raises:
+        UserError: for numbers out of range, an unknown encoder, or weights with the wrong checksum.
+    """
+
+    name: str
+    split: str
+    samples: int
+    examples: int | None
+    batch_size: int
+    seed: int
+    encoder: str | None
+    encoder_weights: str | None
+    metrics: Mapping[str, Ruler]
+    described: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.split not in ("train", "val", "test"):
+            raise UserError(f"protocol.split is {self.split!r}; expected train, val or test")
+        for key in ("samples", "examples", "batch_size"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise UserError(f"protocol.{key} is {value}; expected 1 or more")
+        if self.encoder is not None and self.encoder not in names():
+            raise UserError(f"protocol.encoder is {self.encoder!r}; expected auto or one of {', '.join(names())}")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], feature_encoder: str | None) -> "Protocol":
+        """From a composed `protocol` group; an encoder of "auto" is the data's own, `feature_encoder`."""
+        described = {**config, "encoder": feature_encoder if config["encoder"] == "auto" else config["encoder"]}
+        rulers = instantiate(OmegaConf.create({"metrics": described["metrics"]}), _convert_="all")["metrics"]
+        return cls(**{**described, "metrics": rulers}, described=described)
+
+
+class Scorer:
+    """A protocol on a device, with its encoder.
+
+    Args:
+        protocol: how to score.
+        device: where.
+        strict: whether an encoder that cannot be had is an error, or a reason in the cells that needed it.
+
+    Raises:
+        UserError: in strict mode, where the encoder cannot be had.
+    """
+
+    def __init__(self, protocol: Protocol, device: torch.device, strict: bool = False) -> None:
+        self.protocol, self.device = protocol, device
+        self._encoder: FeatureEncoder | None = None
+        self._why_no_encoder = "the data has no feature encoder; set protocol.encoder"
+        if protocol.encoder is not None:
+            try:
+                self._encoder = load_encoder(protocol.encoder, protocol.encoder_weights, device)
+            except UserError as error:
+                if strict:
+                    raise
+                self._why_no_encoder = one_line(error)
+        described = {k: v for k, v in protocol.described.items() if k != "encoder_weights"}
+        self.described = described | {"encoder_checksum": self._encoder.checksum[:16] if self._encoder else None}
+        self.id = digest({k: v for k, v in self.described.items() if k != "name"})
+
+    def is_done(self, run: Path) -> bool:
+        return any(sheet.protocol_id == self.id for sheet in read_sheets(run))
+
+    def score(self, model: Any, data: DataModule) -> ScoreSheet:
+        """Every column of the protocol. A metric that fails leaves its reason in its cells and the others alone."""
+        protocol = self.protocol
+        subject = Subject(
+            model,
+            data,
+            protocol.split,
+            protocol.samples,
+            protocol.examples,
+            protocol.batch_size,
+            protocol.seed,
+            self.device,
+            self._get_encoder,
+        )
+        diverged = False
+        scores: list[Score] = []
+        for name, ruler in protocol.metrics.items():
+            reason, values = None, {}
+            try:
+                with seeded(protocol.seed, name):
+                    reason = ruler.why_not(subject)
+                    values = {} if reason else ruler.measure(subject)
+            except NonFinite as error:
+                diverged, reason = True, one_line(error)
+            except Exception as error:  # whatever went wrong in one metric, the others' numbers are still good
+                reason = f"{type(error).__name__}: {one_line(error)}"
+            scores += [_score(column, values.get(column.name), reason) for column in ruler.columns]
+        return ScoreSheet(self.described, self.id, "diverged" if diverged else "scored", scores)
+
+    def _get_encoder(self) -> FeatureEncoder:
+        if self._encoder is None:
+            raise UserError(self._why_no_encoder)
+        return self._encoder
+
+
+def make_scorer(protocol: Mapping[str, Any], config: Mapping[str, Any], device: torch.device) -> Scorer:
+    """The protocol on a device; an encoder that was asked for by name must be there, the data's own may be missing."""
+    return Scorer(
+        Protocol.from_config(protocol, config["feature_encoder"]), device, strict=protocol["encoder"] != "auto"
+    )
+
+
+def choose_device(accelerator: str) -> str:
+    """ "cuda" or "cpu" for Lightning's name of an accelerator.
+
+    Raises:
+        UserError: for a GPU where there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if accelerator in ("gpu", "cuda") and not has_gpu:
+        raise UserError(
+            f"trainer.accelerator is {accelerator} and no GPU is to be seen here: use trainer=cpu or trainer=auto"
+        )
+    return "cuda" if accelerator in ("gpu", "cuda", "auto") and has_gpu else "cpu"
+
+
+def score_run(run: Path, model: GenerativeModel, data: DataModule, scorer: Scorer) -> ScoreSheet:
+    """Scores a trained model and writes the sheet into its run."""
+    with model.scoring():
+        sheet = scorer.score(model, data)
+    write_sheet(run, sheet)
+    return sheet
+
+
+def score_calibration(runs_dir: Path, data: DataModule, scorer: Scorer) -> None:
+    """Scores the rows that calibrate a table (real training data, noise), once for each data set and protocol."""
+    for row, subject in calibration_subjects(data).items():
+        path = calibration_path(runs_dir, data.name, data.info.id, row)
+        if not scorer.is_done(path):
+            write_sheet(path, scorer.score(subject, data))
+
+
+def load_data(config: Mapping[str, Any], data_dir: str | None = None) -> DataModule:
+    """The data module of a run's configuration, reading from `data_dir` where that is given.
+
+    Raises:
+        UserError: for a configuration that names something that is not genbench's or torch's.
+        DataError: where the data cannot be had.
+    """
+    node = dict(config["datamodule"])
+    if data_dir is not None and "data_dir" in node:
+        node["data_dir"] = data_dir
+    data: DataModule = _instantiate(node)
+    data.splits  # noqa: B018 - read now, so that what is wrong with the data is said first
+    return data
+
+
+def load_model(config: Mapping[str, Any]) -> GenerativeModel:
+    """The model of a run's configuration, untrained.
+
+    Raises:
+        UserError: for a configuration that names something that is not genbench's or torch's.
+    """
+    model: GenerativeModel = _instantiate(config["model"])
+    model.configure_model()
+    return model
+
+
+def load_trained(run: Path, device: torch.device) -> GenerativeModel:
+    """The trained model of a run, on a device, in training mode: score it inside `model.scoring()`.
+
+    Raises:
+        UserError: where the checkpoint is missing, damaged or of another model.
+        RecordError: where the configuration cannot be read.
+    """
+    model = load_model(read_config(run))
+    path = run / "checkpoints" / "last.ckpt"
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(checkpoint["state_dict"])
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train the run again") from None
+    except Exception as error:  # torch raises several kinds for a damaged file
+        raise UserError(
+            f"{path} cannot be loaded ({one_line(error)[:160]}); move it away and train the run again"
+        ) from error
+    return model.to(device)
+
+
+def sampling_speed(model: GenerativeModel, batch_size: int = 256, seconds: float = 0.3) -> float:
+    """Samples a second, drawn and decoded, after a warm-up."""
+    generator = torch.Generator().manual_seed(0)
+
+    def one_batch() -> float:
+        start = time.perf_counter()
+        model.sample(batch_size, generator).sum().item()  # reading a number waits for the device
+        return time.perf_counter() - start
+
+    with model.scoring():
+        one_batch()
+        spent = [one_batch()]
+        while sum(spent) < seconds:
+            spent.append(one_batch())
+    return batch_size * len(spent) / sum(spent)
+
+
+def _score(column: Any, value: Any, reason: str | None) -> Score:
+    if value is None:
+        detail = {"reason": reason or "does not apply to this data"}
+        return Score(column.name, None, column.unit, column.higher_is_better, 0, detail)
+    number = finite_or_none(value.value)
+    detail = dict(value.detail) if number is not None else {**value.detail, "reason": f"is {value.value}"}
+    return Score(column.name, number, column.unit, column.higher_is_better, value.n, detail)
+
+
+def _instantiate(node: Mapping[str, Any]) -> Any:
+    for target in _targets(node):
+        if not target.startswith(TRUSTED_PACKAGES):
+            raise UserError(
+                f"the run's configuration names {target}, which is not in {', '.join(p[:-1] for p in TRUSTED_PACKAGES)}; "
+                "a record may only name these"
+            )
+    return instantiate(OmegaConf.create(dict(node)), _convert_="all")
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for child in node.values():
+            yield from _targets(child)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            yield from _targets(child)

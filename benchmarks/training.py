@@ -1,0 +1,292 @@
+"""Trains one run and leaves its record, whatever becomes of it."""
+
+import logging
+import platform
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
+from pytorch_lightning.loggers import Logger
+
+from benchmarks.budget import Budget
+from benchmarks.callbacks import Checkpoint, Clock, Curve, Diverged, ProgressBar, Watch
+from benchmarks.errors import UserError, is_users, one_line
+from benchmarks.pictures import save_pictures
+from benchmarks.runs import Status, config_id, is_finished, read_record, run_path, write_record, write_text
+from benchmarks.scoring import (
+    choose_device,
+    load_data,
+    load_model,
+    load_trained,
+    make_scorer,
+    sampling_speed,
+    score_calibration,
+    score_run,
+)
+from datamodules.base import DataModule
+from models.contracts import Calibrates
+from models.game import GenerativeModel
+
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "wandb")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: its run, and a line on it."""
+
+    path: Path
+    status: Status
+    message: str
+
+
+def train_and_score(config: Mapping[str, Any], label: str) -> Outcome:
+    """Trains the run that a resolved configuration describes, unless it is finished, and scores it, unless it is scored.
+
+    A run that was cut off goes on from its last checkpoint. One that fails or diverges is recorded as such.
+
+    Args:
+        config: resolved, with `names` (of model, network and datamodule) in it.
+        label: for the progress bar.
+
+    Raises:
+        UserError, DataError, hydra's InstantiationException: for what the user can put right, before any training.
+    """
+    quiet()
+    run = path_of(config)
+    if not is_finished(run):
+        outcome = _train(run, config, label)
+        if outcome is not None:
+            return outcome
+    elif _diverged(run):
+        return Outcome(run, "diverged", f"{run} had diverged before: nothing to do")
+    device = torch.device(choose_device(config["trainer"]["accelerator"]))
+    scorer = make_scorer(config["protocol"], config, device)
+    if scorer.is_done(run):
+        return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do")
+    data = load_data(config)
+    score_calibration(Path(config["runs_dir"]), data, scorer)
+    score_run(run, load_trained(run, device), data, scorer)
+    return Outcome(run, "finished", f"{run} is trained and scored")
+
+
+def path_of(config: Mapping[str, Any]) -> Path:
+    names = config["names"]
+    return run_path(
+        Path(config["runs_dir"]), names["datamodule"], names["model"], config_id(config), int(config["seed"])
+    )
+
+
+def quiet() -> None:
+    """Leaves standard output to genbench: Lightning's notices and its advice on loaders it does not know are not ours."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
+
+
+def _train(run: Path, config: Mapping[str, Any], label: str) -> Outcome | None:
+    """None where the run finished; otherwise what became of it."""
+    clock = Clock()
+    budget = Budget(**config["budget"])
+    choose_device(config["trainer"]["accelerator"])
+    if config["trainer"].get("gradient_clip_val") is not None:
+        raise UserError(
+            "trainer.gradient_clip_val has no effect on players that step their own optimisers: leave it out"
+        )
+    pl.seed_everything(int(config["seed"]), verbose=False)
+    data, model = load_data(config), load_model(config)
+    write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    try:
+        trainer = _fit(run, config, label, clock, budget, data, model)
+        if not trainer.is_global_zero:  # the other processes of a distributed run have nothing left to do
+            raise SystemExit(0)
+        model.to(choose_device(config["trainer"]["accelerator"]))
+        save_pictures(run, model, data)
+        cost = _cost(model, clock) | {"sampling_images_per_second": sampling_speed(model)}
+        write_record(run, _record("finished", None, config, budget, clock, data, model, cost))
+    except Diverged as error:
+        write_record(run, _record("diverged", one_line(error), config, budget, clock, data, model, _cost(model, clock)))
+        return Outcome(run, "diverged", f"{run} diverged: {one_line(error)}")
+    except Exception as error:
+        if is_users(error):
+            raise
+        message = f"{type(error).__name__}: {one_line(error)}"
+        write_record(run, _record("failed", message, config, budget, clock, data, model, _cost(model, clock)))
+        raise
+    return None
+
+
+def _fit(
+    run: Path,
+    config: Mapping[str, Any],
+    label: str,
+    clock: Clock,
+    budget: Budget,
+    data: DataModule,
+    model: GenerativeModel,
+) -> pl.Trainer:
+    loggers = _loggers(config, run)
+    checkpoint_path = run / "checkpoints" / "last.ckpt"
+    curve_scorer = make_scorer(
+        config["curve"] | {"encoder": "auto"}, config, torch.device(choose_device(config["trainer"]["accelerator"]))
+    )
+
+    def score(model: GenerativeModel) -> dict[str, float | None]:
+        return {
+            f"val_{score.name}": score.value
+            for score in curve_scorer.score(model, data).scores
+            if score.value is not None
+        }
+
+    def log(row: Mapping[str, float | None]) -> None:
+        values = {key: value for key, value in row.items() if value is not None}
+        for logger in loggers:
+            logger.log_metrics(values, step=model.images)
+
+    checkpoint = Checkpoint(checkpoint_path, clock, config["checkpoint_seconds"])
+    callbacks = [
+        clock,
+        Watch(clock, budget),
+        Curve(run / "curve.csv", clock, budget, config["curve_points"], score, log),
+        checkpoint,
+        ProgressBar(label, clock, budget),
+    ]
+    try:
+        trainer: pl.Trainer = instantiate(
+            OmegaConf.create(dict(config["trainer"])), logger=loggers, callbacks=callbacks, default_root_dir=str(run)
+        )
+    except Exception as error:
+        if isinstance(error.__cause__, MisconfigurationException):
+            raise UserError(f"trainer: {one_line(error)}") from error
+        raise
+    data.plan(int(config["seed"]), budget.minibatches(model, data.batch_size, trainer.world_size))
+    resume = checkpoint_path if checkpoint_path.is_file() else None
+    if resume is not None:
+        _check_checkpoint(resume)
+    _reset_peak_memory()
+    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    if isinstance(model, Calibrates):
+        pl.seed_everything(int(config["seed"]), verbose=False)
+        model.to(trainer.strategy.root_device)
+        model.calibrate(x.to(model.device) for x in data.batches("val", 256))
+        checkpoint.save(trainer)
+    return trainer
+
+
+def _check_checkpoint(path: Path) -> None:
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises several kinds for a damaged file
+        raise UserError(
+            f"{path} cannot be loaded ({one_line(error)[:160]}); move it away to train the run from its start"
+        ) from error
+
+
+def _loggers(config: Mapping[str, Any], run: Path) -> list[Logger]:
+    logger = config.get("logger")
+    if not logger:
+        return []
+    return [instantiate(OmegaConf.create(dict(logger)), save_dir=str(run))]
+
+
+def _diverged(run: Path) -> bool:
+    record = read_record(run)
+    return record is not None and record["status"] == "diverged"
+
+
+def _record(
+    status: Status,
+    error: str | None,
+    config: Mapping[str, Any],
+    budget: Budget,
+    clock: Clock,
+    data: DataModule,
+    model: GenerativeModel,
+    cost: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "status": status,
+        "error": error,
+        "names": config["names"],
+        "seed": config["seed"],
+        "config_id": config_id(config),
+        "command": config["command"],
+        "budget": asdict(budget),
+        "spent": {"images": model.images, "seconds": round(clock.seconds, 3), "updates": model.updates},
+        "steps": dict(model.steps),
+        "weights_scored": model.weights_scored,
+        "batch_norm": "running statistics",
+        "data": asdict(data.info) | {"id": data.info.id},
+        "cost": dict(cost),
+        "environment": _environment(str(model.device)),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "git": _git(),
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _cost(model: GenerativeModel, clock: Clock) -> dict[str, Any]:
+    return {
+        "parameters": sum(w.numel() for p in model.players() for w in p.modules.parameters()),
+        "decoder_parameters": sum(w.numel() for w in model.decoder.parameters()),
+        "train_seconds": round(clock.seconds, 3),
+        "images_per_second": model.images / clock.seconds if clock.seconds else None,
+        "peak_memory_bytes": _peak_memory(),
+    }
+
+
+def _environment(device: str) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _git() -> dict[str, Any]:
+    """The commit of the code that ran, where it runs from a clone."""
+
+    def git(*words: str) -> str:
+        folder = Path(__file__).parent
+        return subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+        ).stdout
+
+    try:
+        return {"sha": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain", "-uno").strip())}
+    except (OSError, subprocess.SubprocessError):
+        return {"sha": None, "dirty": None}
+
+
+def _reset_peak_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is this run's, not the whole sweep's
+
+
+def _peak_memory() -> int:
+    """Of the device where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
