@@ -1,0 +1,96 @@
+"""Small convolutional classifiers for small images; their penultimate layer is the feature space.
+
+An Inception network was trained on photographs of 299 pixels and says little of an 8x8 digit. A classifier trained on
+the data itself (its training split) sees what tells its classes apart (Lucic et al. 2018 used one for MNIST as well).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from benchmarks.errors import UserError
+
+
+class Classifier(nn.Module):
+    """Two stages of two 3x3 convolutions, each halving the image, then features (B, dim), then class logits.
+
+    Args:
+        shape: (C, H, W), H and W at least 8.
+        dim: features.
+        width: channels of the first stage; the second has twice as many.
+        classes: outputs.
+    """
+
+    def __init__(self, shape: Sequence[int], dim: int, width: int, classes: int = 10) -> None:
+        super().__init__()
+        c, h, w = shape
+        self.features = nn.Sequential(
+            *_stage(c, width),
+            *_stage(width, 2 * width),
+            nn.Flatten(),
+            nn.Linear(2 * width * (h // 4) * (w // 4), dim),
+            nn.ReLU(),
+        )
+        self.classify = nn.Sequential(nn.Dropout(0.3), nn.Linear(dim, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images in [0, 1], (B, C, H, W), to logits (B, classes)."""
+        logits: Tensor = self.classify(self.features(x))
+        return logits
+
+
+class ConvEncoder:
+    """A trained `Classifier`'s features, with the card that says where they are from."""
+
+    def __init__(self, card: dict[str, Any], classifier: Classifier, checksum: str, device: torch.device) -> None:
+        self.name, self.dim, self.checksum = card["name"], card["dim"], checksum
+        self.card, self.device = card, device
+        self._features = classifier.features.eval().requires_grad_(False).to(device)
+
+    @classmethod
+    def from_files(cls, card_path: Path, device: torch.device) -> "ConvEncoder":
+        """From `<name>.json` and `<name>.safetensors` beside it.
+
+        Raises:
+            UserError: for weights that are not the ones the card was written for.
+        """
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        weights = card_path.with_suffix(".safetensors")
+        data = weights.read_bytes()
+        checksum = hashlib.sha256(data).hexdigest()
+        if checksum != card["sha256"]:
+            raise UserError(
+                f"{weights.name} has SHA-256 {checksum[:12]} and its card says {card['sha256'][:12]}: scores by it would "
+                "not be comparable; restore the file"
+            )
+        classifier = Classifier(card["shape"], card["dim"], card["width"])
+        classifier.load_state_dict(load(data))
+        return cls(card, classifier, checksum, device)
+
+    def why_not(self, shape: tuple[int, ...]) -> str | None:
+        own = tuple(self.card["shape"])
+        return None if shape == own else f"encoder {self.name} takes images of shape {own}, not {shape}"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            features: Tensor = self._features(images.to(self.device).float() / 255)
+        return features.cpu()
+
+
+def _stage(c_in: int, c_out: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(c_in, c_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(c_out),
+        nn.ReLU(),
+        nn.Conv2d(c_out, c_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(c_out),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]

@@ -1,0 +1,70 @@
+"""The Inception network of the FID paper (Heusel et al. 2017), through torch-fidelity; an optional extra."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.errors import UserError
+
+
+class Inception:
+    """2,048 features of torch-fidelity's port, which resizes to 299 pixels as TensorFlow 1 did, without antialiasing.
+
+    Args:
+        weights: a local file; None fetches the published one on first use and keeps it in torch's hub folder.
+        device: where it runs.
+
+    Raises:
+        UserError: where torch-fidelity is not installed, or the weights cannot be had.
+    """
+
+    name = "inception"
+    dim = 2048
+
+    def __init__(self, weights: str | None, device: torch.device) -> None:
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+        except ImportError:
+            raise UserError("encoder inception needs torch-fidelity: pip install 'genbench[inception]'") from None
+        path = Path(weights) if weights else _fetch(URL_INCEPTION_V3)
+        if not path.is_file():
+            raise UserError(
+                f"protocol.encoder_weights is {path}, which is no file; give Inception's weights, or leave it out"
+            )
+        with path.open("rb") as stream:
+            self.checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+        try:
+            network = FeatureExtractorInceptionV3(self.name, ["2048"], feature_extractor_weights_path=str(path))
+        except Exception as error:  # torch raises several kinds for a file that is not a state dict of this network
+            message = " ".join(str(error).split())[:200]
+            raise UserError(f"{path} does not hold torch-fidelity's Inception weights: {message}") from error
+        self.device = device
+        self._network = network.eval().requires_grad_(False).to(device)
+
+    def why_not(self, shape: tuple[int, ...]) -> str | None:
+        return None if len(shape) == 3 and shape[0] in (1, 3) else f"encoder inception takes images, not shape {shape}"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        images = images.to(self.device)
+        with torch.autocast(self.device.type, enabled=False):
+            (features,) = self._network(images.expand(-1, 3, -1, -1))
+        return torch.as_tensor(features).float().cpu()
+
+
+def _fetch(url: str) -> Path:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # the file's name ends in the first digits of its SHA-256, which torch checks before it is put in place
+        prefix = path.stem.rsplit("-", 1)[1]
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+        except Exception as error:
+            raise UserError(
+                f"Inception's weights could not be fetched ({' '.join(str(error).split())[:120]}); download {url} "
+                "elsewhere and set protocol.encoder_weights=PATH"
+            ) from error
+    return path
