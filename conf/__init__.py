@@ -1,0 +1,1 @@
+"""Hydra's configuration groups; they mirror the packages."""
