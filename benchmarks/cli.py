@@ -1,13 +1,13 @@
 """Before a program starts: its help page, its typing errors, and a torch and a torchvision that fit each other."""
 
 import difflib
-import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata, resources
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_module
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -27,19 +27,19 @@ def prepare(program: str) -> None:
         UserError: for a torch and a torchvision that do not match, a group's choice that does not exist, or a key that
             is in no configuration. The message names what comes nearest.
     """
-    words = sys.argv[1:]
-    if "--help" in words or "-h" in words:
+    given, _ = get_args_parser().parse_known_args()
+    if given.help:
         print(help_page(program), end="")
         raise SystemExit(0)
     check_torchvision()
-    check_words(program, [word for word in words if not word.startswith("-")])
+    check_words(program, given.overrides)
 
 
 def help_page(program: str) -> str:
     """What the program does, its groups with their choices, and its keys with their defaults."""
     folder = resources.files("conf")
     text = (folder / f"{program}.yaml").read_text(encoding="utf-8")
-    comment = [line[1:].strip() for line in text.split("\n\n", 1)[0].splitlines() if line.startswith("#")]
+    comment = [line[1:].removeprefix(" ") for line in text.split("\n\n", 1)[0].splitlines() if line.startswith("#")]
     config = yaml.safe_load(text)
     lines = [*comment, "", "Groups (choose with group=choice):"]
     defaults = dict(_defaults(config.get("defaults", [])))
@@ -121,7 +121,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
+    for key in map(str, config):
         yield f"{prefix}{key}"
         value = None if OmegaConf.is_missing(config, key) else config._get_node(key)
         if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
@@ -142,7 +142,8 @@ def _defaults(entries: list[Any]) -> Iterator[tuple[str, str | None]]:
     for entry in entries:
         if isinstance(entry, dict):
             ((key, value),) = entry.items()
-            if not key.startswith("override ") and "@" not in key:
+            # what follows from other choices is nothing to choose
+            if not key.startswith("override ") and "@" not in key and "$" not in str(value):
                 yield key.removeprefix("optional "), value
 
 

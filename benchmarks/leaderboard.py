@@ -95,6 +95,14 @@ class Table:
     rows: list[Row]
 
     @property
+    def parts(self) -> list[tuple[str, list[ColumnHead], list[Row]]]:
+        """The table in pieces that fit a page: scores with the calibration rows, and cost without."""
+        scores = [column for column in self.columns if column.name not in COST]
+        cost = [column for column in self.columns if column.name in COST]
+        models = [row for row in self.rows if not row.is_calibration]
+        return [part for part in (("Scores", scores, self.rows), ("Cost", cost, models)) if part[1]]
+
+    @property
     def title(self) -> str:
         return f"{self.datamodule} · {self.network}"
 
@@ -145,14 +153,12 @@ def number(value: float) -> str:
 
 
 def cell_text(cell: Cell) -> str:
-    """ "mean ± deviation", the mean alone for a single seed, or a dash."""
+    """ "mean ± deviation", the mean alone where there is no deviation, or a dash."""
     if cell.mean is None:
         return "—"
-    if cell.deviation is None:
+    if not cell.deviation:  # one seed, or a count that is the same for all
         return number(cell.mean)
     # the deviation to two digits, the mean to the same place
-    if cell.deviation == 0:
-        return f"{number(cell.mean)} ± 0"
     digits = max(0, 1 - math.floor(math.log10(cell.deviation)))
     if digits > 6:
         return f"{number(cell.mean)} ± {cell.deviation:.1e}"

@@ -36,7 +36,7 @@ def image_grid(images: Tensor) -> Image.Image:
     """(N, C, H, W) in [0, 1], eight a row, enlarged without smoothing."""
     factor = max(1, TILE // images.shape[-1])
     images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    grid = make_grid(to_uint8(images), nrow=COLUMNS, padding=1, pad_value=128)
+    grid = make_grid(to_uint8(images), nrow=COLUMNS, padding=3, pad_value=128)
     return Image.fromarray(grid.permute(1, 2, 0).numpy())
 
 

@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 
 from benchmarks.cli import prepare
 from benchmarks.errors import exits_cleanly, fail
-from benchmarks.leaderboard import COST, ColumnHead, Row, Table, cell_text, number, tables
+from benchmarks.leaderboard import ColumnHead, Row, Table, cell_text, number, tables
 from benchmarks.runs import Run, ScoreSheet, find_runs, read_sheets, replacing, write_text
 
 PICTURES = {"samples": "samples.png", "reconstructions": "reconstructions.png"}
@@ -60,7 +60,7 @@ def page(found: Sequence[Table], failures: Sequence[Run], pictures: dict[str, di
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"cell_text": cell_text, "arrow": ARROWS, "cost_columns": COST}
+    environment.globals |= {"cell_text": cell_text, "arrow": ARROWS}
     encoded = {
         slug: {name: base64.b64encode(path.read_bytes()).decode() for name, path in its.items()}
         for slug, its in pictures.items()
@@ -75,12 +75,13 @@ def markdown(found: Sequence[Table], failures: Sequence[Run], title: str) -> str
     lines = [f"# {_md(title)}", ""]
     for table in found:
         lines += [f"## {_md(table.title)}", "", _md(table.notes), ""]
-        lines.append("| model | seeds | " + " | ".join(_md(_head(column)) for column in table.columns) + " |")
-        lines.append("|" + " --- |" * (2 + len(table.columns)))
-        for row in table.rows:
-            cells = [_md_cell(row, column) for column in table.columns]
-            lines.append(f"| {_md(row.label)} | {row.seeds} | " + " | ".join(cells) + " |")
-        lines.append("")
+        for _, columns, rows in table.parts:
+            lines.append("| model | seeds | " + " | ".join(_md(_head(column)) for column in columns) + " |")
+            lines.append("|" + " --- |" * (2 + len(columns)))
+            for row in rows:
+                cells = [_md_cell(row, column) for column in columns]
+                lines.append(f"| {_md(row.label)} | {row.seeds} | " + " | ".join(cells) + " |")
+            lines.append("")
     if failures:
         lines += ["## Runs without a result", ""]
         lines += [f"- {_md(str(run.path))}: {run.status}, {_md(str(run.record.get('error')))}" for run in failures]
@@ -116,14 +117,10 @@ def print_tables(found: Sequence[Table]) -> None:
         console = Console(width=140)
     for table in found:
         console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
-        for is_cost in (False, True):
-            columns = [column for column in table.columns if (column.name in COST) == is_cost]
+        for _, columns, rows in table.parts:
             shown = RichTable("model", "seeds", *(escape(_head(column)) for column in columns), header_style="")
-            for row in table.rows:
-                if is_cost and row.is_calibration:
-                    continue
-                cells = [_rich_cell(row, column) for column in columns]
-                shown.add_row(escape(row.label), row.seeds, *cells)
+            for row in rows:
+                shown.add_row(escape(row.label), row.seeds, *(_rich_cell(row, column) for column in columns))
             console.print(shown)
     console.print("mean ± standard deviation over training seeds; [bold green]green[/bold green] is a column's best")
 

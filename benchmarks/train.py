@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks import sweeps
 from benchmarks.cli import prepare
-from benchmarks.errors import exits_cleanly, fail, is_users, one_line
+from benchmarks.errors import UserError, exits_cleanly, fail, is_users, one_line
 
 NAMED = ("model", "network", "datamodule")
 
@@ -53,6 +53,8 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     hydra_config = HydraConfig.get()
+    if not isinstance(config["seed"], int) or config["seed"] < 0:
+        raise UserError(f"seed is {config['seed']!r}; expected a whole number of 0 or more")
     config["names"] = {group: Path(hydra_config.runtime.choices[group]).name for group in NAMED}
     words = [word for word in hydra_config.overrides.task if not word.startswith(("runs_dir=", "reports_dir="))]
     config["command"] = " ".join(["python -m benchmarks.train", *words])

@@ -100,6 +100,8 @@ def quiet() -> None:
 
 def _train(run: Path, config: Mapping[str, Any], label: str) -> Outcome | None:
     """None where the run finished; otherwise what became of it."""
+    if config["threads"] is not None:
+        torch.set_num_threads(int(config["threads"]))
     clock = Clock()
     budget = Budget(**config["budget"])
     choose_device(config["trainer"]["accelerator"])

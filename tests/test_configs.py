@@ -1,0 +1,92 @@
+"""Every yaml composes, and what it describes can be made."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from benchmarks.scoring import Protocol
+from tests.conftest import CONF, choices, composed
+
+GROUPS = ["datamodule", "network", "model", "budget", "protocol", "trainer", "logger", "sweep"]
+IMAGES_32 = {"cifar10", "image_folder"}
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)])
+def test_every_choice_composes_and_resolves(group: str, choice: str) -> None:
+    extra = ["datamodule.folder=somewhere"] if choice == "image_folder" else []
+    extra += ["datamodule=cifar10"] if choice == "resnet" else []
+    config = composed(f"{group}={choice}", *extra)
+    assert OmegaConf.to_container(config, resolve=True)
+
+
+@pytest.mark.parametrize("likelihood", choices("model/likelihood"))
+def test_every_likelihood_instantiates(likelihood: str) -> None:
+    config = composed("model=vae", f"model/likelihood={likelihood}")
+    assert instantiate(config.model, _convert_="all").likelihood is not None
+
+
+@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize("network", choices("network"))
+def test_every_model_instantiates_on_every_network(model: str, network: str) -> None:
+    config = composed(f"model={model}", f"network={network}", "datamodule=cifar10")
+    instantiate(config.model, _convert_="all")
+
+
+@pytest.mark.parametrize("datamodule", choices("datamodule"))
+def test_every_datamodule_has_the_shape_its_config_says(datamodule: str, tmp_path: Path) -> None:
+    extra = ["datamodule.folder=somewhere"] if datamodule == "image_folder" else []
+    config = composed(f"datamodule={datamodule}", f"data_dir={tmp_path}", *extra)
+    data = instantiate(config.datamodule, _convert_="all")
+    assert list(data.shape) == list(config.shape)
+    assert data.name == datamodule
+
+
+@pytest.mark.parametrize("protocol", choices("protocol"))
+def test_every_protocol_instantiates_and_is_named_after_its_file(protocol: str) -> None:
+    described = OmegaConf.to_container(composed(f"protocol={protocol}").protocol, resolve=True)
+    assert isinstance(described, dict)
+    made = Protocol.from_config({str(k): v for k, v in described.items()}, "digits-cnn")
+    assert made.name == protocol
+    assert made.encoder == "digits-cnn"
+
+
+@pytest.mark.parametrize("metric", choices("metric"))
+def test_every_metric_instantiates_and_has_columns(metric: str) -> None:
+    ruler = instantiate(OmegaConf.load(CONF / "metric" / f"{metric}.yaml"))
+    assert ruler.columns
+
+
+@pytest.mark.parametrize("trainer", [t for t in choices("trainer") if not t.startswith(("gpu", "ddp"))])
+def test_every_trainer_instantiates(trainer: str, tmp_path: Path) -> None:
+    instantiate(composed(f"trainer={trainer}").trainer, default_root_dir=str(tmp_path), logger=False)
+
+
+@pytest.mark.parametrize("logger", [name for name in choices("logger") if name != "none"])
+def test_every_logger_logs(logger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    made = instantiate(composed(f"logger={logger}").logger, save_dir=str(tmp_path))
+    made.log_metrics({"loss": 1.0}, step=1)
+    made.finalize("success")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_composes(experiment: str) -> None:
+    assert OmegaConf.to_container(composed(f"experiment={experiment}"), resolve=True)
+
+
+@pytest.mark.parametrize("program", ["train", "evaluate", "report", "train_encoder"])
+def test_every_program_composes(program: str) -> None:
+    assert composed(program=program)
+
+
+def test_every_hyper_parameter_of_a_paper_has_its_source() -> None:
+    """A number in a model's yaml is followed by where it is from."""
+    for name in choices("model"):
+        for line in (CONF / "model" / f"{name}.yaml").read_text().splitlines():
+            _, _, value = line.partition(": ")
+            if value and isinstance(yaml.safe_load(value), int | float) and not isinstance(yaml.safe_load(value), bool):
+                assert "#" in line, f"{name}: {line}"

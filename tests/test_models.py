@@ -1,0 +1,157 @@
+"""One property test over every family: whatever file is added to conf/model/ is held to the same contract."""
+
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+
+from models.contracts import Bounds, Decodes, Elbo, Reconstructs, Samples
+from models.game import GenerativeModel
+from tests.conftest import choices, composed
+
+SETTINGS = [
+    ("digits", "mlp", []),
+    ("mnist", "dcgan_narrow", []),
+    ("cifar10", "resnet", ["model.trunk.width=8", "model.decoder.width=8"]),
+    ("ring", "mlp", []),
+]
+EVERY = [
+    pytest.param(model, *setting, id=f"{model}-{setting[0]}-{setting[1]}")
+    for model in choices("model")
+    for setting in SETTINGS
+]
+
+
+def make(model: str, datamodule: str, network: str, extra: list[str]) -> tuple[GenerativeModel, tuple[int, ...]]:
+    config = composed(f"model={model}", f"datamodule={datamodule}", f"network={network}", *extra)
+    made = instantiate(config.model, _convert_="all")
+    made.configure_model()
+    return made, tuple(config.shape)
+
+
+def examples(shape: tuple[int, ...], n: int = 8) -> Tensor:
+    return torch.rand(n, *shape)
+
+
+@pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
+def test_samples_have_the_datas_shape_and_range(model: str, datamodule: str, network: str, extra: list[str]) -> None:
+    made, shape = make(model, datamodule, network, extra)
+    assert isinstance(made, Samples)
+    with made.scoring():
+        drawn = made.sample(6, torch.Generator().manual_seed(1))
+        again = made.sample(6, torch.Generator().manual_seed(1))
+    assert drawn.shape == (6, *shape)
+    assert drawn.dtype == torch.float32
+    assert torch.equal(drawn, again)
+    if len(shape) == 3:
+        assert drawn.min() >= 0
+        assert drawn.max() <= 1
+
+
+@pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
+def test_every_family_decodes_its_prior(model: str, datamodule: str, network: str, extra: list[str]) -> None:
+    made, shape = make(model, datamodule, network, extra)
+    assert isinstance(made, Decodes)
+    assert made.decode(made.prior.sample(3)).shape == (3, *shape)
+
+
+@pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
+def test_capabilities_keep_their_shapes(model: str, datamodule: str, network: str, extra: list[str]) -> None:
+    made, shape = make(model, datamodule, network, extra)
+    x = examples(shape)
+    with made.scoring():
+        if isinstance(made, Reconstructs):
+            first, second = made.reconstruct(x), made.reconstruct(x)
+            assert first.shape == x.shape
+            assert torch.equal(first, second)
+        if isinstance(made, Bounds):
+            elbo = made.elbo(x)
+            assert isinstance(elbo, Elbo)
+            assert elbo.reconstruction.shape == elbo.kl.shape == (8,)
+            assert (elbo.kl >= -1e-4).all()
+            assert made.log_weights(x, 3).shape == (3, 8)
+
+
+@pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
+def test_each_players_loss_moves_all_that_it_owns(model: str, datamodule: str, network: str, extra: list[str]) -> None:
+    made, shape = make(model, datamodule, network, extra)
+    for player in made.players():
+        made.zero_grad()
+        loss = player.loss(examples(shape))
+        assert loss.shape == ()
+        assert loss.isfinite()
+        loss.backward()
+        for name, weight in player.modules.named_parameters():
+            # the last bias of a Wasserstein critic cancels between real and fake
+            assert weight.grad is not None, f"{player.name}: {name} gets no gradient"
+            assert weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
+def test_one_player_samples_and_players_share_nothing(
+    model: str, datamodule: str, network: str, extra: list[str]
+) -> None:
+    made, _ = make(model, datamodule, network, extra)
+    owned = [{id(w) for w in player.modules.parameters()} for player in made.players()]
+    assert sum(map(len, owned)) == len(set().union(*owned)) == len(list(made.parameters()))
+    decoder = {id(w) for w in made.decoder.parameters()}
+    (sampling,) = [own for own, player in zip(owned, made.players(), strict=True) if player.samples]
+    assert decoder <= sampling
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_the_critics_turn_leaves_no_graph_through_the_generator(model: str) -> None:
+    made, shape = make(model, "digits", "mlp", [])
+    for player in made.players():
+        if not player.samples:
+            made.zero_grad()
+            player.loss(examples(shape)).backward()
+            assert all(w.grad is None for w in made.decoder.parameters())
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_scoring_puts_everything_back(model: str) -> None:
+    made, _ = make(model, "digits", "mlp", ["model.ema_decay=0.9"])
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    made.train()
+    with made.scoring():
+        assert not made.decoder.training
+        assert not torch.is_grad_enabled()
+        made.sample(4, torch.Generator())
+    assert all(module.training for module in made.modules())
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+
+
+BAD_OPTIONS: list[tuple[str, list[str], str]] = [
+    ("vae", ["model.beta=-1"], "model.beta is -1"),
+    ("vae", ["model.prior._target_=models.priors.Uniform"], "model.prior is Uniform"),
+    ("gan", ["model.generator_loss=hinge"], "model.generator_loss is 'hinge'"),
+    ("gan", ["model.n_critic=0"], "model.n_critic is 0"),
+    ("wgan", ["model.clip=0"], "model.clip is 0"),
+    ("wgan_gp", ["model.penalty=-1"], "model.penalty is -1"),
+    ("wgan_gp", ["model.trunk.norm=batch"], "no batch norm"),
+    ("ae", ["model.ema_decay=1.5"], "model.ema_decay is 1.5"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "message"), BAD_OPTIONS)
+def test_a_bad_option_is_refused_by_name(model: str, options: list[str], message: str) -> None:
+    config = composed(f"model={model}", *options)
+    with pytest.raises(Exception, match=message) as caught:
+        instantiate(config.model, _convert_="all")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_minimax_and_non_saturating_generators_differ() -> None:
+    def gradient(loss: str) -> Tensor:
+        torch.manual_seed(0)
+        made: Any = make("gan", "digits", "mlp", [f"model.generator_loss={loss}"])[0]
+        made.loss_g(examples((1, 8, 8))).backward()
+        return torch.cat([w.grad.flatten() for w in made.decoder.parameters()])
+
+    saturating, other = gradient("minimax"), gradient("non_saturating")
+    assert not torch.allclose(saturating, other)
+    # at an untrained discriminator, D = 1/2 nearly, both point the same way
+    assert torch.nn.functional.cosine_similarity(saturating, other, dim=0) > 0.5

@@ -1,0 +1,279 @@
+"""The programs as a user runs them: what they leave, what they say, and what bad input gets."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.runs import SCHEMA
+from tests.conftest import TINY, one_run
+
+
+def said(result: Any) -> str:
+    """The one line of a failed program, with no traceback."""
+    assert result.returncode != 0, result.stdout
+    assert "Traceback" not in result.stderr, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_a_run_leaves_what_the_design_says(sweep: Path) -> None:
+    for model in ("ae", "vae", "gan"):
+        run = one_run(sweep, model)
+        record = json.loads((run / "run.json").read_text())
+        assert record["schema"] == SCHEMA
+        assert record["status"] == "finished"
+        assert record["spent"]["images"] == 2624  # 41 minibatches of 64: the budget of 2,600 rounded up
+        assert record["command"].startswith("python -m benchmarks.train ")
+        assert record["data"]["sizes"] == {"train": 1100, "val": 247, "test": 450}
+        assert {"parameters", "train_seconds", "images_per_second", "peak_memory_bytes"} <= set(record["cost"])
+        assert Image.open(run / "samples.png").size[0] > 200
+        assert (run / "reconstructions.png").is_file() == (model != "gan")
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert json.loads((one_run(sweep, "gan") / "run.json").read_text())["steps"] == {
+        "discriminator": 41,
+        "generator": 41,
+    }
+
+
+def test_no_temporary_file_is_left(sweep: Path) -> None:
+    assert not [path for path in (sweep / "runs").rglob(".*") if path.is_file()]
+
+
+def test_the_curve_has_log_spaced_points_with_validation_scores(sweep: Path) -> None:
+    rows = list(csv.DictReader((one_run(sweep, "vae") / "curve.csv").open()))
+    assert len(rows) == 3
+    assert [int(row["images"]) for row in rows] == sorted(int(row["images"]) for row in rows)
+    assert int(rows[-1]["images"]) == 2624
+    assert float(rows[-1]["val_fid"]) > 0
+    assert float(rows[-1]["val_recon_mse"]) < 0.2
+
+
+def test_every_family_gets_the_scores_that_apply_and_reasons_for_the_rest(sweep: Path) -> None:
+    scores = {}
+    for model in ("ae", "vae", "gan"):
+        (path,) = (one_run(sweep, model) / "scores").glob("quick-*.json")
+        scores[model] = {s["name"]: s for s in json.loads(path.read_text())["scores"]}
+    has = {model: {name for name, score in its.items() if score["value"] is not None} for model, its in scores.items()}
+    recon, bound = {"recon_mse", "recon_psnr", "recon_ssim"}, {"elbo", "elbo_reconstruction", "elbo_kl"}
+    assert has == {"ae": recon | {"fid"}, "vae": recon | bound | {"fid"}, "gan": {"fid"}}
+    assert all(
+        score["detail"].get("reason") for its in scores.values() for score in its.values() if score["value"] is None
+    )
+    vae = {name: score["value"] for name, score in scores["vae"].items()}
+    assert vae["elbo"] == pytest.approx(vae["elbo_reconstruction"] - vae["elbo_kl"])
+
+
+def test_a_multirun_says_where_it_is_and_ends_in_a_leaderboard(sweep: Path) -> None:
+    text = (sweep / "stdout.txt").read_text()
+    assert "[1/6] digits · ae · seed 0" in text
+    assert "[6/6] digits · gan · seed 1" in text
+    assert " left" in text
+    for name in ("real train", "pixel noise", "FID (digits-cnn, 1k)"):
+        assert name in text
+    assert {"index.html", "leaderboard.md", "leaderboard.csv", "pictures"} <= {
+        path.name for path in (sweep / "reports" / "sweep").iterdir()
+    }
+    assert not list((sweep / "runs" / ".sweeps").rglob("*.json"))
+
+
+def test_a_second_multirun_trains_nothing(sweep: Path, program: Any) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (sweep / "runs").rglob("*") if path.is_file()}
+    result = program("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=sweep)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("nothing to do") == 6
+    assert {path: path.stat().st_mtime_ns for path in (sweep / "runs").rglob("*") if path.is_file()} == before
+
+
+def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, program: Any, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs", tmp_path / "runs")
+    shutil.rmtree(tmp_path / "runs" / "digits" / "_calibration")
+    for path in (tmp_path / "runs").rglob("scores"):
+        shutil.rmtree(path)
+    result = program("evaluate", "runs=runs", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    fresh = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("scores/*.json")}
+    assert len(fresh) == 8
+    assert fresh == {path.relative_to(sweep): path.read_bytes() for path in sweep.rglob("scores/*.json")}
+
+
+def test_another_protocol_is_another_sheet_and_another_table(sweep: Path, program: Any, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs", tmp_path / "runs")
+    run = str(one_run(tmp_path, "vae"))
+    result = program("evaluate", f"runs={run}", "protocol.samples=200", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(list((Path(run) / "scores").glob("*.json"))) == 2
+    result = program("report", "runs=runs", "out=out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "FID (digits-cnn, 200)" in result.stdout
+    assert "FID (digits-cnn, 1k)" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "report", "train_encoder"])
+def test_help_lists_groups_and_keys(name: str, program: Any, tmp_path: Path) -> None:
+    result = program(name, "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"python -m benchmarks.{name} ")
+    assert "Keys (set with key=value" in result.stdout
+    if name == "train":
+        for group in (
+            "model",
+            "network",
+            "datamodule",
+            "protocol",
+            "budget",
+            "trainer",
+            "logger",
+            "sweep",
+            "experiment",
+        ):
+            assert f"\n  {group} " in result.stdout
+        assert "vae*" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+MISTAKES = [
+    ("train", ["model=vaee"], "model=vaee does not exist; did you mean vae"),
+    ("train", ["-m", "model=vae,gann"], "model=gann does not exist; did you mean"),
+    ("train", ["modle=vae"], "did you mean model"),
+    ("train", ["model.betta=2"], "model.betta is in no configuration of benchmarks.train; did you mean model.beta"),
+    ("train", ["beta=2"], "did you mean model.beta"),
+    ("train", ["seed"], "expected key=value"),
+    ("train", ["budget.amount=0"], "budget.amount is 0; expected a number of images above 0"),
+    ("train", ["budget.unit=days"], "budget.unit is 'days'; expected one of images, seconds, updates"),
+    ("train", ["trainer=gpu"], "no GPU is to be seen here"),
+    ("train", ["+trainer.gradient_clip_val=1"], "trainer.gradient_clip_val has no effect"),
+    ("train", ["datamodule=ring", "network=dcgan"], "network=dcgan takes images"),
+    ("train", ["network=resnet", "datamodule=mnist"], "multiples of 8 pixels, and the data is 28x28"),
+    ("train", ["datamodule=mnist", "data_dir=nowhere"], "nowhere/MNIST/raw"),
+    ("train", ["datamodule=image_folder"], "needs datamodule.folder=PATH"),
+    ("train", ["datamodule.binarize=sometimes"], "datamodule.binarize is 'sometimes'"),
+    ("train", ["protocol.encoder=resnet50"], "protocol.encoder is 'resnet50'; expected auto or one of digits-cnn"),
+    ("train", ["seed=abc"], "seed is 'abc'; expected a whole number"),
+    ("evaluate", ["runs=empty"], "empty is not a folder"),
+    ("evaluate", ["runs=."], "holds no finished run"),
+    ("evaluate", ["protocol=quik"], "did you mean quick"),
+    ("report", ["runs=."], "holds no finished run"),
+    ("train_encoder", ["datamodule=ring"], "has no classes to tell apart"),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "message"), MISTAKES, ids=[" ".join([m[0], *m[1]]) for m in MISTAKES])
+def test_a_mistake_gets_one_line(name: str, words: list[str], message: str, program: Any, tmp_path: Path) -> None:
+    assert message in said(program(name, *words, cwd=tmp_path, HTTPS_PROXY="http://127.0.0.1:9"))
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not left, left
+
+
+def test_a_corrupt_checkpoint_is_named_and_kept(sweep: Path, program: Any, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs", tmp_path / "runs")
+    checkpoint = one_run(tmp_path, "ae") / "checkpoints" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    words = [f"runs={one_run(tmp_path, 'ae')}", "protocol.samples=100"]
+    result = program("evaluate", *words, cwd=tmp_path)
+    assert "last.ckpt cannot be loaded" in said(result)
+    assert checkpoint.stat().st_size == 1000
+    # nor does training start over it
+    (one_run(tmp_path, "ae") / "run.json").unlink()
+    result = program("train", "model=ae", "seed=0", *TINY, cwd=tmp_path)
+    assert "last.ckpt cannot be loaded" in said(result)
+    assert checkpoint.stat().st_size == 1000
+
+
+def test_a_record_of_a_newer_schema_is_refused(sweep: Path, program: Any, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs" / "digits" / "ae", tmp_path / "runs" / "digits" / "ae")
+    path = one_run(tmp_path, "ae") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA + 1}))
+    assert "install a newer genbench" in said(program("evaluate", f"runs={path.parent}", cwd=tmp_path))
+
+
+def test_a_record_cannot_name_code_to_run(sweep: Path, program: Any, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs" / "digits" / "ae", tmp_path / "runs" / "digits" / "ae")
+    run = one_run(tmp_path, "ae")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("models.ae.Autoencoder", "os.system"))
+    result = program("evaluate", f"runs={run}", "protocol.samples=100", cwd=tmp_path)
+    assert "names os.system" in said(result)
+
+
+def test_one_failing_job_does_not_stop_the_sweep(program: Any, tmp_path: Path) -> None:
+    result = program("train", "-m", "model=wgan_gp,ae", "+model.trunk.norm=batch", *TINY, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "a WGAN-GP's critic takes no batch norm" in result.stderr
+    assert "[2/2] digits · ae · seed 0" in result.stdout
+    assert (tmp_path / "reports" / "sweep" / "index.html").is_file()
+
+
+def test_a_diverged_run_is_a_result(program: Any, tmp_path: Path) -> None:
+    words = ["model=ae", "model.optimizer.lr=1e30", *TINY]
+    result = program("train", *words, cwd=tmp_path)
+    assert result.returncode == 1
+    record = json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())
+    assert record["status"] == "diverged"
+    assert "loss is" in record["error"]
+    again = program("train", "-m", *words, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "had diverged before" in again.stdout
+    assert "1 diverged" in (tmp_path / "reports" / "sweep" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "field"), [("updates", 7, "updates"), ("images", 1000, "images"), ("seconds", 0.5, "seconds")]
+)
+def test_a_budget_is_spent_in_its_unit(unit: str, amount: float, field: str, program: Any, tmp_path: Path) -> None:
+    words = [f"budget={unit}", f"budget.amount={amount}", "model=wgan", "model.trunk.widths=[16]", "trainer=cpu"]
+    result = program("train", *words, "datamodule.block_size=2", "curve_points=1", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    record = json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())
+    spent = record["spent"][field]
+    assert amount <= spent < amount * 1.2 + 64 * (field == "images")
+    assert record["steps"]["critic"] // 5 == record["steps"]["generator"] == record["spent"]["updates"]
+
+
+@pytest.mark.parametrize("datamodule", ["ring", "grid"])
+def test_points_are_scored_by_the_modes_they_reach(datamodule: str, program: Any, tmp_path: Path) -> None:
+    result = program("train", f"datamodule={datamodule}", "model=vae", *TINY, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    sheet = json.loads(next(tmp_path.glob("runs/*/vae/*/*/scores/*.json")).read_text())
+    scores = {score["name"]: score for score in sheet["scores"]}
+    assert 0 <= scores["modes"]["value"] <= scores["modes"]["detail"]["of"]
+    assert scores["modes"]["n"] == 2500
+    assert scores["fid"]["value"] is None
+    real = json.loads(next(tmp_path.glob("runs/*/_calibration/*/real train/scores/*.json")).read_text())
+    by_name = {score["name"]: score["value"] for score in real["scores"]}
+    assert by_name["modes"] == {"ring": 8, "grid": 25}[datamodule]
+    assert by_name["high_quality"] == pytest.approx(98.89, abs=1.0)
+
+
+def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(program: Any, tmp_path: Path) -> None:
+    bounds = {}
+    for binarize in ("dynamic", "none"):
+        words = ["model=vae", "model/likelihood=bernoulli", f"datamodule.binarize={binarize}", *TINY]
+        result = program("train", *words, f"runs_dir={binarize}", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        sheet = json.loads(next((tmp_path / binarize).glob("*/vae/*/*/scores/*.json")).read_text())
+        bounds[binarize] = next(score for score in sheet["scores"] if score["name"] == "elbo")
+    assert -64 < bounds["dynamic"]["value"] < 0
+    assert bounds["none"]["value"] is None
+    assert "no likelihood of grey pixels" in bounds["none"]["detail"]["reason"]
+
+
+def test_an_image_folder_is_learned_from(program: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(40):
+        pixels = torch.randint(0, 256, (20, 30, 3), dtype=torch.uint8).numpy()
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    words = [f"datamodule.folder={folder}", "datamodule.size=16", "datamodule.batch_size=8", *TINY]
+    result = program("train", "datamodule=image_folder", "model=ae", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "recon_mse" in result.stdout
+    assert list((tmp_path / "data" / "image_folder_cache").glob("*.npy"))

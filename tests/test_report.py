@@ -1,0 +1,224 @@
+"""From records to tables and a page: what is compared, what is marked, and what is escaped."""
+
+import csv
+import html
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.leaderboard import Cell, cell_text, number, tables
+from benchmarks.report import build, markdown, page, to_csv
+from benchmarks.runs import CALIBRATION, Run, Score, ScoreSheet, find_runs, write_record, write_sheet, write_text
+
+EVIL = '<script>alert("1")</script>|`*'
+
+
+def add_run(
+    root: Path,
+    model: str,
+    seed: int,
+    scores: dict[str, float | None],
+    status: str = "finished",
+    protocol_id: str = "p1",
+    network: str = "mlp",
+    config: str = "c1",
+    error: str | None = None,
+    beta: float = 1.0,
+) -> Path:
+    path = root / "digits" / model.replace("/", "_") / config / f"seed={seed}"
+    data = {"name": "digits", "id": "d1", "sizes": {"test": 450}, "binarize": "none", "dequantize": False}
+    names = {"model": model, "network": network, "datamodule": "digits"}
+    cost = {"parameters": 10, "train_seconds": 2.0, "images_per_second": 5.0, "peak_memory_bytes": 2**20}
+    write_record(
+        path,
+        {"status": status, "seed": seed, "config_id": config, "names": names, "data": data, "error": error}
+        | {"spent": {"images": 100, "updates": 7}, "cost": cost | {"sampling_images_per_second": 9.0}},
+    )
+    write_text(path / "config.yaml", f"model: {{beta: {beta}}}\ndatamodule: {{}}\nbudget: {{}}\n")
+    if status == "finished":
+        write_sheet(path, sheet(scores, protocol_id))
+    return path
+
+
+def sheet(scores: dict[str, float | None], protocol_id: str = "p1") -> ScoreSheet:
+    better = {"fid": False, "elbo": True, "recon_mse": False}
+    made = [
+        Score(name, value, "", better[name], 1000, {"encoder": "digits-cnn"} if name == "fid" else {"reason": EVIL})
+        if value is not None
+        else Score(name, None, "", better[name], 0, {"reason": "does not bound"})
+        for name, value in scores.items()
+    ]
+    protocol = {"name": "quick", "split": "test", "samples": 1000, "encoder": "digits-cnn"}
+    return ScoreSheet(protocol, protocol_id, "scored", made)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    for seed, (vae, gan) in enumerate([(10.0, 5.0), (12.0, 7.0), (14.0, 9.0)]):
+        add_run(tmp_path, "vae", seed, {"fid": vae, "elbo": -20.0 - seed})
+        add_run(tmp_path, "gan", seed, {"fid": gan, "elbo": None})
+    add_run(tmp_path, "gan", 3, {}, status="diverged", error="the critic's loss is nan")
+    write_sheet(tmp_path / "digits" / CALIBRATION / "d1" / "real train", sheet({"fid": 0.1}))
+    write_sheet(tmp_path / "digits" / CALIBRATION / "d1" / "pixel noise", sheet({"fid": 900.0}))
+    write_sheet(tmp_path / "digits" / CALIBRATION / "other" / "real train", sheet({"fid": 77.0}))
+    return find_runs(tmp_path)
+
+
+def test_a_row_is_mean_and_deviation_over_seeds(runs: list[Run]) -> None:
+    (table,) = tables(runs)
+    rows = {row.label: row for row in table.rows}
+    assert rows["vae"].cells["fid"].mean == pytest.approx(12.0)
+    assert rows["vae"].cells["fid"].deviation == pytest.approx(2.0)
+    assert rows["vae"].seeds == "3"
+    assert cell_text(rows["vae"].cells["fid"]) == "12.0 ± 2.0"
+
+
+def test_a_diverged_run_is_counted_and_not_averaged(runs: list[Run]) -> None:
+    (table,) = tables(runs)
+    (gan,) = [row for row in table.rows if row.label == "gan"]
+    assert gan.seeds == "3, 1 diverged"
+    assert gan.cells["fid"].n == 3
+
+
+def test_calibration_rows_of_the_same_data_and_protocol_stand_in_the_table(runs: list[Run]) -> None:
+    (table,) = tables(runs)
+    assert [(row.label, row.cells["fid"].mean) for row in table.rows if row.is_calibration] == [
+        ("real train", 0.1),
+        ("pixel noise", 900.0),
+    ]
+
+
+def test_the_best_is_marked_in_the_columns_direction_and_calibration_never_is(runs: list[Run]) -> None:
+    (table,) = tables(runs)
+    best = {(row.label, name) for row in table.rows for name, cell in row.cells.items() if cell.is_best}
+    assert ("gan", "fid") in best
+    assert ("real train", "fid") not in best
+    assert not {label for label, name in best if name == "elbo"}, "one bound alone is not the best of anything"
+
+
+def test_headers_name_what_a_number_depends_on(runs: list[Run]) -> None:
+    (table,) = tables(runs)
+    assert "FID (digits-cnn, 1k)" in [column.title for column in table.columns]
+
+
+@pytest.mark.parametrize("change", [{"protocol_id": "p2"}, {"network": "dcgan"}])
+def test_numbers_that_are_not_comparable_never_meet(change: dict[str, Any], tmp_path: Path) -> None:
+    add_run(tmp_path, "vae", 0, {"fid": 1.0})
+    add_run(tmp_path, "gan", 0, {"fid": 2.0}, **change)
+    assert [len([r for r in t.rows if not r.is_calibration]) for t in tables(find_runs(tmp_path))] == [1, 1]
+
+
+def test_configurations_of_one_model_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    add_run(tmp_path, "vae", 0, {"fid": 1.0}, config="c1", beta=1.0)
+    add_run(tmp_path, "vae", 0, {"fid": 2.0}, config="c2", beta=4.0)
+    (table,) = tables(find_runs(tmp_path))
+    assert [row.label for row in table.rows] == ["vae (model.beta=1.0)", "vae (model.beta=4.0)"]
+
+
+def test_a_sweep_in_which_nothing_finished_is_still_a_table(tmp_path: Path) -> None:
+    add_run(tmp_path, "gan", 0, {}, status="failed", error="out of memory")
+    (table,) = tables(find_runs(tmp_path))
+    assert [row.seeds for row in table.rows] == ["0, 1 failed"]
+    assert "out of memory" in page([table], find_runs(tmp_path), {}, "x")
+
+
+class Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_whatever_comes_from_a_record_is_escaped(tmp_path: Path) -> None:
+    add_run(tmp_path, EVIL, 0, {"fid": 1.0, "elbo": -3.0})
+    add_run(tmp_path, EVIL, 1, {}, status="failed", error=EVIL)
+    runs = find_runs(tmp_path)
+    found = tables(runs)
+    text = page(found, [run for run in runs if run.status == "failed"], {}, EVIL)
+    assert "<script" not in text
+    assert html.escape(EVIL, quote=False).split("|")[0].replace('"', "&#34;") in text
+    marked = markdown(found, [], EVIL)
+    assert "<script" not in marked.replace("\\<", "")
+    # scores and cost
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in marked.splitlines() if line.startswith("|")}
+    assert len(widths) == 2, "a cell border came from a record"
+
+
+def test_the_page_is_one_file_that_a_screen_reader_can_read(runs: list[Run], tmp_path: Path) -> None:
+    text = page(tables(runs), [], {}, "quickstart")
+    parser = Text()
+    parser.feed(text)
+    names = [tag for tag, _ in parser.tags]
+    assert not {"script", "link", "iframe"} & set(names)
+    assert "http" not in re.sub(r"<!doctype[^>]*>", "", text)
+    assert dict(parser.tags)["html"]["lang"] == "en"
+    assert names.count("caption") == names.count("table") == 2
+    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in parser.tags if tag == "th")
+    assert "nan" not in parser.text.lower().replace("quickstart", "")
+    assert "lower is better" in parser.text
+    assert any(attrs.get("name") == "viewport" for tag, attrs in parser.tags if tag == "meta")
+
+
+def test_the_csv_holds_every_cell(runs: list[Run]) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(tables(runs)))))
+    (fid,) = [row for row in rows if row["row"] == "vae" and row["column"] == "fid"]
+    assert (float(fid["mean"]), float(fid["deviation"]), int(fid["seeds"])) == (12.0, 2.0, 3)
+    (none,) = [row for row in rows if row["row"] == "gan" and row["column"] == "elbo"]
+    assert (none["mean"], none["reason"]) == ("", "does not bound")
+
+
+def test_a_report_is_rebuilt_byte_for_byte(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
+    for out in ("one", "two"):
+        build([tmp_path], tmp_path / out, "again")
+    first, second = (
+        {path.relative_to(tmp_path / out): path.read_bytes() for path in (tmp_path / out).rglob("*") if path.is_file()}
+        for out in ("one", "two")
+    )
+    assert first == second
+    assert {"index.html", "leaderboard.md", "leaderboard.csv"} <= {path.name for path in first}
+
+
+def test_one_bad_record_does_not_cost_the_report(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
+    (runs[0].path / "run.json").write_text("{")
+    build([tmp_path], tmp_path / "out", "x")
+    assert "left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.012345, "0.01235"),
+        (1.0, "1.000"),
+        (-19.618, "-19.62"),
+        (1234567.0, "1,234,567"),
+        (3e-9, "3.00e-09"),
+    ],
+)
+def test_numbers_have_four_digits_that_mean_something(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (Cell(None), "—"),
+        (Cell(12.345), "12.35"),
+        (Cell(12.345, 0.0), "12.35"),
+        (Cell(12.345, 1.26), "12.3 ± 1.3"),
+        (Cell(1200.4, 250.0), "1,200 ± 250"),
+        (Cell(0.01234, 0.00056), "0.01234 ± 0.00056"),
+    ],
+)
+def test_a_mean_is_shown_to_the_place_of_its_deviation(cell: Cell, text: str) -> None:
+    assert cell_text(cell) == text
