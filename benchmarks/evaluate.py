@@ -17,6 +17,7 @@ def main() -> None:
 
 
 @hydra.main(config_path="pkg://conf", config_name="evaluate", version_base="1.3")
+@exits_cleanly  # inside Hydra too, which would print a traceback
 def _hydra_main(cfg: DictConfig) -> None:
     import torch
 

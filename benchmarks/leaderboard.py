@@ -100,6 +100,8 @@ class Table:
         scores = [column for column in self.columns if column.name not in COST]
         cost = [column for column in self.columns if column.name in COST]
         models = [row for row in self.rows if not row.is_calibration]
+        if not self.columns:  # no run has a score: how they ended is still to be seen
+            return [("Runs", [], self.rows)]
         return [part for part in (("Scores", scores, self.rows), ("Cost", cost, models)) if part[1]]
 
     @property

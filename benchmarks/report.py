@@ -30,6 +30,7 @@ def main() -> None:
 
 
 @hydra.main(config_path="pkg://conf", config_name="report", version_base="1.3")
+@exits_cleanly  # inside Hydra too, which would print a traceback
 def _hydra_main(cfg: DictConfig) -> None:
     build([Path(cfg.runs)], Path(cfg.out), cfg.title)
 

@@ -21,6 +21,7 @@ def main() -> None:
 
 
 @hydra.main(config_path="pkg://conf", config_name="train", version_base="1.3")
+@exits_cleanly  # inside Hydra too, which would print a traceback
 def _hydra_main(cfg: DictConfig) -> None:
     from benchmarks.training import Outcome, path_of, train_and_score
 

@@ -14,6 +14,7 @@ def main() -> None:
 
 
 @hydra.main(config_path="pkg://conf", config_name="train_encoder", version_base="1.3")
+@exits_cleanly  # inside Hydra too, which would print a traceback
 def _hydra_main(cfg: DictConfig) -> None:
     from pathlib import Path
 

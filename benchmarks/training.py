@@ -23,7 +23,7 @@ from pytorch_lightning.loggers import Logger
 
 from benchmarks.budget import Budget
 from benchmarks.callbacks import Checkpoint, Clock, Curve, Diverged, ProgressBar, Watch
-from benchmarks.errors import UserError, is_users, one_line
+from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.pictures import save_pictures
 from benchmarks.runs import Status, config_id, is_finished, read_record, run_path, write_record, write_text
 from benchmarks.scoring import (
@@ -66,14 +66,14 @@ def train_and_score(config: Mapping[str, Any], label: str) -> Outcome:
     """
     quiet()
     run = path_of(config)
+    device = torch.device(choose_device(config["trainer"]["accelerator"]))
+    scorer = make_scorer(config["protocol"], config, device)
     if not is_finished(run):
         outcome = _train(run, config, label)
         if outcome is not None:
             return outcome
     elif _diverged(run):
         return Outcome(run, "diverged", f"{run} had diverged before: nothing to do")
-    device = torch.device(choose_device(config["trainer"]["accelerator"]))
-    scorer = make_scorer(config["protocol"], config, device)
     if scorer.is_done(run):
         return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do")
     data = load_data(config)
@@ -180,7 +180,11 @@ def _fit(
     if resume is not None:
         _check_checkpoint(resume)
     _reset_peak_memory()
-    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # Lightning's word for Ctrl-C
+        fail("interrupted; the same command goes on from the last checkpoint")
+        raise
     if isinstance(model, Calibrates):
         pl.seed_everything(int(config["seed"]), verbose=False)
         model.to(trainer.strategy.root_device)

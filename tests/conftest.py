@@ -1,11 +1,16 @@
 """What tests share: composing configurations, tiny trained runs, and programs run as a user runs them."""
 
+import contextlib
+import importlib
+import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+from unittest import mock
 
 import pytest
 import torch
@@ -19,14 +24,64 @@ CONF = ROOT / "conf"
 TINY = ("budget.amount=2600", "datamodule.block_size=4", "curve_points=3", "trainer=cpu", "model.trunk.widths=[32]")
 
 
+class Result(NamedTuple):
+    """What a program left behind on its two streams, and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def choices(group: str) -> list[str]:
     """What conf/<group>/ offers: tests find new models, data sets and metrics by themselves."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def composed(*overrides: str, program: str = "train") -> DictConfig:
+    return _composed(overrides, program).copy()
+
+
+@lru_cache(maxsize=256)
+def _composed(overrides: tuple[str, ...], program: str) -> DictConfig:
     with initialize_config_module("conf", version_base="1.3"):
         return compose(program, overrides=list(overrides))
+
+
+def run(name: str, *words: str, cwd: Path, **environment: str) -> Result:
+    """`python -m benchmarks.<name> words...` in a folder, inside this process: importing torch anew takes seconds."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", [f"benchmarks/{name}.py", *words]),
+        mock.patch.dict(os.environ, {"COLUMNS": "200"} | environment),
+    ):
+        try:
+            module.main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def run_process(name: str, *words: str, cwd: Path) -> Result:
+    """The same as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *words],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def one_run(sweep: Path, model: str, seed: int = 0) -> Path:
+    (path,) = (sweep / "runs" / "digits" / model).glob(f"*/seed={seed}")
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -35,41 +90,19 @@ def _threads() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seed(request: pytest.FixtureRequest) -> None:
+def _seed() -> Iterator[None]:
     """Fresh random inputs on every run; the seed is printed with a failure, and GENBENCH_TEST_SEED repeats it."""
     seed = int(os.environ.get("GENBENCH_TEST_SEED", int.from_bytes(os.urandom(4))))
-    request.node.user_properties.append(("seed", seed))
     print(f"GENBENCH_TEST_SEED={seed}")
     torch.manual_seed(seed)
+    yield
 
 
 @pytest.fixture(scope="session")
-def program() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `python -m benchmarks.<name> words...` in a folder, as a user would."""
-
-    def run(name: str, *words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{name}", *words],
-            cwd=cwd,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment,
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def sweep(tmp_path_factory: pytest.TempPathFactory, program: Any) -> Path:
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished multirun: autoencoder, VAE and GAN on digits, two seeds each, and its report."""
     folder = tmp_path_factory.mktemp("sweep")
-    result = program("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=folder)
+    result = run_process("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=folder)
     assert result.returncode == 0, result.stderr
     (folder / "stdout.txt").write_text(result.stdout)
     return folder
-
-
-def one_run(sweep: Path, model: str, seed: int = 0) -> Path:
-    (path,) = (sweep / "runs" / "digits" / model).glob(f"*/seed={seed}")
-    return path

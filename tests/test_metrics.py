@@ -274,7 +274,8 @@ def test_the_bias_law_holds_for_unequal_variances() -> None:
 
 def images(n: int, size: int = 4) -> Tensor:
     """Grey images, each pixel with a brightness and a contrast of its own, some of them out of range."""
-    return torch.rand(1, size, size) + 0.3 * torch.rand(1, size, size) * torch.randn(n, 1, size, size)
+    mean, scale = torch.rand(2, 1, size, size)
+    return 0.2 + 0.6 * mean + (0.1 + 0.3 * scale) * torch.randn(n, 1, size, size)
 
 
 class ImageSampler:
@@ -292,7 +293,7 @@ def test_fid_is_the_distance_between_features_of_rounded_images(monkeypatch: pyt
     monkeypatch.setattr(base, "_REFERENCES", {})
     real, fake = images(130), images(90)
     values = FID().measure(subject(ImageSampler(fake), FakeData(real), FakeEncoder(16), samples=90, examples=120))
-    grey = [np.rint(255 * x.clamp(0, 1).double().numpy()).reshape(len(x), -1) for x in (real[:120], fake)]
+    grey = [np.rint(255 * x.clamp(0, 1).numpy()).astype(float).reshape(len(x), -1) for x in (real[:120], fake)]
     expected = frechet_by_scipy(*(m for x in grey for m in (x.mean(0), np.cov(x, rowvar=False))))
     assert list(values) == ["fid"]
     assert values["fid"].value == pytest.approx(expected, rel=1e-6)

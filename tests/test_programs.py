@@ -4,17 +4,16 @@ import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 from benchmarks.runs import SCHEMA
-from tests.conftest import TINY, one_run
+from tests.conftest import TINY, Result, one_run, run, run_process
 
 
-def said(result: Any) -> str:
+def said(result: Result) -> str:
     """The one line of a failed program, with no traceback."""
     assert result.returncode != 0, result.stdout
     assert "Traceback" not in result.stderr, result.stderr
@@ -26,17 +25,17 @@ def said(result: Any) -> str:
 
 def test_a_run_leaves_what_the_design_says(sweep: Path) -> None:
     for model in ("ae", "vae", "gan"):
-        run = one_run(sweep, model)
-        record = json.loads((run / "run.json").read_text())
+        folder = one_run(sweep, model)
+        record = json.loads((folder / "run.json").read_text())
         assert record["schema"] == SCHEMA
         assert record["status"] == "finished"
         assert record["spent"]["images"] == 2624  # 41 minibatches of 64: the budget of 2,600 rounded up
         assert record["command"].startswith("python -m benchmarks.train ")
         assert record["data"]["sizes"] == {"train": 1100, "val": 247, "test": 450}
         assert {"parameters", "train_seconds", "images_per_second", "peak_memory_bytes"} <= set(record["cost"])
-        assert Image.open(run / "samples.png").size[0] > 200
-        assert (run / "reconstructions.png").is_file() == (model != "gan")
-        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+        assert Image.open(folder / "samples.png").size[0] > 200
+        assert (folder / "reconstructions.png").is_file() == (model != "gan")
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert json.loads((one_run(sweep, "gan") / "run.json").read_text())["steps"] == {
         "discriminator": 41,
         "generator": 41,
@@ -84,41 +83,41 @@ def test_a_multirun_says_where_it_is_and_ends_in_a_leaderboard(sweep: Path) -> N
     assert not list((sweep / "runs" / ".sweeps").rglob("*.json"))
 
 
-def test_a_second_multirun_trains_nothing(sweep: Path, program: Any) -> None:
+def test_a_second_multirun_trains_nothing(sweep: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (sweep / "runs").rglob("*") if path.is_file()}
-    result = program("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=sweep)
+    result = run("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=sweep)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("nothing to do") == 6
     assert {path: path.stat().st_mtime_ns for path in (sweep / "runs").rglob("*") if path.is_file()} == before
 
 
-def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, program: Any, tmp_path: Path) -> None:
+def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs", tmp_path / "runs")
     shutil.rmtree(tmp_path / "runs" / "digits" / "_calibration")
     for path in (tmp_path / "runs").rglob("scores"):
         shutil.rmtree(path)
-    result = program("evaluate", "runs=runs", cwd=tmp_path)
+    result = run("evaluate", "runs=runs", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     fresh = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("scores/*.json")}
     assert len(fresh) == 8
     assert fresh == {path.relative_to(sweep): path.read_bytes() for path in sweep.rglob("scores/*.json")}
 
 
-def test_another_protocol_is_another_sheet_and_another_table(sweep: Path, program: Any, tmp_path: Path) -> None:
+def test_another_protocol_is_another_sheet_and_another_table(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs", tmp_path / "runs")
-    run = str(one_run(tmp_path, "vae"))
-    result = program("evaluate", f"runs={run}", "protocol.samples=200", cwd=tmp_path)
+    folder = one_run(tmp_path, "vae")
+    result = run("evaluate", f"runs={folder}", "protocol.samples=200", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert len(list((Path(run) / "scores").glob("*.json"))) == 2
-    result = program("report", "runs=runs", "out=out", cwd=tmp_path)
+    assert len(list((folder / "scores").glob("*.json"))) == 2
+    result = run("report", "runs=runs", "out=out", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "FID (digits-cnn, 200)" in result.stdout
     assert "FID (digits-cnn, 1k)" in result.stdout
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "report", "train_encoder"])
-def test_help_lists_groups_and_keys(name: str, program: Any, tmp_path: Path) -> None:
-    result = program(name, "--help", cwd=tmp_path)
+def test_help_lists_groups_and_keys(name: str, tmp_path: Path) -> None:
+    result = run_process(name, "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert result.stdout.startswith(f"python -m benchmarks.{name} ")
     assert "Keys (set with key=value" in result.stdout
@@ -166,45 +165,49 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("name", "words", "message"), MISTAKES, ids=[" ".join([m[0], *m[1]]) for m in MISTAKES])
-def test_a_mistake_gets_one_line(name: str, words: list[str], message: str, program: Any, tmp_path: Path) -> None:
-    assert message in said(program(name, *words, cwd=tmp_path, HTTPS_PROXY="http://127.0.0.1:9"))
+def test_a_mistake_gets_one_line(name: str, words: list[str], message: str, tmp_path: Path) -> None:
+    assert message in said(run(name, *words, cwd=tmp_path, HTTPS_PROXY="http://127.0.0.1:9"))
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not left, left
 
 
-def test_a_corrupt_checkpoint_is_named_and_kept(sweep: Path, program: Any, tmp_path: Path) -> None:
+def test_a_mistake_gets_one_line_from_a_process_too(tmp_path: Path) -> None:
+    assert "did you mean vae" in said(run_process("train", "model=vaee", cwd=tmp_path))
+
+
+def test_a_corrupt_checkpoint_is_named_and_kept(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs", tmp_path / "runs")
     checkpoint = one_run(tmp_path, "ae") / "checkpoints" / "last.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     words = [f"runs={one_run(tmp_path, 'ae')}", "protocol.samples=100"]
-    result = program("evaluate", *words, cwd=tmp_path)
+    result = run("evaluate", *words, cwd=tmp_path)
     assert "last.ckpt cannot be loaded" in said(result)
     assert checkpoint.stat().st_size == 1000
     # nor does training start over it
     (one_run(tmp_path, "ae") / "run.json").unlink()
-    result = program("train", "model=ae", "seed=0", *TINY, cwd=tmp_path)
+    result = run("train", "model=ae", "seed=0", *TINY, cwd=tmp_path)
     assert "last.ckpt cannot be loaded" in said(result)
     assert checkpoint.stat().st_size == 1000
 
 
-def test_a_record_of_a_newer_schema_is_refused(sweep: Path, program: Any, tmp_path: Path) -> None:
+def test_a_record_of_a_newer_schema_is_refused(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs" / "digits" / "ae", tmp_path / "runs" / "digits" / "ae")
     path = one_run(tmp_path, "ae") / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA + 1}))
-    assert "install a newer genbench" in said(program("evaluate", f"runs={path.parent}", cwd=tmp_path))
+    assert "install a newer genbench" in said(run("evaluate", f"runs={path.parent}", cwd=tmp_path))
 
 
-def test_a_record_cannot_name_code_to_run(sweep: Path, program: Any, tmp_path: Path) -> None:
+def test_a_record_cannot_name_code_to_run(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs" / "digits" / "ae", tmp_path / "runs" / "digits" / "ae")
-    run = one_run(tmp_path, "ae")
-    config = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(config.replace("models.ae.Autoencoder", "os.system"))
-    result = program("evaluate", f"runs={run}", "protocol.samples=100", cwd=tmp_path)
+    folder = one_run(tmp_path, "ae")
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("models.ae.Autoencoder", "os.system"))
+    result = run("evaluate", f"runs={folder}", "protocol.samples=100", cwd=tmp_path)
     assert "names os.system" in said(result)
 
 
-def test_one_failing_job_does_not_stop_the_sweep(program: Any, tmp_path: Path) -> None:
-    result = program("train", "-m", "model=wgan_gp,ae", "+model.trunk.norm=batch", *TINY, cwd=tmp_path)
+def test_one_failing_job_does_not_stop_the_sweep(tmp_path: Path) -> None:
+    result = run("train", "-m", "model=wgan_gp,ae", "model.trunk.norm=batch", *TINY, cwd=tmp_path)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "a WGAN-GP's critic takes no batch norm" in result.stderr
@@ -212,14 +215,14 @@ def test_one_failing_job_does_not_stop_the_sweep(program: Any, tmp_path: Path) -
     assert (tmp_path / "reports" / "sweep" / "index.html").is_file()
 
 
-def test_a_diverged_run_is_a_result(program: Any, tmp_path: Path) -> None:
+def test_a_diverged_run_is_a_result(tmp_path: Path) -> None:
     words = ["model=ae", "model.optimizer.lr=1e30", *TINY]
-    result = program("train", *words, cwd=tmp_path)
+    result = run("train", *words, cwd=tmp_path)
     assert result.returncode == 1
     record = json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())
     assert record["status"] == "diverged"
     assert "loss is" in record["error"]
-    again = program("train", "-m", *words, cwd=tmp_path)
+    again = run("train", "-m", *words, cwd=tmp_path)
     assert again.returncode == 0
     assert "had diverged before" in again.stdout
     assert "1 diverged" in (tmp_path / "reports" / "sweep" / "leaderboard.md").read_text()
@@ -228,9 +231,9 @@ def test_a_diverged_run_is_a_result(program: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("unit", "amount", "field"), [("updates", 7, "updates"), ("images", 1000, "images"), ("seconds", 0.5, "seconds")]
 )
-def test_a_budget_is_spent_in_its_unit(unit: str, amount: float, field: str, program: Any, tmp_path: Path) -> None:
+def test_a_budget_is_spent_in_its_unit(unit: str, amount: float, field: str, tmp_path: Path) -> None:
     words = [f"budget={unit}", f"budget.amount={amount}", "model=wgan", "model.trunk.widths=[16]", "trainer=cpu"]
-    result = program("train", *words, "datamodule.block_size=2", "curve_points=1", cwd=tmp_path)
+    result = run("train", *words, "datamodule.block_size=2", "curve_points=1", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     record = json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())
     spent = record["spent"][field]
@@ -239,8 +242,8 @@ def test_a_budget_is_spent_in_its_unit(unit: str, amount: float, field: str, pro
 
 
 @pytest.mark.parametrize("datamodule", ["ring", "grid"])
-def test_points_are_scored_by_the_modes_they_reach(datamodule: str, program: Any, tmp_path: Path) -> None:
-    result = program("train", f"datamodule={datamodule}", "model=vae", *TINY, cwd=tmp_path)
+def test_points_are_scored_by_the_modes_they_reach(datamodule: str, tmp_path: Path) -> None:
+    result = run("train", f"datamodule={datamodule}", "model=vae", *TINY, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     sheet = json.loads(next(tmp_path.glob("runs/*/vae/*/*/scores/*.json")).read_text())
     scores = {score["name"]: score for score in sheet["scores"]}
@@ -253,11 +256,11 @@ def test_points_are_scored_by_the_modes_they_reach(datamodule: str, program: Any
     assert by_name["high_quality"] == pytest.approx(98.89, abs=1.0)
 
 
-def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(program: Any, tmp_path: Path) -> None:
+def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(tmp_path: Path) -> None:
     bounds = {}
     for binarize in ("dynamic", "none"):
         words = ["model=vae", "model/likelihood=bernoulli", f"datamodule.binarize={binarize}", *TINY]
-        result = program("train", *words, f"runs_dir={binarize}", cwd=tmp_path)
+        result = run("train", *words, f"runs_dir={binarize}", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         sheet = json.loads(next((tmp_path / binarize).glob("*/vae/*/*/scores/*.json")).read_text())
         bounds[binarize] = next(score for score in sheet["scores"] if score["name"] == "elbo")
@@ -266,14 +269,14 @@ def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(program: A
     assert "no likelihood of grey pixels" in bounds["none"]["detail"]["reason"]
 
 
-def test_an_image_folder_is_learned_from(program: Any, tmp_path: Path) -> None:
+def test_an_image_folder_is_learned_from(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(40):
         pixels = torch.randint(0, 256, (20, 30, 3), dtype=torch.uint8).numpy()
         Image.fromarray(pixels).save(folder / f"{i}.png")
     words = [f"datamodule.folder={folder}", "datamodule.size=16", "datamodule.batch_size=8", *TINY]
-    result = program("train", "datamodule=image_folder", "model=ae", *words, cwd=tmp_path)
+    result = run("train", "datamodule=image_folder", "model=ae", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "recon_mse" in result.stdout
     assert list((tmp_path / "data" / "image_folder_cache").glob("*.npy"))
