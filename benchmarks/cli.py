@@ -20,11 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmarks.errors import UserError, one_line
 
 
-def prepare(program: str) -> None:
+def prepare(program: str, needs_torch: bool = True) -> None:
     """Prints the program's help and exits if that is asked for; otherwise checks the installation and the words given.
 
     Args:
         program: the name of its file in conf/.
+        needs_torch: whether torch and torchvision are looked at, which takes seconds.
 
     Raises:
         UserError: for a torch and a torchvision that do not match, a group's choice that does not exist, or a key that
@@ -37,7 +38,8 @@ def prepare(program: str) -> None:
     if given.help:
         print(help_page(program), end="")
         raise SystemExit(0)
-    check_torchvision()
+    if needs_torch:
+        check_torchvision()
     check_words(program, given.overrides)
 
 
@@ -102,7 +104,8 @@ def check_words(program: str, words: list[str]) -> None:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         loader = hydra.config_loader
-        groups, keys = [], []
+        groups: list[Override] = []
+        keys: list[Override] = []
         for override in overrides:
             choices: list[str] = loader.get_group_options(override.key_or_group)
             (groups if choices else keys).append(override)

@@ -30,6 +30,7 @@ def _hydra_main(cfg: DictConfig) -> None:
         make_scorer,
         score_calibration,
         score_run,
+        set_threads,
     )
 
     protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
@@ -40,6 +41,7 @@ def _hydra_main(cfg: DictConfig) -> None:
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:
             config = read_config(run.path)
+            set_threads(config)
             scorer = make_scorer(protocol, config, device)
             if scorer.is_done(run.path):
                 print("      already scored under this protocol: nothing to do")

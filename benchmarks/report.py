@@ -25,7 +25,7 @@ ARROWS = {True: "↑", False: "↓", None: ""}
 
 @exits_cleanly
 def main() -> None:
-    prepare("report")
+    prepare("report", needs_torch=False)
     _hydra_main()
 
 

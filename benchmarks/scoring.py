@@ -166,6 +166,12 @@ def choose_device(accelerator: str) -> str:
     return "cuda" if accelerator in ("gpu", "cuda", "auto") and has_gpu else "cpu"
 
 
+def set_threads(config: Mapping[str, Any]) -> None:
+    """As many CPU threads as a run's configuration asks for: how a sum is split between threads shows in its last bit."""
+    if config.get("threads") is not None:
+        torch.set_num_threads(int(config["threads"]))
+
+
 def score_run(run: Path, model: GenerativeModel, data: DataModule, scorer: Scorer) -> ScoreSheet:
     """Scores a trained model and writes the sheet into its run."""
     with model.scoring():

@@ -35,6 +35,7 @@ from benchmarks.scoring import (
     sampling_speed,
     score_calibration,
     score_run,
+    set_threads,
 )
 from datamodules.base import DataModule
 from models.contracts import Calibrates
@@ -65,11 +66,12 @@ def train_and_score(config: Mapping[str, Any], label: str) -> Outcome:
         UserError, DataError, hydra's InstantiationException: for what the user can put right, before any training.
     """
     quiet()
+    set_threads(config)
     run = path_of(config)
     device = torch.device(choose_device(config["trainer"]["accelerator"]))
     scorer = make_scorer(config["protocol"], config, device)
     if not is_finished(run):
-        outcome = _train(run, config, label)
+        outcome = _train(run, config, label, device)
         if outcome is not None:
             return outcome
     elif _diverged(run):
@@ -98,13 +100,10 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
 
 
-def _train(run: Path, config: Mapping[str, Any], label: str) -> Outcome | None:
+def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.device) -> Outcome | None:
     """None where the run finished; otherwise what became of it."""
-    if config["threads"] is not None:
-        torch.set_num_threads(int(config["threads"]))
     clock = Clock()
     budget = Budget(**config["budget"])
-    choose_device(config["trainer"]["accelerator"])
     if config["trainer"].get("gradient_clip_val") is not None:
         raise UserError(
             "trainer.gradient_clip_val has no effect on players that step their own optimisers: leave it out"
@@ -113,10 +112,10 @@ def _train(run: Path, config: Mapping[str, Any], label: str) -> Outcome | None:
     data, model = load_data(config), load_model(config)
     write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
     try:
-        trainer = _fit(run, config, label, clock, budget, data, model)
+        trainer = _fit(run, config, label, clock, budget, data, model, device)
         if not trainer.is_global_zero:  # the other processes of a distributed run have nothing left to do
             raise SystemExit(0)
-        model.to(choose_device(config["trainer"]["accelerator"]))
+        model.to(device)
         save_pictures(run, model, data)
         cost = _cost(model, clock) | {"sampling_images_per_second": sampling_speed(model)}
         write_record(run, _record("finished", None, config, budget, clock, data, model, cost))
@@ -140,12 +139,11 @@ def _fit(
     budget: Budget,
     data: DataModule,
     model: GenerativeModel,
+    device: torch.device,
 ) -> pl.Trainer:
     loggers = _loggers(config, run)
     checkpoint_path = run / "checkpoints" / "last.ckpt"
-    curve_scorer = make_scorer(
-        config["curve"] | {"encoder": "auto"}, config, torch.device(choose_device(config["trainer"]["accelerator"]))
-    )
+    curve_scorer = make_scorer(config["curve"] | {"encoder": "auto"}, config, device)
 
     def score(model: GenerativeModel) -> dict[str, float | None]:
         return {

@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -90,12 +89,11 @@ def _threads() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> Iterator[None]:
+def _seed() -> None:
     """Fresh random inputs on every run; the seed is printed with a failure, and GENBENCH_TEST_SEED repeats it."""
     seed = int(os.environ.get("GENBENCH_TEST_SEED", int.from_bytes(os.urandom(4))))
     print(f"GENBENCH_TEST_SEED={seed}")
     torch.manual_seed(seed)
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -216,6 +216,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_never_was(model: str, binarize: st
 DDP = """
 import json, sys
 import torch
+torch.set_num_threads(1)
 from tests.test_game import Random
 import pytorch_lightning as pl
 from hydra.utils import instantiate
