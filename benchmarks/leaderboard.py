@@ -146,9 +146,9 @@ def tables(runs: Sequence[Run]) -> list[Table]:
 
 def number(value: float) -> str:
     """Four significant digits, thousands separated; never an exponent where a person would not write one."""
-    if value == 0 or not math.isfinite(value):
+    if not math.isfinite(value):
         return f"{value:g}"
-    if abs(value) >= 1000:
+    if abs(value) >= 1000 or value == round(value):
         return f"{value:,.0f}"
     digits = max(0, 3 - math.floor(math.log10(abs(value))))
     return f"{value:.{digits}f}" if digits <= 6 else f"{value:.2e}"

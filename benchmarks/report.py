@@ -10,6 +10,7 @@ from pathlib import Path
 import hydra
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from omegaconf import DictConfig
+from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -45,6 +46,8 @@ def build(roots: Sequence[Path], out: Path, title: str) -> None:
     found = tables(runs)
     failures = [run for run in runs if run.status != "finished"]
     pictures = _copy_pictures(found, out)
+    for table in found:
+        _save_sheets(table, pictures, out)
     write_text(out / "leaderboard.md", markdown(found, failures, title))
     write_text(out / "leaderboard.csv", to_csv(found))
     write_text(out / "index.html", page(found, failures, pictures, title))
@@ -153,6 +156,24 @@ def _copy_pictures(found: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
                         shutil.copyfile(source, temporary)
                     copied.setdefault(slug, {})[name] = target
     return copied
+
+
+def _save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) -> None:
+    """For each kind of picture, one that shows every model's side by side, named above it."""
+    for kind in PICTURES:
+        by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in table.rows]
+        tiles = [(label, Image.open(path).convert("RGB")) for label, path in by_row if path is not None]
+        if tiles:
+            gap, head = 12, 26
+            width = sum(tile.width + gap for _, tile in tiles) - gap
+            sheet = Image.new("RGB", (width, head + max(tile.height for _, tile in tiles)), "white")
+            draw, left = ImageDraw.Draw(sheet), 0
+            for label, tile in tiles:
+                draw.text((left, 2), label, fill="black", font=ImageFont.load_default(16))
+                sheet.paste(tile, (left, head))
+                left += tile.width + gap
+            with replacing(out / f"{table.slug}-{kind}.png") as temporary:
+                sheet.save(temporary, format="PNG", optimize=True)
 
 
 def _print_sheet(sheet: ScoreSheet) -> None:
