@@ -109,7 +109,7 @@ def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.devic
             "trainer.gradient_clip_val has no effect on players that step their own optimisers: leave it out"
         )
     pl.seed_everything(int(config["seed"]), verbose=False)
-    data, model = load_data(config), load_model(config)
+    model, data = load_model(config), load_data(config)
     write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
     try:
         trainer = _fit(run, config, label, clock, budget, data, model, device)

@@ -500,3 +500,36 @@ def test_a_vae_takes_no_prior_but_the_normal() -> None:
 def test_a_vae_takes_no_negative_beta() -> None:
     with pytest.raises(ValueError, match=r"model\.beta is -0\.5"):
         VAE(Points(4), nn.Linear(2, 4), Normal(2), Bernoulli(), ADAM, beta=-0.5)
+
+
+@pytest.mark.parametrize("logit", [-200.0, -30.0, -16.0, -0.31, -0.29, -1e-3, 0.0, 0.02, 0.29, 0.31, 3.0, 20.0, 60.0])
+def test_continuous_bernoulli_stays_a_density_with_its_mean_at_every_logit(logit: float) -> None:
+    """Against quadrature in float64, with nodes drawn towards the edges where nearly binary pixels have their mass."""
+    t = np.linspace(-40, 40, 200_001)
+    x = 1 / (1 + np.exp(-t))
+    weight = x * (1 - x)
+    log_density = logit * x
+    largest = log_density.max()
+    mass = np.trapezoid(np.exp(log_density - largest) * weight, t)
+    mean = np.trapezoid(x * np.exp(log_density - largest) * weight, t) / mass
+    raw = torch.full((1, 3), logit)
+    at = torch.rand(1, 3)
+    expected = (logit * at.double() - largest - math.log(mass)).sum()
+    assert float(ContinuousBernoulli().log_prob(raw, at)) == pytest.approx(float(expected), rel=1e-4, abs=1e-4)
+    torch.testing.assert_close(ContinuousBernoulli().mean(raw)[0, 0], torch.tensor(mean).float(), rtol=1e-5, atol=2e-6)
+
+
+def test_continuous_bernoulli_has_a_finite_gradient_everywhere() -> None:
+    raw = torch.tensor([[-300.0, -0.3, 0.0, 0.3, 300.0]], requires_grad=True)
+    (ContinuousBernoulli().log_prob(raw, torch.rand(1, 5)) + ContinuousBernoulli().mean(raw).sum()).sum().backward()
+    assert raw.grad is not None
+    assert raw.grad.isfinite().all()
+
+
+def test_a_perfect_minibatch_leaves_calibrated_gradients_finite() -> None:
+    raw = torch.zeros(4, 3, requires_grad=True)
+    likelihood = Gaussian(nn.Identity())
+    likelihood.log_prob(raw, torch.zeros(4, 3)).sum().backward()
+    assert raw.grad is not None
+    assert raw.grad.isfinite().all()
+    assert likelihood.log_sigma.isfinite()

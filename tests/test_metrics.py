@@ -667,3 +667,22 @@ def test_to_uint8_keeps_all_256_grey_levels_and_rounds_to_the_nearest() -> None:
 
 def test_to_uint8_clamps_what_is_out_of_range() -> None:
     assert to_uint8(torch.tensor([-5.0, -0.001, 1.001, 300.0])).tolist() == [0, 0, 255, 255]
+
+
+def test_an_example_without_a_number_is_never_left_out_of_a_mean() -> None:
+    """The mean is then no number either, and its cell gets the reason."""
+
+    class Broken(FakeReconstructor):
+        def reconstruct(self, x: Tensor) -> Tensor:
+            x_hat = x.clone()
+            x_hat[0] = math.nan
+            return x_hat
+
+    values = Reconstruction().measure(subject(Broken(), FakeData(torch.rand(64, 1, 8, 8))))
+    assert math.isnan(values["recon_mse"].value)
+    assert math.isnan(values["recon_psnr"].value)
+
+
+def test_a_perfect_reconstruction_has_a_finite_psnr() -> None:
+    x = torch.rand(3, 1, 8, 8)
+    assert psnr(x, x).tolist() == pytest.approx([100.0] * 3)

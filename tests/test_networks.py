@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from models.networks import dcgan, mlp, resnet, with_head
 from models.networks.norm import Norm, has_batch_norm, norm1d, norm2d
 
-NORMS: list[Norm] = ["none", "batch", "layer", "instance"]
+NORMS: list[Norm] = ["none", "batch", "layer"]
 MULTIPLE = {"mlp": 1, "dcgan": 4, "resnet": 8}
 IMAGES = [(c, size, size) for c in (1, 3) for size in (8, 28, 32)]
 FITTING = [(network, shape) for network in MULTIPLE for shape in IMAGES if shape[1] % MULTIPLE[network] == 0]
@@ -43,12 +43,7 @@ def decoder(network: str, shape: tuple[int, ...], norm: Norm = "none", latent_di
 
 FEATURES = {"mlp": 16, "dcgan": 64, "resnet": 8}
 
-# a single pixel has nothing to be normalised over: the residual decoder starts from one for 8 pixels
-DECODED = [
-    (network, shape, norm)
-    for (network, shape), norm in itertools.product(FITTING, NORMS)
-    if (network, shape[1], norm) != ("resnet", 8, "instance")
-]
+DECODED = [(network, shape, norm) for (network, shape), norm in itertools.product(FITTING, NORMS)]
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -127,7 +122,7 @@ def test_a_convolutional_network_refuses_points_and_says_what_to_do(
 @pytest.mark.parametrize("make", [trunk, decoder], ids=["trunk", "decoder"])
 @pytest.mark.parametrize("network", MULTIPLE)
 def test_an_unknown_norm_is_named(make: Callable[..., nn.Module], network: str) -> None:
-    with pytest.raises(ValueError, match=re.escape("norm is 'bach'; expected none, batch, layer or instance")):
+    with pytest.raises(ValueError, match=re.escape("norm is 'bach'; expected none, batch or layer")):
         make(network, (3, 8, 8), "bach")
 
 
@@ -216,7 +211,6 @@ def test_in_training_only_batch_norm_lets_examples_see_each_other(network: str, 
         ("none", set[type]()),
         ("batch", {nn.BatchNorm1d, nn.BatchNorm2d}),
         ("layer", {nn.LayerNorm, nn.GroupNorm}),
-        ("instance", {nn.InstanceNorm2d}),
     ],
 )
 def test_networks_hold_the_norm_that_they_are_asked_for_and_no_other(
@@ -226,8 +220,7 @@ def test_networks_hold_the_norm_that_they_are_asked_for_and_no_other(
     for made in (trunk(network, (3, 16, 16), norm), decoder(network, (3, 16, 16), norm)):
         found = {type(m) for m in made.modules()} & every
         assert found <= expected
-        # over features alone there is nothing for an instance norm to do
-        assert bool(found) == bool(expected and (network, norm) != ("mlp", "instance"))
+        assert bool(found) == bool(expected)
 
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])
@@ -245,7 +238,7 @@ def standardised(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return (x - mean) / (var + 1e-5).sqrt()
 
 
-@pytest.mark.parametrize(("norm", "dims"), [("batch", (0, 2, 3)), ("layer", (1, 2, 3)), ("instance", (2, 3))])
+@pytest.mark.parametrize(("norm", "dims"), [("batch", (0, 2, 3)), ("layer", (1, 2, 3))])
 def test_norm2d_standardises_over_its_dimensions_with_a_scale_and_a_shift_a_channel(
     norm: Norm, dims: tuple[int, ...]
 ) -> None:
@@ -268,7 +261,6 @@ def test_norm1d_standardises_over_its_dimension(norm: Norm, dims: tuple[int, ...
 def test_no_norm_is_the_identity(make: Callable[..., nn.Module]) -> None:
     x = torch.randn(3, 6, 4, 4)
     assert make("none", 6)(x) is x
-    assert norm1d("instance", 6)(x) is x
 
 
 # ---------------------------------------------------------------------------------------- the papers' networks
@@ -349,3 +341,9 @@ def test_the_residual_trunk_ends_in_the_mean_over_positions_of_rectified_feature
         blocks = block(blocks)
     assert blocks.shape == (4, 8, 4, 4)
     torch.testing.assert_close(made(x), blocks.clamp(min=0).mean((2, 3)))
+
+
+@pytest.mark.parametrize("make", [lambda: mlp.Trunk((1, 8, 8), []), lambda: mlp.Decoder(2, (1, 8, 8), [])])
+def test_a_perceptron_without_a_layer_is_refused(make: Callable[[], nn.Module]) -> None:
+    with pytest.raises(ValueError, match="widths is empty"):
+        make()

@@ -138,6 +138,12 @@ class Ruler(ABC):
         """Values by column name. A column may be left out where it alone does not apply."""
 
 
+def mean_value(values: Tensor, detail: dict[str, Any] | None = None) -> Value:
+    """The mean over examples, (N,), in float64. A single value that is no number makes the mean none: nothing is left
+    out of an average unseen."""
+    return Value(float(values.double().mean()), len(values), detail or {})
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """[0, 1] to the nearest of 256 grey values: round(clamp(x)·255). Truncating would darken 63 of them."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)

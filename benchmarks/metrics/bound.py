@@ -3,9 +3,8 @@
 from typing import ClassVar
 
 import torch
-from torchmetrics import MeanMetric
 
-from benchmarks.metrics.base import Column, Ruler, Subject, Value
+from benchmarks.metrics.base import Column, Ruler, Subject, Value, mean_value
 from models.contracts import Bounds
 
 
@@ -27,11 +26,7 @@ class Bound(Ruler):
         return subject.model.why_no_density(subject.data.is_binary)
 
     def measure(self, subject: Subject) -> dict[str, Value]:
-        means = [MeanMetric().set_dtype(torch.float64) for _ in self.columns]
-        n = 0
-        for x in subject.real():
-            reconstruction, kl = (part.double().cpu() for part in subject.model.elbo(x))
-            n += len(x)
-            for mean, part in zip(means, (reconstruction - kl, reconstruction, kl), strict=True):
-                mean.update(part)
-        return {column.name: Value(float(m.compute()), n) for column, m in zip(self.columns, means, strict=True)}
+        parts = [[part.double().cpu() for part in subject.model.elbo(x)] for x in subject.real()]
+        reconstruction, kl = (torch.cat(column) for column in zip(*parts, strict=True))
+        values = {"elbo": reconstruction - kl, "elbo_reconstruction": reconstruction, "elbo_kl": kl}
+        return {name: mean_value(value) for name, value in values.items()}

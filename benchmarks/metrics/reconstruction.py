@@ -4,10 +4,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from benchmarks.metrics.base import Column, Ruler, Subject, Value
+from benchmarks.metrics.base import Column, Ruler, Subject, Value, mean_value
 from models.contracts import Reconstructs
 
 
@@ -17,13 +16,16 @@ def mse(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
-    """10 log₁₀(1 / MSE) in dB of images in [0, 1], an image at a time. (B, ...) -> (B,)."""
-    return -10 * mse(x_hat, x).log10()
+    """10 log₁₀(1 / MSE) in dB of images in [0, 1], an image at a time. (B, ...) -> (B,).
+
+    At most 100 dB, so that one image without any error does not make the mean infinite.
+    """
+    return -10 * mse(x_hat, x).clamp(min=1e-10).log10()
 
 
 def ssim_sigma(shape: tuple[int, ...]) -> float:
-    """Standard deviation of SSIM's Gaussian window, in pixels: 1.5 (Wang et al. 2004), or 0.5 where that window of 11
-    pixels would not leave a pixel of the image."""
+    """Standard deviation of SSIM's Gaussian window, in pixels: 1.5 (Wang et al. 2004), or 0.5 where its window of 11
+    pixels would be as wide as the image, and no longer local."""
     return 1.5 if min(shape[1:]) > 16 else 0.5
 
 
@@ -52,12 +54,10 @@ class Reconstruction(Ruler):
         functions = {"recon_mse": mse}
         if subject.is_images:
             functions |= {"recon_psnr": psnr, "recon_ssim": ssim}
-        means = {name: MeanMetric().set_dtype(torch.float64) for name in functions}
-        n = 0
+        values: dict[str, list[Tensor]] = {name: [] for name in functions}
         for x in subject.real():
             x_hat = subject.model.reconstruct(x).float().cpu()
-            n += len(x)
             for name, function in functions.items():
-                means[name].update(function(x_hat, x.cpu()))
+                values[name].append(function(x_hat, x.cpu()))
         detail = {"recon_ssim": {"window_sigma": ssim_sigma(subject.data.shape)}} if subject.is_images else {}
-        return {name: Value(float(mean.compute()), n, detail.get(name, {})) for name, mean in means.items()}
+        return {name: mean_value(torch.cat(parts), detail.get(name)) for name, parts in values.items()}

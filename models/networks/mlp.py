@@ -10,7 +10,11 @@ from models.networks.norm import Norm, norm1d
 
 
 class Trunk(nn.Sequential):
-    """Examples (B, *shape) to features (B, widths[-1])."""
+    """Examples (B, *shape) to features (B, widths[-1]).
+
+    Raises:
+        ValueError: for no width.
+    """
 
     def __init__(self, shape: Sequence[int], widths: Sequence[int], norm: Norm = "none") -> None:
         super().__init__(nn.Flatten(), *_layers([math.prod(shape), *widths], norm, nn.LeakyReLU(0.2)))
@@ -29,6 +33,8 @@ class Decoder(nn.Sequential):
 
 
 def _layers(widths: Sequence[int], norm: Norm, activation: nn.Module) -> list[nn.Module]:
+    if len(widths) < 2:
+        raise ValueError("widths is empty; expected at least one hidden layer")
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         layers += [nn.Linear(a, b, bias=norm != "batch"), norm1d(norm, b), activation]

@@ -4,13 +4,13 @@ from typing import Literal
 
 from torch import nn
 
-Norm = Literal["none", "batch", "layer", "instance"]
+Norm = Literal["none", "batch", "layer"]
 
 
 def norm1d(norm: Norm, features: int) -> nn.Module:
     """Over (B, features)."""
     match norm:
-        case "none" | "instance":  # one value a feature: nothing to normalise over
+        case "none":
             return nn.Identity()
         case "batch":
             return nn.BatchNorm1d(features)
@@ -29,8 +29,6 @@ def norm2d(norm: Norm, channels: int) -> nn.Module:
             return nn.BatchNorm2d(channels)
         case "layer":
             return nn.GroupNorm(1, channels)
-        case "instance":
-            return nn.InstanceNorm2d(channels, affine=True)
         case _:
             raise _unknown(norm)
 
@@ -40,4 +38,4 @@ def has_batch_norm(module: nn.Module) -> bool:
 
 
 def _unknown(norm: str) -> ValueError:
-    return ValueError(f"norm is {norm!r}; expected none, batch, layer or instance")
+    return ValueError(f"norm is {norm!r}; expected none, batch or layer")
