@@ -26,7 +26,7 @@ class RealTrain:
         """
         left = self._left if self._left is not None else torch.cat(list(self.data.batches("train", 4096, MOST_TRAIN)))
         if n > len(left):
-            raise ValueError(f"{len(self.data.splits['train'])} training examples are too few to stand in for samples")
+            raise ValueError(f"{len(left)} training examples are left to stand in for {n} samples: too few")
         self._left = left[n:]
         return left[:n]
 

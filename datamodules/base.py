@@ -161,7 +161,9 @@ class DataModule(LightningDataModule):
         if x.dtype != torch.uint8:
             return x
         if self.dequantize:
-            return (x + torch.rand(x.shape, generator=generator, device=x.device)) / 256
+            # just under 1, so that float32 does not round 255 + u up to 256
+            noise = torch.rand(x.shape, generator=generator, device=x.device) * (1 - 2**-16)
+            return (x + noise) / 256
         if self.binarize == "dynamic":
             return (torch.rand(x.shape, generator=generator, device=x.device) * 255 < x).float()
         return x.float() / 255

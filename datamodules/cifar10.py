@@ -38,7 +38,8 @@ class CIFAR10(DataModule):
         ensure_files(
             "CIFAR-10",
             self.data_dir / dataset.base_folder,
-            {file: str(md5) for file, md5 in [*dataset.train_list, *dataset.test_list]},
+            {file: str(md5) for file, md5 in [*dataset.train_list, *dataset.test_list]}
+            | {dataset.meta["filename"]: dataset.meta["md5"]},
             lambda: dataset(str(self.data_dir), download=True),
         )
         official, test = (dataset(str(self.data_dir), train=train) for train in (True, False))

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,13 +61,18 @@ class ImageFolder(DataModule):
             raise DataError(f"{folder} holds no images; expected files ending in {', '.join(sorted(SUFFIXES))}")
         parts = split_off(len(files), *[max(len(files) // 10, 1)] * held_out)
         path = self.cache_dir / f"{folder.name}-{self._key(folder, files)}.npy"
+        in_order = [files[i] for part in parts for i in part]
         if not path.is_file():
-            self._write(path, [files[i] for part in parts for i in part])
-        mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+            self._write(path, in_order)
+        try:
+            mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        except ValueError:  # cut short by a full disk or a copy: it is ours to make again
+            self._write(path, in_order)
+            mapped = np.load(path, mmap_mode="r")
         return np.split(mapped, np.cumsum([len(part) for part in parts])[:-1])
 
     def _key(self, folder: Path, files: Sequence[Path]) -> str:
-        digest = hashlib.sha256(f"{self.shape}".encode())
+        digest = hashlib.sha256(f"{self.shape} {folder.resolve()}\n".encode())
         for file in files:
             stat = file.stat()
             digest.update(f"{file.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
@@ -76,8 +80,7 @@ class ImageFolder(DataModule):
 
     def _write(self, path: Path, files: Sequence[Path]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             out = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(files), *self.shape))
             for i, file in enumerate(track(files, f"resizing {len(files)} images", transient=True)):
@@ -85,15 +88,22 @@ class ImageFolder(DataModule):
             out.flush()
             os.replace(temporary, path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def _read(file: Path, channels: int, height: int, width: int) -> NDArray[np.uint8]:
     try:
         with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
-            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):  # Pillow would clip, not scale
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = image.convert("L" if channels == 1 else "RGB")
+            # cropped before it is resized, so that the filter sees nothing outside of the square
+            side = min(image.size)
+            left, top = ((extent - side) // 2 for extent in image.size)
+            image = image.crop((left, top, left + side, top + side))
+            image = image.resize((width, height), Image.Resampling.LANCZOS)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} cannot be read as an image ({error}); repair it or move it away") from error
     pixels = np.asarray(image, np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torchvision
 from numpy.typing import NDArray
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from datamodules.base import DataModule, Split, split_off
 from datamodules.torchvision_data import ensure_files
@@ -54,17 +55,14 @@ class MNIST(DataModule):
             DataError: where a file is missing and cannot be fetched, or is damaged.
         """
         dataset = getattr(torchvision.datasets, self.dataset)
-        ensure_files(
-            self.dataset,
-            self.data_dir / self.dataset / "raw",
-            MD5[self.dataset],
-            lambda: dataset(self.data_dir, download=True),
-        )
-        official, test = (dataset(self.data_dir, train=train) for train in (True, False))
-        images, labels = official.data.numpy()[:, None], official.targets.numpy()
+        raw = self.data_dir / self.dataset / "raw"
+        ensure_files(self.dataset, raw, MD5[self.dataset], lambda: dataset(self.data_dir, download=True))
+
+        def read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+            # the checked files themselves: the data set's class would prefer an unchecked `processed/` folder
+            images = read_image_file(str(raw / f"{part}-images-idx3-ubyte")).numpy()
+            return images[:, None], read_label_file(str(raw / f"{part}-labels-idx1-ubyte")).numpy()
+
+        images, labels = read("train")
         val, train = split_off(len(images), self.val_size)
-        return {
-            "train": (images[train], labels[train]),
-            "val": (images[val], labels[val]),
-            "test": (test.data.numpy()[:, None], test.targets.numpy()),
-        }
+        return {"train": (images[train], labels[train]), "val": (images[val], labels[val]), "test": read("t10k")}

@@ -959,7 +959,7 @@ def test_real_rows_are_distinct_training_examples_as_they_are_scored() -> None:
 def test_more_real_rows_than_there_are_training_examples_are_refused(before: int) -> None:
     subject = RealTrain(digits())
     assert len(subject.sample(before, torch.Generator())) == before
-    with pytest.raises(ValueError, match="1100 training examples are too few"):
+    with pytest.raises(ValueError, match=f"^{1100 - before} training examples are left"):
         subject.sample(1101 - before, torch.Generator())
     assert len(subject.sample(1100 - before, torch.Generator())) == 1100 - before
 
@@ -987,3 +987,65 @@ def test_calibration_rows_are_named_for_what_they_are(data: DataModule, noise: s
     assert isinstance(subjects["real train"], RealTrain)
     assert isinstance(subjects[noise], UniformNoise)
     assert len(subjects) == 2
+
+
+# ------------------------------------------------------------------------------------ what once went wrong
+
+
+def test_dequantised_white_stays_within_its_bin() -> None:
+    """float32 rounds 255 + (1 - 2^-24) up to 256, about once in 150,000 white pixels."""
+    white = {split: np.full((400, 1, 64, 64), 255, np.uint8) for split in SPLITS}
+    x = scored(Given(white, dequantize=True), "test", 400)
+    assert x.max() < 1
+    assert x.min() >= 255 / 256
+
+
+def test_an_unchecked_processed_folder_is_not_read(tmp_path: Path, official: Official) -> None:
+    official.write()
+    processed = official.folder.parent / "processed"
+    processed.mkdir(exist_ok=True)
+    for name in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(20, 28, 28, dtype=torch.uint8), torch.zeros(20, dtype=torch.long)), processed / name)
+    assert np.array_equal(official.make().splits["test"], official.test)
+
+
+def test_folders_of_the_same_name_have_their_own_caches(tmp_path: Path) -> None:
+    seen = []
+    for home, grey in (("a", 10), ("b", 200)):
+        folder = tmp_path / home / "pics"
+        for i in range(10):
+            picture(folder / f"{i}.bmp", (grey, grey, grey))
+            os.utime(folder / f"{i}.bmp", (0, 0))
+        data = image_folder(folder, cache_dir=str(tmp_path / "cache"))
+        seen.append(set(values_in(data.splits["train"])))
+    assert seen == [{10}, {200}]
+
+
+def test_grey_values_of_16_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for i in range(10):
+        Image.fromarray(np.full((8, 8), 300 * 100, np.uint16)).save(tmp_path / "images" / f"{i}.png")
+    assert set(values_in(image_folder(tmp_path / "images").splits["train"])) == {30_000 >> 8}
+
+
+def test_a_damaged_header_is_named(tmp_path: Path) -> None:
+    greys(tmp_path / "images", range(10))
+    broken = tmp_path / "images" / "broken.ppm"
+    broken.write_bytes(b"P6\n24\x9d255\n255\n")
+    assert str(broken) in message_of(image_folder(tmp_path / "images"))
+
+
+def test_a_cache_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    greys(tmp_path / "images", range(10))
+    before = np.array(image_folder(tmp_path / "images").splits["train"])
+    (cache,) = caches(tmp_path)
+    cache.write_bytes(cache.read_bytes()[:-100])
+    assert np.array_equal(image_folder(tmp_path / "images").splits["train"], before)
+    assert len(caches(tmp_path)) == 1
+
+
+def test_a_known_density_is_as_exact_in_float32_as_its_input() -> None:
+    known = Mixture(grid(5, 2.0), 0.05)
+    x = torch.from_numpy(known.sample(200, np.random.default_rng(int(torch.randint(1 << 30, ())))))
+    difference = known.log_prob(x).double() - known.log_prob(x.double())
+    assert difference.abs().max() < 2e-4

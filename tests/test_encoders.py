@@ -347,3 +347,14 @@ def test_a_file_that_does_not_hold_inceptions_weights_is_refused(tmp_path: Path,
 def test_inception_without_torch_fidelity_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     assert "pip install 'genbench[inception]'" in refusal("inception")
+
+
+def test_weights_that_would_run_code_are_refused_before_they_do(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    weights = tmp_path / "weights.pth"
+    torch.save({"trap": Trap()}, weights)
+    assert "does not hold torch-fidelity's Inception weights" in refusal("inception", weights)
+    assert not (tmp_path / "sprung").exists()

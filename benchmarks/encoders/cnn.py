@@ -62,6 +62,8 @@ class ConvEncoder:
         """
         card = json.loads(card_path.read_text(encoding="utf-8"))
         weights = card_path.with_suffix(".safetensors")
+        if not weights.is_file():
+            raise UserError(f"{weights} is missing beside its card; restore the file")
         data = weights.read_bytes()
         checksum = hashlib.sha256(data).hexdigest()
         if checksum != card["sha256"]:

@@ -36,6 +36,7 @@ class Inception:
         with path.open("rb") as stream:
             self.checksum = hashlib.file_digest(stream, "sha256").hexdigest()
         try:
+            torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle whatever is in it
             network = FeatureExtractorInceptionV3(self.name, ["2048"], feature_extractor_weights_path=str(path))
         except Exception as error:  # torch raises several kinds for a file that is not a state dict of this network
             message = " ".join(str(error).split())[:200]
