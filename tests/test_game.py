@@ -58,9 +58,8 @@ class Recorder(GenerativeModel):
         return (self.critic(self.decoder(torch.ones(1, 1))) ** 2).sum() + 0 * x.sum()
 
 
-def fit(model: GenerativeModel, data: DataModule, minibatches: int, folder: Path, **trainer: Any) -> pl.Trainer:
-    data.plan(0, minibatches)
-    made = pl.Trainer(
+def trainer_in(folder: Path, **options: Any) -> pl.Trainer:
+    return pl.Trainer(
         accelerator="cpu",
         max_epochs=1,
         logger=False,
@@ -68,10 +67,13 @@ def fit(model: GenerativeModel, data: DataModule, minibatches: int, folder: Path
         enable_model_summary=False,
         enable_checkpointing=False,
         default_root_dir=str(folder),
-        **trainer,
+        **options,
     )
-    made.fit(model, datamodule=data)
-    return made
+
+
+def fit(model: GenerativeModel, data: DataModule, minibatches: int, folder: Path, **options: Any) -> None:
+    data.plan(0, minibatches)
+    trainer_in(folder, **options).fit(model, datamodule=data)
 
 
 def test_each_player_plays_on_its_turn(tmp_path: Path) -> None:
@@ -184,16 +186,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_never_was(model: str, binarize: st
                     checkpoint.save(trainer)
                     raise RuntimeError("power cut")
 
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            default_root_dir=str(folder),
-            callbacks=[clock, checkpoint, Stop()],
-        )
+        trainer = trainer_in(folder, callbacks=[clock, checkpoint, Stop()])
         path = folder / "last.ckpt" if resume else None
         if stop_after is None:
             trainer.fit(made, datamodule=data, ckpt_path=path, weights_only=True)

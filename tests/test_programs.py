@@ -3,12 +3,15 @@
 import csv
 import json
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from benchmarks.callbacks import Watch
 from benchmarks.runs import SCHEMA
 from tests.conftest import TINY, Result, one_run, run, run_process
 
@@ -282,3 +285,39 @@ def test_an_image_folder_is_learned_from(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "recon_mse" in result.stdout
     assert list((tmp_path / "data" / "image_folder_cache").glob("*.npy"))
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["model=gan", *TINY, "checkpoint_seconds=0"]
+    assert run("train", *words, "runs_dir=whole", cwd=tmp_path).returncode == 0
+    look = Watch.on_train_batch_end
+
+    def interrupt(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        look(self, trainer, model, outputs, batch, batch_idx)
+        if batch_idx == 5:
+            raise KeyboardInterrupt
+
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(Watch, "on_train_batch_end", interrupt)
+        cut = run("train", *words, "runs_dir=cut", cwd=tmp_path)
+    signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
+    assert cut.returncode == 1
+    assert "interrupted; the same command goes on" in cut.stderr
+    (folder,) = tmp_path.glob("cut/digits/gan/*/seed=0")
+    assert not (folder / "run.json").exists()
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+
+    assert run("train", *words, "runs_dir=cut", cwd=tmp_path).returncode == 0
+    ends = []
+    for name in ("whole", "cut"):
+        (folder,) = tmp_path.glob(f"{name}/digits/gan/*/seed=0")
+        (sheet,) = folder.glob("scores/*.json")
+        curve = [
+            {k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader((folder / "curve.csv").open())
+        ]
+        pictures = (folder / "samples.png").read_bytes()
+        ends.append((sheet.read_bytes(), curve, pictures, json.loads((folder / "run.json").read_text())["steps"]))
+    assert ends[0] == ends[1]
