@@ -183,6 +183,10 @@ def _fit(
     except SystemExit:  # Lightning's word for Ctrl-C
         fail("interrupted; the same command goes on from the last checkpoint")
         raise
+    finally:
+        for logger in loggers:
+            # a wandb run that is left open would take in the next job of a sweep as well
+            getattr(logger.experiment, "finish", lambda: None)()
     if isinstance(model, Calibrates):
         pl.seed_everything(int(config["seed"]), verbose=False)
         model.to(trainer.strategy.root_device)

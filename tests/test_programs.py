@@ -321,3 +321,11 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         pictures = (folder / "samples.png").read_bytes()
         ends.append((sheet.read_bytes(), curve, pictures, json.loads((folder / "run.json").read_text())["steps"]))
     assert ends[0] == ends[1]
+
+
+def test_each_job_of_a_sweep_is_a_wandb_run_of_its_own(tmp_path: Path) -> None:
+    words = ["model=ae", "seed=0,1", "logger=wandb", *TINY]
+    result = run("train", "-m", *words, cwd=tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
+    assert result.returncode == 0, result.stderr
+    found = sorted(tmp_path.glob("runs/digits/ae/*/seed=*/wandb/offline-run-*/*.wandb"))
+    assert [path.parents[2].name for path in found] == ["seed=0", "seed=1"]

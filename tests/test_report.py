@@ -36,6 +36,7 @@ def add_run(
     write_record(
         path,
         {"status": status, "seed": seed, "config_id": config, "names": names, "data": data, "error": error}
+        | {"command": f"python -m benchmarks.train model={model} seed={seed}"}
         | {"spent": {"images": 100, "updates": 7}, "cost": cost | {"sampling_images_per_second": 9.0}},
     )
     write_text(path / "config.yaml", f"model: {{beta: {beta}}}\ndatamodule: {{}}\nbudget: {{}}\n")
@@ -167,6 +168,12 @@ def test_the_page_is_one_file_that_a_screen_reader_can_read(runs: list[Run], tmp
     assert "nan" not in parser.text.lower().replace("quickstart", "")
     assert "lower is better" in parser.text
     assert any(attrs.get("name") == "viewport" for tag, attrs in parser.tags if tag == "meta")
+
+
+def test_each_run_is_shown_with_the_command_that_repeats_it(runs: list[Run]) -> None:
+    text = page(tables(runs), [], {}, "x")
+    for seed in range(3):
+        assert f"<code>python -m benchmarks.train model=vae seed={seed}</code>" in text
 
 
 def test_the_csv_holds_every_cell(runs: list[Run]) -> None:
