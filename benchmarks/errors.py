@@ -23,11 +23,11 @@ def one_line(error: BaseException) -> str:
 
 
 def is_users(error: BaseException) -> bool:
-    """Whether the error is one that the user can put right: ours, or a value that a constructor refused."""
+    """Whether the error is one that the user can put right: ours, or an argument that a constructor refused."""
     if isinstance(error, UserError | DataError):
         return True
     return type(error).__module__.startswith(("hydra.", "omegaconf.")) and (
-        error.__cause__ is None or is_users(error.__cause__) or isinstance(error.__cause__, ValueError)
+        error.__cause__ is None or is_users(error.__cause__) or isinstance(error.__cause__, ValueError | TypeError)
     )
 
 

@@ -1,16 +1,9 @@
 """Trains one run and leaves its record, whatever becomes of it."""
 
 import logging
-import platform
-import resource
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +18,7 @@ from benchmarks.budget import Budget
 from benchmarks.callbacks import Checkpoint, Clock, Curve, Diverged, ProgressBar, Watch
 from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.pictures import save_pictures
+from benchmarks.provenance import describe_run, reset_peak_memory, training_cost
 from benchmarks.runs import Status, config_id, is_finished, read_record, run_path, write_record, write_text
 from benchmarks.scoring import (
     choose_device,
@@ -40,8 +34,6 @@ from benchmarks.scoring import (
 from datamodules.base import DataModule
 from models.contracts import Calibrates
 from models.game import GenerativeModel
-
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "wandb")
 
 
 @dataclass(frozen=True)
@@ -117,16 +109,21 @@ def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.devic
             raise SystemExit(0)
         model.to(device)
         save_pictures(run, model, data)
-        cost = _cost(model, clock) | {"sampling_images_per_second": sampling_speed(model)}
-        write_record(run, _record("finished", None, config, budget, clock, data, model, cost))
+        cost = training_cost(model, clock) | {"sampling_images_per_second": sampling_speed(model)}
+        write_record(run, describe_run("finished", None, config, budget, clock, data, model, cost))
     except Diverged as error:
-        write_record(run, _record("diverged", one_line(error), config, budget, clock, data, model, _cost(model, clock)))
+        write_record(
+            run,
+            describe_run("diverged", one_line(error), config, budget, clock, data, model, training_cost(model, clock)),
+        )
         return Outcome(run, "diverged", f"{run} diverged: {one_line(error)}")
     except Exception as error:
         if is_users(error):
             raise
         message = f"{type(error).__name__}: {one_line(error)}"
-        write_record(run, _record("failed", message, config, budget, clock, data, model, _cost(model, clock)))
+        write_record(
+            run, describe_run("failed", message, config, budget, clock, data, model, training_cost(model, clock))
+        )
         raise
     return None
 
@@ -177,7 +174,7 @@ def _fit(
     resume = checkpoint_path if checkpoint_path.is_file() else None
     if resume is not None:
         _check_checkpoint(resume)
-    _reset_peak_memory()
+    reset_peak_memory()
     try:
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit:  # Lightning's word for Ctrl-C
@@ -186,7 +183,9 @@ def _fit(
     finally:
         for logger in loggers:
             # a wandb run that is left open would take in the next job of a sweep as well
-            getattr(logger.experiment, "finish", lambda: None)()
+            finish = getattr(getattr(logger, "experiment", None), "finish", None)
+            if finish is not None:
+                finish()
     if isinstance(model, Calibrates):
         pl.seed_everything(int(config["seed"]), verbose=False)
         model.to(trainer.strategy.root_device)
@@ -214,87 +213,3 @@ def _loggers(config: Mapping[str, Any], run: Path) -> list[Logger]:
 def _diverged(run: Path) -> bool:
     record = read_record(run)
     return record is not None and record["status"] == "diverged"
-
-
-def _record(
-    status: Status,
-    error: str | None,
-    config: Mapping[str, Any],
-    budget: Budget,
-    clock: Clock,
-    data: DataModule,
-    model: GenerativeModel,
-    cost: Mapping[str, Any],
-) -> dict[str, Any]:
-    return {
-        "status": status,
-        "error": error,
-        "names": config["names"],
-        "seed": config["seed"],
-        "config_id": config_id(config),
-        "command": config["command"],
-        "budget": asdict(budget),
-        "spent": {"images": model.images, "seconds": round(clock.seconds, 3), "updates": model.updates},
-        "steps": dict(model.steps),
-        "weights_scored": model.weights_scored,
-        "batch_norm": "running statistics",
-        "data": asdict(data.info) | {"id": data.info.id},
-        "cost": dict(cost),
-        "environment": _environment(str(model.device)),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "git": _git(),
-        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _cost(model: GenerativeModel, clock: Clock) -> dict[str, Any]:
-    return {
-        "parameters": sum(w.numel() for p in model.players() for w in p.modules.parameters()),
-        "decoder_parameters": sum(w.numel() for w in model.decoder.parameters()),
-        "train_seconds": round(clock.seconds, 3),
-        "images_per_second": model.images / clock.seconds if clock.seconds else None,
-        "peak_memory_bytes": _peak_memory(),
-    }
-
-
-def _environment(device: str) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _git() -> dict[str, Any]:
-    """The commit of the code that ran, where it runs from a clone."""
-
-    def git(*words: str) -> str:
-        folder = Path(__file__).parent
-        return subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-        ).stdout
-
-    try:
-        return {"sha": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain", "-uno").strip())}
-    except (OSError, subprocess.SubprocessError):
-        return {"sha": None, "dirty": None}
-
-
-def _reset_peak_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is this run's, not the whole sweep's
-
-
-def _peak_memory() -> int:
-    """Of the device where there is one, else of the process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    try:
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024

@@ -160,6 +160,7 @@ MISTAKES = [
     ("train", ["datamodule=image_folder"], "needs datamodule.folder=PATH"),
     ("train", ["datamodule.binarize=sometimes"], "datamodule.binarize is 'sometimes'"),
     ("train", ["protocol.encoder=resnet50"], "protocol.encoder is 'resnet50'; expected auto or one of digits-cnn"),
+    ("train", ["+model.gamma=1"], "unexpected keyword argument 'gamma'"),
     ("train", ["seed=abc"], "seed is 'abc'; expected a whole number"),
     ("evaluate", ["runs=empty"], "empty is not a folder"),
     ("evaluate", ["runs=."], "holds no finished run"),
