@@ -1,16 +1,18 @@
 """Every yaml composes, and what it describes can be made."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from benchmarks.budget import Budget
 from benchmarks.scoring import Protocol
 from tests.conftest import CONF, choices, composed
 
-GROUPS = ["datamodule", "network", "model", "budget", "protocol", "trainer", "logger", "sweep"]
+GROUPS = ["datamodule", "network", "model", "rates", "budget", "protocol", "trainer", "logger", "sweep"]
 IMAGES_32 = {"cifar10", "image_folder"}
 
 
@@ -59,9 +61,25 @@ def test_every_metric_instantiates_and_has_columns(metric: str) -> None:
     assert ruler.columns
 
 
-@pytest.mark.parametrize("trainer", [t for t in choices("trainer") if not t.startswith(("gpu", "ddp"))])
+@pytest.mark.parametrize("trainer", choices("trainer"))
 def test_every_trainer_instantiates(trainer: str, tmp_path: Path) -> None:
-    instantiate(composed(f"trainer={trainer}").trainer, default_root_dir=str(tmp_path), logger=False)
+    """On the CPU, whatever it asks for: where there is no GPU, Lightning refuses to look further."""
+    config = composed(f"trainer={trainer}", "trainer.accelerator=cpu", "trainer.devices=1").trainer
+    assert instantiate(config, default_root_dir=str(tmp_path), logger=False).max_epochs == 1
+
+
+@pytest.mark.parametrize("budget", choices("budget"))
+def test_every_budget_is_one(budget: str) -> None:
+    assert Budget(**composed(f"budget={budget}").budget).unit == budget
+
+
+@pytest.mark.parametrize("rates", choices("model_rates"))
+def test_short_rates_change_an_existing_model_and_nothing_but_its_rates(rates: str) -> None:
+    model = rates.removesuffix("_short")
+    paper, short = (flat(composed(f"model={model}", f"rates={choice}")) for choice in ("paper", "short"))
+    changed = {key for key in paper.keys() | short.keys() if paper.get(key) != short.get(key)}
+    assert changed
+    assert changed <= {"model.optimizer.lr", "model.n_critic"}
 
 
 @pytest.mark.parametrize("logger", [name for name in choices("logger") if name != "none"])
@@ -81,6 +99,13 @@ def test_every_experiment_composes(experiment: str) -> None:
 @pytest.mark.parametrize("program", ["train", "evaluate", "report", "train_encoder"])
 def test_every_program_composes(program: str) -> None:
     assert composed(program=program)
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested configuration as one level of dotted keys."""
+    if not OmegaConf.is_dict(node):
+        return {prefix[:-1]: node}
+    return {k: v for key in node for k, v in flat(node._get_node(key), f"{prefix}{key}.").items()}
 
 
 def test_every_hyper_parameter_of_a_paper_has_its_source() -> None:
