@@ -32,7 +32,7 @@ class Budget:
             case "images":
                 return -int(-self.amount // (batch_size * world_size))
             case "updates":
-                return int(self.amount) * model.sampling_player.every
+                return -int(-self.amount // 1) * model.sampling_player.every
             case "seconds":
                 return None
 

@@ -7,16 +7,13 @@ from torch import Tensor
 
 from datamodules.base import DataModule
 
-# more than any protocol draws, and little enough to hold as floats
-MOST_TRAIN = 60_000
-
 
 class RealTrain:
     """Samples that are real training examples: the floor that no model is expected to beat by much."""
 
     def __init__(self, data: DataModule) -> None:
-        self.data = data
-        self._left: Tensor | None = None
+        self._stream = data.batches("train", 4096)
+        self._left = torch.empty(0, *data.shape)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """The next n training examples, in the split's pinned order.
@@ -24,11 +21,13 @@ class RealTrain:
         Raises:
             ValueError: where the training split is too small to take n apart from those taken before.
         """
-        left = self._left if self._left is not None else torch.cat(list(self.data.batches("train", 4096, MOST_TRAIN)))
-        if n > len(left):
-            raise ValueError(f"{len(left)} training examples are left to stand in for {n} samples: too few")
-        self._left = left[n:]
-        return left[:n]
+        while len(self._left) < n:
+            more = next(self._stream, None)
+            if more is None:
+                raise ValueError(f"{len(self._left)} training examples are left to stand in for {n} samples: too few")
+            self._left = torch.cat([self._left, more])
+        drawn, self._left = self._left[:n], self._left[n:]
+        return drawn
 
 
 class UniformNoise:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.budget import Budget
+from benchmarks.errors import UserError
 from benchmarks.runs import finite_or_none, replacing, write_text
 from models.game import GenerativeModel
 
@@ -81,23 +82,27 @@ class Watch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if batch_idx % BLOCKS_BETWEEN_LOOKS == 0:
-            self._look(pl_module)
+            self._look(trainer, pl_module)
         if self.budget.unit == "seconds":
             spent = self.clock.seconds >= self.budget.amount
             # the processes stop together or wait for each other for ever
             trainer.should_stop = trainer.strategy.reduce_boolean_decision(spent, all=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look(pl_module)
-        for name, weight in pl_module.named_parameters():
-            if not weight.isfinite().all():
-                raise Diverged(f"weight {name} is not finite at the end of training")
+        self._look(trainer, pl_module)
+        bad = [name for name, weight in pl_module.named_parameters() if not weight.isfinite().all()]
+        self._end(trainer, f"weight {bad[0]} is not finite at the end of training" if bad else None)
 
-    def _look(self, model: LightningModule) -> None:
+    def _look(self, trainer: Trainer, model: LightningModule) -> None:
         assert isinstance(model, GenerativeModel)
-        for name, loss in model.losses().items():
-            if not math.isfinite(loss):
-                raise Diverged(f"the {name}'s loss is {loss} after {model.images:,} images")
+        bad = [(name, loss) for name, loss in model.losses().items() if not math.isfinite(loss)]
+        said = [f"the {name}'s loss is {loss} after {model.images:,} images" for name, loss in bad]
+        self._end(trainer, said[0] if said else None)
+
+    def _end(self, trainer: Trainer, reason: str | None) -> None:
+        """Ends every process if one of them has a reason: those that went on would wait for it for ever."""
+        if trainer.strategy.reduce_boolean_decision(reason is not None, all=False):
+            raise Diverged(reason or "another process diverged")
 
 
 class Curve(Callback):
@@ -173,8 +178,11 @@ class Checkpoint(Callback):
         self._states: list[dict[str, Any]] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._states is not None and len(self._states) == trainer.world_size:
+        if self._states is not None:
             _set_random_state(self._states[trainer.global_rank])
+        elif trainer.global_rank > 0:
+            # every process was seeded alike, for equal weights; latents and noise are to differ
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank * 1_000_003)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -206,6 +214,11 @@ class Checkpoint(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._states = checkpoint["random_states"]
+        if len(self._states) != trainer.world_size:
+            raise UserError(
+                f"{self.path} is of a run of {len(self._states)} processes and cannot go on with {trainer.world_size}: "
+                "use as many, or move it away to begin again"
+            )
 
 
 class ProgressBar(Callback):
@@ -268,7 +281,8 @@ def _random_state() -> dict[str, Any]:
         "python": [version, list(internal), gauss],
         "numpy": [torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # of the device in use: another machine may have another number of them
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 
 
@@ -278,5 +292,5 @@ def _set_random_state(state: Mapping[str, Any]) -> None:
     keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -27,7 +27,9 @@ def is_users(error: BaseException) -> bool:
     if isinstance(error, UserError | DataError):
         return True
     return type(error).__module__.startswith(("hydra.", "omegaconf.")) and (
-        error.__cause__ is None or is_users(error.__cause__) or isinstance(error.__cause__, ValueError | TypeError)
+        error.__cause__ is None
+        or is_users(error.__cause__)
+        or isinstance(error.__cause__, ValueError | TypeError | ImportError)
     )
 
 

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Cell:
     n: int = 0
     reason: str | None = None
     is_best: bool = False
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Table:
 
     @property
     def slug(self) -> str:
-        return "-".join([self.datamodule, self.network, self.protocol_id])
+        return "-".join([self.datamodule, self.network, self.data["id"], self.protocol_id])
 
     @property
     def notes(self) -> str:
@@ -155,7 +156,9 @@ def number(value: float) -> str:
 
 
 def cell_text(cell: Cell) -> str:
-    """ "mean ± deviation", the mean alone where there is no deviation, or a dash."""
+    """ "mean ± deviation", the mean alone where there is no deviation, or a dash; "(2 of 3)" where a seed has no value."""
+    if cell.missing and cell.mean is not None:
+        return f"{cell_text(replace(cell, missing=0))} ({cell.n} of {cell.n + cell.missing})"
     if cell.mean is None:
         return "—"
     if not cell.deviation:  # one seed, or a count that is the same for all
@@ -230,7 +233,8 @@ def _cell(scores: Sequence[Score]) -> Cell:
     values = [score.value for score in scores if score.value is not None]
     if not values:
         return Cell(None, reason=next((s.detail["reason"] for s in scores if "reason" in s.detail), None))
-    return Cell(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Cell(statistics.fmean(values), deviation, len(values), missing=len(scores) - len(values))
 
 
 def _mark_best(rows: Sequence[Row], sheet: ScoreSheet | None) -> None:
@@ -249,7 +253,7 @@ def _mark_best(rows: Sequence[Row], sheet: ScoreSheet | None) -> None:
         for row in rows:
             cell = row.cells.get(name)
             if cell is not None and cell.mean == best:
-                row.cells[name] = Cell(cell.mean, cell.deviation, cell.n, cell.reason, is_best=True)
+                row.cells[name] = replace(cell, is_best=True)
 
 
 def _calibration_rows(run: Run, sheet: ScoreSheet) -> list[Row]:
@@ -308,8 +312,8 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
         keys = sorted({key for values in flat.values() for key in values})
         differing = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
         for config_id, values in flat.items():
-            said = ", ".join(f"{key}={values.get(key)}" for key in differing[:4])
-            labels[model, config_id] = f"{model} ({said or config_id})"
+            said = [f"{key}={values.get(key)}" for key in differing]
+            labels[model, config_id] = f"{model} ({', '.join(said if 0 < len(said) <= 4 else [config_id])})"
     return labels
 
 

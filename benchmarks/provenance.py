@@ -31,7 +31,8 @@ def describe_run(
     clock: Clock,
     data: DataModule,
     model: GenerativeModel,
-    cost: Mapping[str, Any],
+    device: torch.device,
+    more_cost: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What `run.json` holds besides its schema."""
     return {
@@ -47,30 +48,30 @@ def describe_run(
         "weights_scored": model.weights_scored,
         "batch_norm": "running statistics",
         "data": asdict(data.info) | {"id": data.info.id},
-        "cost": dict(cost),
-        "environment": _environment(str(model.device)),
+        "cost": training_cost(model, clock, device) | dict(more_cost or {}),
+        "environment": _environment(device),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "git": _git(),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-def training_cost(model: GenerativeModel, clock: Clock) -> dict[str, Any]:
+def training_cost(model: GenerativeModel, clock: Clock, device: torch.device) -> dict[str, Any]:
     """Parameters, seconds, examples a second, and the most memory held since `reset_peak_memory`, in bytes."""
     return {
         "parameters": sum(w.numel() for p in model.players() for w in p.modules.parameters()),
         "decoder_parameters": sum(w.numel() for w in model.decoder.parameters()),
         "train_seconds": round(clock.seconds, 3),
         "images_per_second": model.images / clock.seconds if clock.seconds else None,
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": _peak_memory(device),
     }
 
 
-def _environment(device: str) -> dict[str, Any]:
+def _environment(device: torch.device) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }
 
@@ -97,9 +98,9 @@ def reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is this run's, not the whole sweep's
 
 
-def _peak_memory() -> int:
+def _peak_memory(device: torch.device) -> int:
     """Of the device where there is one, else of the process."""
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     try:
         status = Path("/proc/self/status").read_text()

@@ -18,7 +18,7 @@ from rich.table import Table as RichTable
 from benchmarks.cli import prepare
 from benchmarks.errors import exits_cleanly, fail
 from benchmarks.leaderboard import ColumnHead, Row, Table, cell_text, number, tables
-from benchmarks.runs import Run, ScoreSheet, find_runs, read_sheets, replacing, write_text
+from benchmarks.runs import RecordError, Run, ScoreSheet, find_runs, read_sheets, replacing, write_text
 
 PICTURES = {"samples": "samples.png", "reconstructions": "reconstructions.png"}
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -42,7 +42,10 @@ def build(roots: Sequence[Path], out: Path, title: str) -> None:
     Raises:
         RecordError: where there is no run. A single bad record is named and left out.
     """
-    runs = [run for root in roots for run in find_runs(root, on_bad=lambda error: fail(f"{error} (left out)"))]
+    # two jobs of a sweep may have left one run, and roots may overlap: a run counts once
+    runs = list({run.path.resolve(): run for root in roots for run in _readable(root, len(roots) > 1)}.values())
+    if not runs:
+        raise RecordError("no run has a record that can be read")
     found = tables(runs)
     failures = [run for run in runs if run.status != "finished"]
     pictures = _copy_pictures(found, out)
@@ -80,11 +83,11 @@ def markdown(found: Sequence[Table], failures: Sequence[Run], title: str) -> str
     for table in found:
         lines += [f"## {_md(table.title)}", "", _md(table.notes), ""]
         for _, columns, rows in table.parts:
-            lines.append("| model | seeds | " + " | ".join(_md(_head(column)) for column in columns) + " |")
+            lines.append("| " + " | ".join(["model", "seeds", *(_md(_head(column)) for column in columns)]) + " |")
             lines.append("|" + " --- |" * (2 + len(columns)))
             for row in rows:
                 cells = [_md_cell(row, column) for column in columns]
-                lines.append(f"| {_md(row.label)} | {row.seeds} | " + " | ".join(cells) + " |")
+                lines.append("| " + " | ".join([_md(row.label), row.seeds, *cells]) + " |")
             lines.append("")
     if failures:
         lines += ["## Runs without a result", ""]
@@ -98,13 +101,24 @@ def to_csv(found: Sequence[Table]) -> str:
     """One line a row and column: what a program would rather read than a wide table."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["datamodule", "network", "protocol", "protocol_id", "row", "model", "config_id", "column", "unit"]
+    head = [
+        "datamodule",
+        "data_id",
+        "network",
+        "protocol",
+        "protocol_id",
+        "row",
+        "model",
+        "config_id",
+        "column",
+        "unit",
+    ]
     writer.writerow([*head, "higher_is_better", "mean", "deviation", "seeds", "reason"])
     for table in found:
         for row in table.rows:
             for column in table.columns:
                 cell = row.cells.get(column.name)
-                place = [table.datamodule, table.network, table.protocol["name"], table.protocol_id]
+                place = [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
                 facts = [row.label, row.model, row.config_id, column.name, column.unit, column.higher_is_better]
                 writer.writerow(
                     place
@@ -156,6 +170,16 @@ def _copy_pictures(found: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
                         shutil.copyfile(source, temporary)
                     copied.setdefault(slug, {})[name] = target
     return copied
+
+
+def _readable(root: Path, is_one_of_many: bool) -> list[Run]:
+    """The runs at or below a root, less those whose records are bad, which are named."""
+    try:
+        return find_runs(root, on_bad=lambda error: fail(f"{error} (left out)"))
+    except RecordError:
+        if is_one_of_many:
+            return []
+        raise
 
 
 def _save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) -> None:

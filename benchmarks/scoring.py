@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from benchmarks.calibration import calibration_subjects
 from benchmarks.encoders.base import FeatureEncoder, load_encoder, names
 from benchmarks.errors import UserError, one_line
-from benchmarks.metrics.base import NonFinite, Ruler, Subject, seeded
+from benchmarks.metrics.base import Column, NonFinite, Ruler, Subject, Value, seeded
 from benchmarks.runs import (
     Score,
     ScoreSheet,
@@ -108,7 +108,9 @@ class Scorer:
         self.id = digest({k: v for k, v in self.described.items() if k != "name"})
 
     def is_done(self, run: Path) -> bool:
-        return any(sheet.protocol_id == self.id for sheet in read_sheets(run))
+        """Whether the run has this protocol's scores; a sheet in which a metric broke down is to be made again."""
+        whole = [sheet for sheet in read_sheets(run) if not any("broke_down" in score.detail for score in sheet.scores)]
+        return any(sheet.protocol_id == self.id for sheet in whole)
 
     def score(self, model: Any, data: DataModule) -> ScoreSheet:
         """Every column of the protocol. A metric that fails leaves its reason in its cells and the others alone."""
@@ -127,16 +129,18 @@ class Scorer:
         diverged = False
         scores: list[Score] = []
         for name, ruler in protocol.metrics.items():
-            reason, values = None, {}
+            reason, broke_down, values = None, False, {}
             try:
                 with seeded(protocol.seed, name):
                     reason = ruler.why_not(subject)
                     values = {} if reason else ruler.measure(subject)
             except NonFinite as error:
                 diverged, reason = True, one_line(error)
+            except (UserError, ValueError) as error:  # what the metric itself says of these inputs
+                reason = one_line(error)
             except Exception as error:  # whatever went wrong in one metric, the others' numbers are still good
-                reason = f"{type(error).__name__}: {one_line(error)}"
-            scores += [_score(column, values.get(column.name), reason) for column in ruler.columns]
+                reason, broke_down = f"{type(error).__name__}: {one_line(error)}", True
+            scores += [_score(column, values.get(column.name), reason, broke_down) for column in ruler.columns]
         return ScoreSheet(self.described, self.id, "diverged" if diverged else "scored", scores)
 
     def _get_encoder(self) -> FeatureEncoder:
@@ -252,9 +256,11 @@ def sampling_speed(model: GenerativeModel, batch_size: int = 256, seconds: float
     return batch_size * len(spent) / sum(spent)
 
 
-def _score(column: Any, value: Any, reason: str | None) -> Score:
+def _score(column: Column, value: Value | None, reason: str | None, broke_down: bool) -> Score:
     if value is None:
-        detail = {"reason": reason or "does not apply to this data"}
+        detail: dict[str, Any] = {"reason": reason or "does not apply to this data"}
+        if broke_down:
+            detail["broke_down"] = True
         return Score(column.name, None, column.unit, column.higher_is_better, 0, detail)
     number = finite_or_none(value.value)
     detail = dict(value.detail) if number is not None else {**value.detail, "reason": f"is {value.value}"}

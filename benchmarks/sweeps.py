@@ -1,8 +1,9 @@
 """A multirun: which job of how many, how long is left, what became of each, and the leaderboard at its end."""
 
 import json
-import shutil
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from benchmarks.errors import fail
+from benchmarks.errors import fail, one_line
 
 _OUTCOME = "outcome.json"
 
@@ -32,18 +33,24 @@ class Leaderboard(Callback):
         from benchmarks.report import build
 
         folder = Path(config.hydra.sweep.dir)
-        outcomes = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{_OUTCOME}"), key=_job_number)]
-        shutil.rmtree(folder)
+        files = sorted(folder.glob(f"*/{_OUTCOME}"), key=_job_number)
+        outcomes = [json.loads(path.read_text()) for path in files]
+        _remove(folder, files)
         paths = [Path(o["path"]) for o in outcomes if (Path(o["path"]) / "run.json").is_file()]
-        if paths:
-            build(paths, Path(config.reports_dir) / config.sweep_name, title=config.sweep_name)
-        bad = [o for o in outcomes if o["status"] != "finished"]
-        for outcome in bad:
-            fail(outcome["message"])
+        failed = any(o["status"] == "failed" for o in outcomes)
+        try:
+            if paths:
+                build(paths, Path(config.reports_dir) / config.sweep_name, title=config.sweep_name)
+        except Exception as error:  # Hydra would turn it into a warning, and the sweep would seem to have gone well
+            fail(f"the leaderboard could not be built: {one_line(error)}")
+            failed = True
+        for outcome in outcomes:
+            if outcome["status"] != "finished":
+                fail(outcome["message"])
         missing = (_jobs or len(outcomes)) - len(outcomes)
         if missing:
             fail(f"{missing} of {_jobs} jobs ended without a word")
-        if missing or any(o["status"] == "failed" for o in bad):
+        if missing or failed:
             raise SystemExit(1)
 
 
@@ -81,6 +88,15 @@ def _count(config: DictConfig) -> int | None:
     words = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
     batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
     return sum(len(batch) for batch in batches)
+
+
+def _remove(folder: Path, outcomes: Sequence[Path]) -> None:
+    """What the sweep itself left, and folders that then are empty: one that a user chose may hold anything."""
+    for file in [*outcomes, folder / "multirun.yaml"]:
+        file.unlink(missing_ok=True)
+    for left in [*(file.parent for file in outcomes), folder]:
+        with suppress(OSError):
+            left.rmdir()
 
 
 def _job_number(path: Path) -> int:

@@ -1,5 +1,6 @@
 """python -m benchmarks.train: trains what a configuration describes, then scores it; `-m` for many."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks import sweeps
 from benchmarks.cli import prepare
-from benchmarks.errors import UserError, exits_cleanly, fail, is_users, one_line
+from benchmarks.errors import UserError, exits_cleanly, one_line
 
-NAMED = ("model", "network", "datamodule")
+NAMED = ("datamodule", "network", "model")
 
 
 @exits_cleanly
@@ -25,19 +26,20 @@ def main() -> None:
 def _hydra_main(cfg: DictConfig) -> None:
     from benchmarks.training import Outcome, path_of, train_and_score
 
-    config = resolve(cfg)
-    label = " · ".join([*(config["names"][key] for key in ("datamodule", "model")), f"seed {config['seed']}"])
-    if sweeps.is_multirun():
-        sweeps.announce(label)
+    run, label = Path(cfg.runs_dir), "job"
     try:
+        config = resolve(cfg)
+        run, label = path_of(config), " · ".join([*config["names"].values(), f"seed {config['seed']}"])
+        if sweeps.is_multirun():
+            sweeps.announce(label)
+            if config["trainer"]["devices"] != 1:
+                raise UserError("a multirun trains on one device: leave -m out, or set trainer.devices=1")
         outcome = train_and_score(config, label)
     except Exception as error:
         if not sweeps.is_multirun():
             raise
         # the other jobs of a sweep go on; the end of the sweep lists this one
-        outcome = Outcome(path_of(config), "failed", f"{label}: {one_line(error)}")
-        if not is_users(error):
-            fail(outcome.message)
+        outcome = Outcome(run, "failed", f"{label}: {one_line(error)}")
     if sweeps.is_multirun():
         sweeps.report_outcome(outcome)
     else:
@@ -54,11 +56,11 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     hydra_config = HydraConfig.get()
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise UserError(f"seed is {config['seed']!r}; expected a whole number of 0 or more")
+    if not isinstance(config["seed"], int) or not 0 <= config["seed"] < 2**32:
+        raise UserError(f"seed is {config['seed']!r}; expected a whole number of 0 or more, below 2^32")
     config["names"] = {group: Path(hydra_config.runtime.choices[group]).name for group in NAMED}
     words = [word for word in hydra_config.overrides.task if not word.startswith(("runs_dir=", "reports_dir="))]
-    config["command"] = " ".join(["python -m benchmarks.train", *words])
+    config["command"] = " ".join(["python -m benchmarks.train", shlex.join(words)]).rstrip()
     return {str(key): value for key, value in config.items()}
 
 

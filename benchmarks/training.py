@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 from benchmarks.budget import Budget
 from benchmarks.callbacks import Checkpoint, Clock, Curve, Diverged, ProgressBar, Watch
 from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.pictures import save_pictures
-from benchmarks.provenance import describe_run, reset_peak_memory, training_cost
+from benchmarks.provenance import describe_run, reset_peak_memory
 from benchmarks.runs import Status, config_id, is_finished, read_record, run_path, write_record, write_text
 from benchmarks.scoring import (
     choose_device,
@@ -103,29 +105,32 @@ def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.devic
     pl.seed_everything(int(config["seed"]), verbose=False)
     model, data = load_model(config), load_data(config)
     write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    describe = partial(describe_run, config=config, budget=budget, clock=clock, data=data, model=model, device=device)
     try:
         trainer = _fit(run, config, label, clock, budget, data, model, device)
         if not trainer.is_global_zero:  # the other processes of a distributed run have nothing left to do
             raise SystemExit(0)
         model.to(device)
         save_pictures(run, model, data)
-        cost = training_cost(model, clock) | {"sampling_images_per_second": sampling_speed(model)}
-        write_record(run, describe_run("finished", None, config, budget, clock, data, model, cost))
+        speed = sampling_speed(model)
+        write_record(run, describe("finished", None, more_cost={"sampling_images_per_second": speed}))
     except Diverged as error:
-        write_record(
-            run,
-            describe_run("diverged", one_line(error), config, budget, clock, data, model, training_cost(model, clock)),
-        )
+        _leave_to_rank_zero()
+        write_record(run, describe("diverged", one_line(error)))
         return Outcome(run, "diverged", f"{run} diverged: {one_line(error)}")
     except Exception as error:
         if is_users(error):
             raise
-        message = f"{type(error).__name__}: {one_line(error)}"
-        write_record(
-            run, describe_run("failed", message, config, budget, clock, data, model, training_cost(model, clock))
-        )
+        _leave_to_rank_zero()
+        write_record(run, describe("failed", f"{type(error).__name__}: {one_line(error)}"))
         raise
     return None
+
+
+def _leave_to_rank_zero() -> None:
+    """Ends the other processes of a distributed run: one of them writes the record."""
+    if getattr(rank_zero_only, "rank", 0):
+        raise SystemExit(1)
 
 
 def _fit(
@@ -162,9 +167,15 @@ def _fit(
         checkpoint,
         ProgressBar(label, clock, budget),
     ]
+    settings = config["trainer"] | {"accelerator": device.type}
+    if settings["devices"] != 1:  # the player whose turn it is not leaves its parameters unused
+        settings.setdefault("strategy", "ddp_find_unused_parameters_true")
     try:
         trainer: pl.Trainer = instantiate(
-            OmegaConf.create(dict(config["trainer"])), logger=loggers, callbacks=callbacks, default_root_dir=str(run)
+            OmegaConf.create(settings),
+            logger=loggers,
+            callbacks=callbacks,
+            default_root_dir=str(run),
         )
     except Exception as error:
         if isinstance(error.__cause__, MisconfigurationException):
@@ -186,6 +197,10 @@ def _fit(
             finish = getattr(getattr(logger, "experiment", None), "finish", None)
             if finish is not None:
                 finish()
+    if budget.fraction(model, clock.seconds) < 1:
+        raise UserError(
+            f"the trainer stopped after {model.images:,} images, before the budget was spent: leave its limits out"
+        )
     if isinstance(model, Calibrates):
         pl.seed_everything(int(config["seed"]), verbose=False)
         model.to(trainer.strategy.root_device)

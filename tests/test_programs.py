@@ -75,8 +75,8 @@ def test_every_family_gets_the_scores_that_apply_and_reasons_for_the_rest(sweep:
 
 def test_a_multirun_says_where_it_is_and_ends_in_a_leaderboard(sweep: Path) -> None:
     text = (sweep / "stdout.txt").read_text()
-    assert "[1/6] digits · ae · seed 0" in text
-    assert "[6/6] digits · gan · seed 1" in text
+    assert "[1/6] digits · mlp · ae · seed 0" in text
+    assert "[6/6] digits · mlp · gan · seed 1" in text
     assert " left" in text
     for name in ("real train", "pixel noise", "digits-cnn"):
         assert name in text
@@ -217,7 +217,7 @@ def test_one_failing_job_does_not_stop_the_sweep(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "a WGAN-GP's critic takes no batch norm" in result.stderr
-    assert "[2/2] digits · ae · seed 0" in result.stdout
+    assert "[2/2] digits · mlp · ae · seed 0" in result.stdout
     assert (tmp_path / "reports" / "sweep" / "index.html").is_file()
 
 
@@ -322,6 +322,36 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         pictures = (folder / "samples.png").read_bytes()
         ends.append((sheet.read_bytes(), curve, pictures, json.loads((folder / "run.json").read_text())["steps"]))
     assert ends[0] == ends[1]
+
+
+def test_a_sweep_folder_that_a_user_chose_keeps_what_is_in_it(tmp_path: Path) -> None:
+    words = ["model=ae", "hydra.sweep.dir=runs", *TINY]
+    result = run("train", "-m", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert list(tmp_path.glob("runs/digits/ae/*/seed=0/run.json"))
+    assert (tmp_path / "reports" / "sweep" / "index.html").is_file()
+
+
+def test_a_run_that_the_trainer_cut_short_is_no_result(tmp_path: Path) -> None:
+    result = run("train", "model=ae", "+trainer.limit_train_batches=2", *TINY, cwd=tmp_path)
+    assert "before the budget was spent" in said(result)
+    assert not list(tmp_path.glob("runs/**/run.json"))
+
+
+def test_a_metric_that_broke_down_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("benchmarks.metrics.reconstruction.mse", break_down)
+        result = run("train", "model=ae", *TINY, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "out of memory" in result.stdout
+    assert "fid " in result.stdout
+    again = run("evaluate", "runs=runs", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "out of memory" not in again.stdout
+    assert "recon_mse" in again.stdout
 
 
 def test_each_job_of_a_sweep_is_a_wandb_run_of_its_own(tmp_path: Path) -> None:

@@ -78,6 +78,18 @@ def test_a_row_is_mean_and_deviation_over_seeds(runs: list[Run]) -> None:
     assert cell_text(rows["vae"].cells["fid"]) == "12.0 ± 2.0"
 
 
+def test_a_run_that_is_named_twice_counts_once(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
+    build([run.path for run in runs] + [tmp_path], tmp_path / "out", "x")
+    assert "| vae | 3 |" in (tmp_path / "out" / "leaderboard.md").read_text()
+
+
+def test_a_seed_without_a_value_is_not_dropped_unseen(tmp_path: Path) -> None:
+    for seed, fid in enumerate([1.0, 3.0, None]):
+        add_run(tmp_path, "vae", seed, {"fid": fid})
+    (table,) = tables(find_runs(tmp_path))
+    assert cell_text(table.rows[0].cells["fid"]) == "2.0 ± 1.4 (2 of 3)"
+
+
 def test_a_diverged_run_is_counted_and_not_averaged(runs: list[Run]) -> None:
     (table,) = tables(runs)
     (gan,) = [row for row in table.rows if row.label == "gan"]

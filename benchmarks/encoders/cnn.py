@@ -50,8 +50,10 @@ class ConvEncoder:
 
     def __init__(self, card: dict[str, Any], classifier: Classifier, checksum: str, device: torch.device) -> None:
         self.name, self.dim, self.checksum = card["name"], card["dim"], checksum
-        self.card, self.device = card, device
+        self.card = card
         self._features = classifier.features.eval().requires_grad_(False).to(device)
+        # with its index: "cuda" alone means another one once Lightning has chosen its own
+        self.device = next(self._features.parameters()).device
 
     @classmethod
     def from_files(cls, card_path: Path, device: torch.device) -> "ConvEncoder":

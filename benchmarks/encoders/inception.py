@@ -41,8 +41,8 @@ class Inception:
         except Exception as error:  # torch raises several kinds for a file that is not a state dict of this network
             message = " ".join(str(error).split())[:200]
             raise UserError(f"{path} does not hold torch-fidelity's Inception weights: {message}") from error
-        self.device = device
         self._network = network.eval().requires_grad_(False).to(device)
+        self.device = next(self._network.parameters()).device
 
     def why_not(self, shape: tuple[int, ...]) -> str | None:
         return None if len(shape) == 3 and shape[0] in (1, 3) else f"encoder inception takes images, not shape {shape}"
