@@ -4,6 +4,7 @@ Networks give parameters and likelihoods give densities, so that a constant such
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Literal
 
@@ -14,16 +15,16 @@ from torch.nn import functional as F
 Scale = Literal["fixed", "learned", "calibrated"]
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """p(x|z) from the decoder's raw output, (B, ...)."""
 
+    @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
         """E[x|z] in the data's range, (B, ...) -> (B, ...)."""
-        raise NotImplementedError  # pragma: no cover - abstract
 
+    @abstractmethod
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """log p(x|z) in nats, summed over every dimension, (B, ...) -> (B,)."""
-        raise NotImplementedError  # pragma: no cover - abstract
 
     def why_no_density(self, binary: bool) -> str | None:
         """Why this is not a likelihood of such data; None where it is one."""
