@@ -67,10 +67,12 @@ def run(name: str, *words: str, cwd: Path, **environment: str) -> Result:
 
 def run_process(name: str, *words: str, cwd: Path) -> Result:
     """The same as a process of its own."""
+    # wandb writes into the environment where it was used before
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", *words],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        env=inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=280,

@@ -88,6 +88,7 @@ def test_every_logger_logs_without_an_account(logger: str, tmp_path: Path, monke
     made = instantiate(composed(f"logger={logger}").logger, save_dir=str(tmp_path))
     made.log_metrics({"loss": 1.0}, step=1)
     made.finalize("success")
+    getattr(made.experiment, "finish", lambda: None)()
     assert [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
