@@ -1,5 +1,6 @@
 """The rows that calibrate a table: what real data scores, and what noise scores, by the same rulers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,7 +43,35 @@ class UniformNoise:
         return self.low + (self.high - self.low) * torch.rand(n, *self.shape, generator=generator)
 
 
-def calibration_subjects(data: DataModule) -> dict[str, Any]:
-    """The rows by name."""
-    noise = "pixel noise" if len(data.shape) == 3 else "uniform noise"
-    return {"real train": RealTrain(data), noise: UniformNoise(data)}
+class FittedGaussian:
+    """One Gaussian of full covariance with the training data's moments, pixel by pixel: what scores mean where only means
+    and covariances were learned. Draws of pixels are clamped to [0, 1].
+
+    Args:
+        data: whose training split is fitted.
+        examples: of it, at most.
+    """
+
+    def __init__(self, data: DataModule, examples: int = 50_000) -> None:
+        self.shape = data.shape
+        n, total, outer = 0, torch.zeros(()), torch.zeros(())
+        for batch in data.batches("train", 4096, examples):
+            x = batch.flatten(1).double()
+            n, total, outer = n + len(x), total + x.sum(0), outer + x.T @ x
+        self.mean = total / n
+        values, vectors = torch.linalg.eigh((outer - n * torch.outer(self.mean, self.mean)) / max(n - 1, 1))
+        self._root = vectors * values.clamp(min=0).sqrt()  # some pixels never change
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        z = torch.randn(n, len(self.mean), generator=generator, dtype=torch.float64)
+        x = (self.mean + z @ self._root.T).float().reshape(n, *self.shape)
+        return x.clamp(0, 1) if len(self.shape) == 3 else x
+
+
+def calibration_subjects(data: DataModule) -> dict[str, Callable[[], Any]]:
+    """How each row's subject is made, by the row's name."""
+    return {
+        "real train": lambda: RealTrain(data),
+        "fitted Gaussian": lambda: FittedGaussian(data),
+        "pixel noise" if len(data.shape) == 3 else "uniform noise": lambda: UniformNoise(data),
+    }

@@ -37,6 +37,10 @@ def fail(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
 
 
+def warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:
     """Turns a user's mistake inside a program into one line on stderr and exit status 1."""
 

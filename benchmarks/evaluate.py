@@ -49,8 +49,11 @@ def _hydra_main(cfg: DictConfig) -> None:
             data = load_data(config, cfg.data_dir)
             # runs/<datamodule>/<model>/<config id>/seed=<n>: the calibration rows lie beside the models
             score_calibration(run.path.resolve().parents[3], data, scorer)
-            score_run(run.path, load_trained(run.path, device), data, scorer)
-            print_scores(run.path)
+            seconds: dict[str, float] = {}
+            score_run(run.path, load_trained(run.path, device), data, scorer, seconds.__setitem__)
+            print_scores(run.path, scorer.id)
+            spent = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items() if s >= 0.05)
+            print(f"  seconds: {spent or 'none'}", flush=True)
         except Exception as error:
             if not is_users(error):
                 raise

@@ -8,25 +8,65 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import CALIBRATION, Run, Score, ScoreSheet, read_config, read_sheets
+from benchmarks.errors import fail
+from benchmarks.runs import CALIBRATION, RecordError, Run, Score, ScoreSheet, read_config, read_sheets
 
-# columns in this order, others after them as they come
-ORDER = (
-    *("recon_mse", "recon_psnr", "recon_ssim"),
-    *("elbo", "elbo_reconstruction", "elbo_kl"),
-    *("fid", "modes", "high_quality"),
-    *("spent_images", "spent_updates", "train_seconds", "images_per_second"),
-    *("sampling_images_per_second", "parameters", "peak_memory"),
-)
+# the parts of a table that fit a page, with their columns in order; columns of other metrics stand in a part of their own
+PARTS = {
+    "Samples": (
+        *("fid", "fid_infinity", "kid", "precision", "recall", "density", "coverage"),
+        *("modes", "high_quality", "mode_kl", "wasserstein2", "sample_log_density"),
+    ),
+    "Likelihood": (
+        *("elbo", "elbo_reconstruction", "elbo_kl", "iwae", "ais", "ais_gap"),
+        *("elbo_bits_per_dim", "bits_per_dim"),
+    ),
+    "Reconstruction": (
+        *("recon_mse", "recon_psnr", "recon_ssim", "recon_lpips"),
+        *("inversion_mse", "inversion_psnr", "inversion_ssim"),
+    ),
+    "The detour": (
+        *("fid_fitted", "fid_fitted_gaussian", "reconstruction_fid", "interpolation_fid"),
+        *("posterior_mmd", "active_units"),
+    ),
+    "Anomaly": ("auroc_reconstruction", "auroc_inversion", "auroc_bound"),
+    "Other scores": (),
+    "Cost": (
+        *("spent_images", "spent_updates", "train_seconds", "images_per_second"),
+        *("sampling_images_per_second", "parameters", "peak_memory"),
+    ),
+}
 TITLES = {
-    "recon_mse": "reconstruction MSE",
-    "recon_psnr": "PSNR",
-    "recon_ssim": "SSIM",
+    "fid": "FID",
+    "fid_infinity": "FID∞",
+    "kid": "KID",
+    "high_quality": "high quality",
+    "mode_kl": "mode KL",
+    "wasserstein2": "W₂",
+    "sample_log_density": "log p of samples",
     "elbo": "ELBO",
     "elbo_reconstruction": "E log p(x|z)",
     "elbo_kl": "KL",
-    "fid": "FID",
-    "high_quality": "high quality",
+    "iwae": "IWAE",
+    "ais": "AIS",
+    "ais_gap": "AIS gap",
+    "elbo_bits_per_dim": "ELBO",
+    "bits_per_dim": "AIS",
+    "recon_mse": "MSE",
+    "recon_psnr": "PSNR",
+    "recon_ssim": "SSIM",
+    "recon_lpips": "LPIPS",
+    "inversion_mse": "inversion MSE",
+    "inversion_psnr": "inversion PSNR",
+    "inversion_ssim": "inversion SSIM",
+    "fid_fitted": "FID, fitted mixture",
+    "fid_fitted_gaussian": "FID, fitted Gaussian",
+    "reconstruction_fid": "FID, reconstructions",
+    "interpolation_fid": "FID, midpoints",
+    "posterior_mmd": "MMD² to the prior",
+    "auroc_reconstruction": "AUROC, reconstruction",
+    "auroc_inversion": "AUROC, inversion",
+    "auroc_bound": "AUROC, bound",
     "spent_images": "images seen",
     "spent_updates": "updates",
     "train_seconds": "training",
@@ -34,8 +74,8 @@ TITLES = {
     "sampling_images_per_second": "sampling speed",
     "peak_memory": "peak memory",
 }
-COST = ORDER[ORDER.index("spent_images") :]
 FAMILY_ORDER = ("ae", "vae", "gan", "wgan", "wgan_gp")
+CALIBRATION_ORDER = ("real train", "fitted Gaussian")
 
 
 @dataclass(frozen=True)
@@ -70,9 +110,14 @@ class Row:
     runs: list[Run] = field(default_factory=list)
     cells: dict[str, Cell] = field(default_factory=dict)
     is_calibration: bool = False
+    diverged: set[Path] = field(default_factory=set)
 
     def count(self, status: str) -> int:
-        return sum(run.status == status for run in self.runs)
+        """How many seeds ended so; a run whose samples are no numbers has diverged, whatever its losses were."""
+        return sum((status == "diverged" if run.path in self.diverged else run.status == status) for run in self.runs)
+
+    def has_any(self, columns: Sequence[ColumnHead]) -> bool:
+        return any(self.cells[c.name].mean is not None for c in columns if c.name in self.cells)
 
     @property
     def seeds(self) -> str:
@@ -97,13 +142,16 @@ class Table:
 
     @property
     def parts(self) -> list[tuple[str, list[ColumnHead], list[Row]]]:
-        """The table in pieces that fit a page: scores with the calibration rows, and cost without."""
-        scores = [column for column in self.columns if column.name not in COST]
-        cost = [column for column in self.columns if column.name in COST]
-        models = [row for row in self.rows if not row.is_calibration]
+        """The table in pieces that fit a page, each with the calibration rows that have a number in it."""
         if not self.columns:  # no run has a score: how they ended is still to be seen
             return [("Runs", [], self.rows)]
-        return [part for part in (("Scores", scores, self.rows), ("Cost", cost, models)) if part[1]]
+        place = {name: part for part, names in PARTS.items() for name in names}
+        parts = []
+        for part in PARTS:
+            columns = [column for column in self.columns if place.get(column.name, "Other scores") == part]
+            rows = [row for row in self.rows if not row.is_calibration or row.has_any(columns)]
+            parts.append((part, columns, rows))
+        return [part for part in parts if part[1]]
 
     @property
     def title(self) -> str:
@@ -119,7 +167,8 @@ class Table:
         protocol, data = self.protocol, self.data
         parts = [f"protocol {protocol['name']} ({self.protocol_id})", f"{protocol['split']} split"]
         if protocol.get("encoder"):
-            parts.append(f"{protocol['samples']:,} samples against {data['sizes'][protocol['split']]:,} real images")
+            reference = min(data["sizes"][protocol["split"]], protocol.get("examples") or math.inf)
+            parts.append(f"{protocol['samples']:,} samples against {reference:,} real images")
         parts.append(f"data {data['id']}")
         if data["binarize"] != "none":
             parts.append(f"{data['binarize']} binarisation")
@@ -184,10 +233,11 @@ def _table(members: list[tuple[Run, ScoreSheet | None]]) -> Table:
     labels = _labels({key: group[0][0] for key, group in by_config.items()})
     rows = []
     for (model, config_id), group in by_config.items():
-        row = Row(labels[model, config_id], model, config_id, [run for run, _ in group])
+        diverged = {run.path for run, its_sheet in group if its_sheet and its_sheet.status == "diverged"}
+        row = Row(labels[model, config_id], model, config_id, [run for run, _ in group], diverged=diverged)
         row.cells = _cells([_scores(run, its_sheet) for run, its_sheet in group if run.status == "finished"])
         rows.append(row)
-    rows.sort(key=lambda row: (_family(row.model), row.label))
+    rows.sort(key=lambda row: (_place(FAMILY_ORDER, row.model), row.label))
     _mark_best(rows, sheet)
     if sheet is not None:
         rows += _calibration_rows(first, sheet)
@@ -262,9 +312,14 @@ def _calibration_rows(run: Run, sheet: ScoreSheet) -> list[Row]:
     folder = run.path.resolve().parents[2] / CALIBRATION / run.record["data"]["id"]
     rows = []
     for path in sorted(folder.glob("*/")):
-        same = [its.scores for its in read_sheets(path) if its.protocol_id == sheet.protocol_id]
+        try:
+            sheets = read_sheets(path)
+        except RecordError as error:
+            fail(f"{error} (left out)")
+            continue
+        same = [its.scores for its in sheets if its.protocol_id == sheet.protocol_id]
         rows += [Row(path.name, path.name, "", cells=_cells([scores]), is_calibration=True) for scores in same]
-    return sorted(rows, key=lambda row: row.label, reverse=True)
+    return sorted(rows, key=lambda row: _place(CALIBRATION_ORDER, row.label))
 
 
 def _columns(scores: Sequence[Score], rows: Sequence[Row]) -> list[ColumnHead]:
@@ -274,7 +329,8 @@ def _columns(scores: Sequence[Score], rows: Sequence[Row]) -> list[ColumnHead]:
         if score.name not in heads or (score.value is not None and heads[score.name][0].value is None):
             heads[score.name] = (score, _title(score))
     filled = {name for row in rows for name, cell in row.cells.items() if cell.mean is not None}
-    place = {name: i for i, name in enumerate(ORDER)}
+    order = [name for names in PARTS.values() for name in names]
+    place = {name: i for i, name in enumerate(order)}
     names = sorted((n for n in heads if n in filled), key=lambda n: place.get(n, len(place)))
     return [ColumnHead(n, heads[n][1], heads[n][0].unit, heads[n][0].higher_is_better) for n in names]
 
@@ -283,19 +339,27 @@ def _title(score: Score) -> str:
     title = TITLES.get(score.name, score.name.replace("_", " "))
     if score.value is None:
         return title
-    if "encoder" in score.detail:
-        return f"{title} ({score.detail['encoder']}, {_thousands(score.n)})"
-    if "of" in score.detail:
-        return f"{title} (of {score.detail['of']:,})"
-    return title
+    detail = score.detail
+    facts = [
+        detail.get("encoder"),
+        f"of {detail['of']:,}" if "of" in detail else None,
+        f"k = {detail['neighbours']}" if "neighbours" in detail else None,
+        f"K = {detail['k']:,}" if "k" in detail else None,
+        f"{detail['temperatures']:,} temperatures" if "temperatures" in detail else None,
+    ]
+    if any(key in detail for key in ("encoder", "k", "temperatures", "steps")) and "of" not in detail:
+        facts.append(_thousands(score.n))
+    said = ", ".join(fact for fact in facts if fact)
+    return f"{title} ({said})" if said else title
 
 
 def _thousands(n: int) -> str:
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
 
 
-def _family(model: str) -> tuple[int, str]:
-    return (FAMILY_ORDER.index(model) if model in FAMILY_ORDER else len(FAMILY_ORDER), model)
+def _place(order: Sequence[str], name: str) -> tuple[int, str]:
+    """Those that are in the order first, the others by name."""
+    return (order.index(name) if name in order else len(order), name)
 
 
 def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]:

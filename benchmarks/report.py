@@ -82,7 +82,8 @@ def markdown(found: Sequence[Table], failures: Sequence[Run], title: str) -> str
     lines = [f"# {_md(title)}", ""]
     for table in found:
         lines += [f"## {_md(table.title)}", "", _md(table.notes), ""]
-        for _, columns, rows in table.parts:
+        for part, columns, rows in table.parts:
+            lines += [f"### {part}", ""]
             lines.append("| " + " | ".join(["model", "seeds", *(_md(_head(column)) for column in columns)]) + " |")
             lines.append("|" + " --- |" * (2 + len(columns)))
             for row in rows:
@@ -135,18 +136,20 @@ def print_tables(found: Sequence[Table]) -> None:
         console = Console(width=140)
     for table in found:
         console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
-        for _, columns, rows in table.parts:
-            shown = RichTable("model", "seeds", *(escape(_head(column)) for column in columns), header_style="")
+        for part, columns, rows in table.parts:
+            heads = (escape(_head(column)) for column in columns)
+            shown = RichTable("model", "seeds", *heads, header_style="", title=part, title_justify="left")
             for row in rows:
                 shown.add_row(escape(row.label), row.seeds, *(_rich_cell(row, column) for column in columns))
             console.print(shown)
     console.print("mean ± standard deviation over training seeds; [bold green]green[/bold green] is a column's best")
 
 
-def print_scores(run: Path) -> None:
-    """One run's scores, a line each."""
+def print_scores(run: Path, protocol_id: str | None = None) -> None:
+    """One run's scores, a line each; under one protocol, if that is given."""
     for sheet in read_sheets(run):
-        _print_sheet(sheet)
+        if protocol_id in (None, sheet.protocol_id):
+            _print_sheet(sheet)
 
 
 def row_slug(table: Table, row: Row) -> str:
@@ -203,8 +206,12 @@ def _save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) 
 def _print_sheet(sheet: ScoreSheet) -> None:
     print(f"protocol {sheet.protocol['name']} ({sheet.protocol_id})")
     for score in sheet.scores:
-        value = f"{number(score.value)} {score.unit}" if score.value is not None else f"— ({score.detail['reason']})"
-        print(f"  {score.name:<22} {value}")
+        if score.value is None:
+            print(f"  {score.name:<22} — ({score.detail['reason']})")
+            continue
+        error = score.detail.get("standard_error")
+        words = [number(score.value), score.unit, f"(standard error {number(error)})" if error is not None else ""]
+        print(f"  {score.name:<22} {' '.join(word for word in words if word)}")
 
 
 def _head(column: ColumnHead) -> str:

@@ -1,18 +1,19 @@
 """Scores a run directory under a protocol. Nothing here trains."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from benchmarks.calibration import calibration_subjects
 from benchmarks.encoders.base import FeatureEncoder, load_encoder, names
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import UserError, one_line, warn
+from benchmarks.feature_cache import cached_features
 from benchmarks.metrics.base import Column, NonFinite, Ruler, Subject, Value, seeded
 from benchmarks.runs import (
     Score,
@@ -112,8 +113,13 @@ class Scorer:
         whole = [sheet for sheet in read_sheets(run) if not any("broke_down" in score.detail for score in sheet.scores)]
         return any(sheet.protocol_id == self.id for sheet in whole)
 
-    def score(self, model: Any, data: DataModule) -> ScoreSheet:
-        """Every column of the protocol. A metric that fails leaves its reason in its cells and the others alone."""
+    def score(
+        self, model: Any, data: DataModule, on_measured: Callable[[str, float], None] | None = None
+    ) -> ScoreSheet:
+        """Every column of the protocol. A metric that fails leaves its reason in its cells and the others alone.
+
+        `on_measured` is told each metric's name and the seconds that it took.
+        """
         protocol = self.protocol
         subject = Subject(
             model,
@@ -125,11 +131,14 @@ class Scorer:
             protocol.seed,
             self.device,
             self._get_encoder,
+            cached_features,
         )
         diverged = False
         scores: list[Score] = []
         for name, ruler in protocol.metrics.items():
-            reason, broke_down, values = None, False, {}
+            reason, broke_down = None, False
+            values: Mapping[str, Value | str] = {}
+            start = time.perf_counter()
             try:
                 with seeded(protocol.seed, name):
                     reason = ruler.why_not(subject)
@@ -141,6 +150,8 @@ class Scorer:
             except Exception as error:  # whatever went wrong in one metric, the others' numbers are still good
                 reason, broke_down = f"{type(error).__name__}: {one_line(error)}", True
             scores += [_score(column, values.get(column.name), reason, broke_down) for column in ruler.columns]
+            if on_measured is not None:
+                on_measured(name, time.perf_counter() - start)
         return ScoreSheet(self.described, self.id, "diverged" if diverged else "scored", scores)
 
     def _get_encoder(self) -> FeatureEncoder:
@@ -176,19 +187,30 @@ def set_threads(config: Mapping[str, Any]) -> None:
         torch.set_num_threads(int(config["threads"]))
 
 
-def score_run(run: Path, model: GenerativeModel, data: DataModule, scorer: Scorer) -> ScoreSheet:
+def score_run(
+    run: Path,
+    model: GenerativeModel,
+    data: DataModule,
+    scorer: Scorer,
+    on_measured: Callable[[str, float], None] | None = None,
+) -> ScoreSheet:
     """Scores a trained model and writes the sheet into its run."""
     with model.scoring():
-        sheet = scorer.score(model, data)
+        sheet = scorer.score(model, data, on_measured)
     write_sheet(run, sheet)
     return sheet
 
 
 def score_calibration(runs_dir: Path, data: DataModule, scorer: Scorer) -> None:
     """Scores the rows that calibrate a table (real training data, noise), once for each data set and protocol."""
-    for row, subject in calibration_subjects(data).items():
+    for row, make in calibration_subjects(data).items():
         path = calibration_path(runs_dir, data.name, data.info.id, row)
         if not scorer.is_done(path):
+            try:
+                subject = make()
+            except (RuntimeError, MemoryError) as error:  # too large for this machine: a table is good without it
+                warn(f"the row {row!r} could not be made ({one_line(error)[:160]}); the table will be without it")
+                continue
             write_sheet(path, scorer.score(subject, data))
 
 
@@ -256,25 +278,48 @@ def sampling_speed(model: GenerativeModel, batch_size: int = 256, seconds: float
     return batch_size * len(spent) / sum(spent)
 
 
-def _score(column: Column, value: Value | None, reason: str | None, broke_down: bool) -> Score:
-    if value is None:
-        detail: dict[str, Any] = {"reason": reason or "does not apply to this data"}
+def _score(column: Column, value: Value | str | None, reason: str | None, broke_down: bool) -> Score:
+    if value is None or isinstance(value, str):
+        detail: dict[str, Any] = {"reason": value or reason or "does not apply"}
         if broke_down:
             detail["broke_down"] = True
         return Score(column.name, None, column.unit, column.higher_is_better, 0, detail)
     number = finite_or_none(value.value)
-    detail = dict(value.detail) if number is not None else {**value.detail, "reason": f"is {value.value}"}
+    detail = _strict(value.detail)
+    if number is None:
+        detail["reason"] = f"is {value.value}"
     return Score(column.name, number, column.unit, column.higher_is_better, value.n, detail)
+
+
+def _strict(node: Any) -> Any:
+    """The same without numbers that strict JSON does not have."""
+    if isinstance(node, Mapping):
+        return {key: _strict(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_strict(value) for value in node]
+    return finite_or_none(node) if isinstance(node, float) else node
 
 
 def _instantiate(node: Mapping[str, Any]) -> Any:
     for target in _targets(node):
-        if not target.startswith(TRUSTED_PACKAGES):
+        if not _is_trusted(target):
             raise UserError(
                 f"the run's configuration names {target}, which is not in {', '.join(p[:-1] for p in TRUSTED_PACKAGES)}; "
                 "a record may only name these"
             )
     return instantiate(OmegaConf.create(dict(node)), _convert_="all")
+
+
+def _is_trusted(target: str) -> bool:
+    """Whether a dotted name is a class or function that a trusted package defines itself: a name can also reach through
+    one to what it has imported."""
+    if not target.startswith(TRUSTED_PACKAGES):
+        return False
+    try:
+        found = get_object(target)
+    except Exception:  # whatever importing it raises; instantiating it will say so
+        return True
+    return callable(found) and str(getattr(found, "__module__", "")).startswith(TRUSTED_PACKAGES)
 
 
 def _targets(node: Any) -> Iterator[str]:

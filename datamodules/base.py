@@ -46,11 +46,12 @@ class DataInfo:
     binarize: Binarize
     dequantize: bool
     checksum: str
+    leave_out: int | None = None
 
     @property
     def id(self) -> str:
         """Eight hexadecimal digits over everything above: scores on data of different ids are not comparable."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps({key: value for key, value in asdict(self).items() if value is not None}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -71,6 +72,7 @@ class DataModule(LightningDataModule):
     """
 
     name: str
+    leave_out: int | None = None
 
     def __init__(
         self,
@@ -105,10 +107,7 @@ class DataModule(LightningDataModule):
 
     @cached_property
     def splits(self) -> Mapping[Split, NDArray[Any]]:
-        splits = self.load()
-        if self.binarize == "fixed":
-            return {split: _binarize_once(array, NOISE_SEED[split]) for split, array in splits.items()}
-        return splits
+        return {split: self._binarized(array, split) for split, array in self.load().items()}
 
     @cached_property
     def info(self) -> DataInfo:
@@ -118,7 +117,8 @@ class DataModule(LightningDataModule):
             for start in range(0, len(array), 4096):
                 digest.update(np.ascontiguousarray(array[start : start + 4096]).data)
         sizes: dict[str, int] = {split: len(array) for split, array in self.splits.items()}
-        return DataInfo(self.name, self.shape, sizes, self.binarize, self.dequantize, digest.hexdigest()[:16])
+        checksum = digest.hexdigest()[:16]
+        return DataInfo(self.name, self.shape, sizes, self.binarize, self.dequantize, checksum, self.leave_out)
 
     @property
     def is_binary(self) -> bool:
@@ -129,7 +129,9 @@ class DataModule(LightningDataModule):
 
         Binarisation and dequantisation noise is pinned: every model sees the same.
         """
-        array = self.splits[split]
+        yield from self._scored(self.splits[split], split, batch_size, limit)
+
+    def _scored(self, array: NDArray[Any], split: Split, batch_size: int, limit: int | None) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(NOISE_SEED[split])
         end = len(array) if limit is None else min(limit, len(array))
         for start in range(0, end, batch_size):
@@ -155,6 +157,9 @@ class DataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict["position"]
+
+    def _binarized(self, array: NDArray[Any], split: Split) -> NDArray[Any]:
+        return _binarize_once(array, NOISE_SEED[split]) if self.binarize == "fixed" else array
 
     def _to_float(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """uint8 to float in [0, 1], with the noise that was asked for; points as they are."""

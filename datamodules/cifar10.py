@@ -8,25 +8,23 @@ import numpy as np
 import torchvision
 from numpy.typing import NDArray
 
-from datamodules.base import DataModule, Split, split_off
+from datamodules.base import Split, split_off
+from datamodules.labelled import LabelledDataModule
 from datamodules.torchvision_data import ensure_files
 
 
-class CIFAR10(DataModule):
+class CIFAR10(LabelledDataModule):
     """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
 
     Args:
         data_dir: holds (or will hold) `cifar-10-batches-py`.
         val_size: 5,000 leaves the 45,000 that are common in the field.
-        **options: as `DataModule`.
+        **options: as `LabelledDataModule`.
     """
 
     def __init__(self, data_dir: str, val_size: int = 5000, **options: Any) -> None:
         super().__init__(shape=(3, 32, 32), **options)
         self.data_dir, self.val_size = Path(data_dir), val_size
-
-    def load(self) -> Mapping[Split, NDArray[Any]]:
-        return {split: images for split, (images, _) in self.labelled().items()}
 
     def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         """Images and their classes 0..9, by split.

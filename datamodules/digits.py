@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from datamodules.base import DataModule, Split, split_off
+from datamodules.base import Split, split_off
+from datamodules.labelled import LabelledDataModule
 
 VAL, TEST = 247, 450
 
 
-class Digits(DataModule):
+class Digits(LabelledDataModule):
     """1,100 training, 247 validation and 450 test images, (1, 8, 8), the 17 grey values spread over 0..255."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(shape=(1, 8, 8), **options)
-
-    def load(self) -> Mapping[Split, NDArray[Any]]:
-        return {split: images for split, (images, _) in self.labelled().items()}
 
     def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         """Images and their classes 0..9, by split."""

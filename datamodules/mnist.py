@@ -9,7 +9,8 @@ import torchvision
 from numpy.typing import NDArray
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from datamodules.base import DataModule, Split, split_off
+from datamodules.base import Split, split_off
+from datamodules.labelled import LabelledDataModule
 from datamodules.torchvision_data import ensure_files
 
 # of the unpacked files, so that a folder prepared by hand is checked as well
@@ -29,14 +30,14 @@ MD5 = {
 }
 
 
-class MNIST(DataModule):
+class MNIST(LabelledDataModule):
     """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
 
     Args:
         data_dir: holds (or will hold) `MNIST/raw` or `FashionMNIST/raw`.
         dataset: which of the two.
         val_size: 5,000 leaves the 55,000 that are common in the field.
-        **options: as `DataModule`.
+        **options: as `LabelledDataModule`.
     """
 
     def __init__(
@@ -44,9 +45,6 @@ class MNIST(DataModule):
     ) -> None:
         super().__init__(shape=(1, 28, 28), **options)
         self.data_dir, self.dataset, self.val_size = Path(data_dir), dataset, val_size
-
-    def load(self) -> Mapping[Split, NDArray[Any]]:
-        return {split: images for split, (images, _) in self.labelled().items()}
 
     def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         """Images and their classes 0..9, by split.

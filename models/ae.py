@@ -50,5 +50,8 @@ class Autoencoder(GenerativeModel):
         code: Tensor = self.encoder(x)
         return code
 
+    def draw_code(self, x: Tensor) -> Tensor:
+        return self.encode(x)
+
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))

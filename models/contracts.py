@@ -40,6 +40,22 @@ class Prior(Protocol):
         """log p(z) in nats, (B, Z) -> (B,)."""
         ...
 
+    def score(self, z: Tensor) -> Tensor:
+        """Gradient of log p(z) where that is finite, (B, Z) -> (B, Z)."""
+        ...
+
+    def project(self, z: Tensor) -> Tensor:
+        """The nearest latent that the prior can draw, (B, Z) -> (B, Z)."""
+        ...
+
+    def reflect(self, z: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
+        """Where a particle at z (B, Z) is after it has bounced off the walls of the prior's support, and its momentum."""
+        ...
+
+    def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
+        """Halfway from a to b along a path that the prior's draws are likely to lie on, (B, Z) -> (B, Z)."""
+        ...
+
 
 @runtime_checkable
 class Samples(Protocol):
@@ -67,6 +83,19 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, ...), without noise: the decoded posterior mean where there is a posterior."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Carries an example to a latent."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code, (B, ...) -> (B, Z): the posterior's mean where there is a posterior."""
+        ...
+
+    def draw_code(self, x: Tensor) -> Tensor:
+        """One draw of q(z|x), (B, ...) -> (B, Z); the code itself where q(z|x) is a point."""
         ...
 
 

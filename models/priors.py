@@ -19,6 +19,25 @@ class Normal:
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
+    def score(self, z: Tensor) -> Tensor:
+        return -z
+
+    def project(self, z: Tensor) -> Tensor:
+        return z
+
+    def reflect(self, z: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
+        return z, momentum
+
+    def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
+        """On the great circle (White 2016, sec. 2.1): a straight line between two draws passes too near the origin.
+
+        slerp(a, b; ½) = (a + b) / (2 cos θ/2), θ the angle between them; the straight midpoint where they are opposite.
+        """
+        cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).unsqueeze(-1)
+        half_angle_cosine = ((1 + cosine) / 2).clamp(min=0).sqrt()
+        opposite = half_angle_cosine < 1e-3
+        return (a + b) / (2 * torch.where(opposite, 1.0, half_angle_cosine))
+
 
 class Uniform:
     """U(-1, 1) over `dim` latents, as in the DCGAN paper (Radford et al. 2016, sec. 4)."""
@@ -34,3 +53,18 @@ class Uniform:
         inside = (z.abs() <= 1).all(-1)
         density = torch.full_like(z[..., 0], -self.dim * math.log(2.0))
         return density.masked_fill(~inside, -math.inf)
+
+    def score(self, z: Tensor) -> Tensor:
+        return torch.zeros_like(z)
+
+    def project(self, z: Tensor) -> Tensor:
+        return z.clamp(-1, 1)
+
+    def reflect(self, z: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
+        # unfolded, the box repeats every 4, and every other copy is a mirror image
+        unfolded = (z + 1).remainder(4)
+        mirrored = unfolded > 2
+        return torch.where(mirrored, 3 - unfolded, unfolded - 1), torch.where(mirrored, -momentum, momentum)
+
+    def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a + b) / 2

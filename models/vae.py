@@ -16,6 +16,8 @@ from models.losses import gaussian_kl, gaussian_log_prob, squared_error
 from models.networks import with_head
 from models.priors import Normal
 
+DECODED_AT_ONCE = 1024
+
 
 class VAE(GenerativeModel):
     """Maximises E log p(x|z) - β KL(q(z|x) ‖ p(z)); q(z|x) is a Gaussian of diagonal covariance.
@@ -67,6 +69,9 @@ class VAE(GenerativeModel):
         """The posterior's mean, (B, ...) -> (B, Z)."""
         return self.posterior(x)[0]
 
+    def draw_code(self, x: Tensor) -> Tensor:
+        return _draw(*self.posterior(x))
+
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
 
@@ -77,7 +82,12 @@ class VAE(GenerativeModel):
     def log_weights(self, x: Tensor, k: int) -> Tensor:
         mu, log_var = (t.expand(k, *t.shape) for t in self.posterior(x))
         z = _draw(mu, log_var)
-        log_likelihood = torch.stack([self.likelihood.log_prob(self.decoder(z_k), x) for z_k in z])
+        # several draws at a time: as many decoded images as a large minibatch has
+        parts = [
+            self.likelihood.log_prob(self.decoder(part.flatten(0, 1)), x.repeat(len(part), *[1] * (x.dim() - 1)))
+            for part in z.split(max(1, DECODED_AT_ONCE // len(x)))
+        ]
+        log_likelihood = torch.cat(parts).view(k, len(x))
         return log_likelihood + self.prior.log_prob(z) - gaussian_log_prob(z, mu, log_var)
 
     def why_no_density(self, binary: bool) -> str | None:
@@ -87,7 +97,7 @@ class VAE(GenerativeModel):
         """Sets a calibrated σ from examples, at draws of the posterior, where the bound is taken."""
 
         def error(x: Tensor) -> tuple[float, int]:
-            return float(squared_error(self.decode(_draw(*self.posterior(x))), x).double().sum()), x.numel()
+            return float(squared_error(self.decode(self.draw_code(x)), x).double().sum()), x.numel()
 
         with self.scoring():
             self.likelihood.calibrate(error(x) for x in batches)

@@ -14,12 +14,14 @@ FOLDER = Path(__file__).parent
 class FeatureEncoder(Protocol):
     """Images to features. Float32, evaluation mode, no autocast.
 
-    `checksum` is over the weights: two scores by encoders of different checksums are not comparable.
+    `checksum` is over the weights: two scores by encoders of different checksums are not comparable. `resizing` says how
+    images are brought to the size that the network takes.
     """
 
     name: str
     checksum: str
     dim: int
+    resizing: str
 
     def why_not(self, shape: tuple[int, ...]) -> str | None:
         """Why it cannot take images of this shape (C, H, W); None where it can."""

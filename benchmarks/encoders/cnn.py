@@ -48,10 +48,13 @@ class Classifier(nn.Module):
 class ConvEncoder:
     """A trained `Classifier`'s features, with the card that says where they are from."""
 
+    resizing = "none"
+
     def __init__(self, card: dict[str, Any], classifier: Classifier, checksum: str, device: torch.device) -> None:
         self.name, self.dim, self.checksum = card["name"], card["dim"], checksum
         self.card = card
-        self._features = classifier.features.eval().requires_grad_(False).to(device)
+        classifier = classifier.eval().requires_grad_(False).to(device)
+        self._features, self._classify = classifier.features, classifier.classify
         # with its index: "cuda" alone means another one once Lightning has chosen its own
         self.device = next(self._features.parameters()).device
 
@@ -86,6 +89,12 @@ class ConvEncoder:
         with torch.autocast(self.device.type, enabled=False):
             features: Tensor = self._features(images.to(self.device).float() / 255)
         return features.cpu()
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> the class that the classifier reads, (B,), on the CPU."""
+        classes: Tensor = self._classify(self(images).to(self.device)).argmax(1)
+        return classes.cpu()
 
 
 def _stage(c_in: int, c_out: int) -> list[nn.Module]:

@@ -22,6 +22,7 @@ class Inception:
 
     name = "inception"
     dim = 2048
+    resizing = "299, bilinear as TensorFlow 1, no antialiasing"
 
     def __init__(self, weights: str | None, device: torch.device) -> None:
         try:

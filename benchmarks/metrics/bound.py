@@ -1,11 +1,16 @@
-"""The evidence lower bound, at KL weight 1, with its two parts apart."""
+"""Bounds on log p(x) by the model's own posterior: the ELBO, at KL weight 1, with its two parts apart; IWAE's."""
 
+import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from benchmarks.metrics.base import Column, Ruler, Subject, Value, mean_value
+from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, mean_value, progress, standard_error
 from models.contracts import Bounds
+
+NOT_DEQUANTIZED = "the data is not dequantised; set datamodule.dequantize=true"
 
 
 class Bound(Ruler):
@@ -18,15 +23,63 @@ class Bound(Ruler):
         Column("elbo", "nats", True),
         Column("elbo_reconstruction", "nats", True),
         Column("elbo_kl", "nats", None),
+        Column("elbo_bits_per_dim", "bits/dim", False),
     )
 
     def why_not(self, subject: Subject) -> str | None:
-        if not isinstance(subject.model, Bounds):
-            return "the model has no bound on log p(x)"
-        return subject.model.why_no_density(subject.data.is_binary)
+        return why_no_bound(subject)
 
-    def measure(self, subject: Subject) -> dict[str, Value]:
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         parts = [[part.double().cpu() for part in subject.model.elbo(x)] for x in subject.real()]
         reconstruction, kl = (torch.cat(column) for column in zip(*parts, strict=True))
         values = {"elbo": reconstruction - kl, "elbo_reconstruction": reconstruction, "elbo_kl": kl}
-        return {name: mean_value(value) for name, value in values.items()}
+        means: dict[str, Value | str] = {name: mean_value(value) for name, value in values.items()}
+        means["elbo_bits_per_dim"] = NOT_DEQUANTIZED
+        if subject.data.dequantize:
+            bits = bits_per_dim(values["elbo"], math.prod(subject.data.shape))
+            means["elbo_bits_per_dim"] = mean_value(bits, {"bound": "upper"})
+        return means
+
+
+class IWAE(Ruler):
+    """Mean of log 1/K Σₖ p(x, zₖ) / q(zₖ|x), zₖ ~ q(z|x), in nats an example: a bound on log p(x) that rises with K.
+
+    Burda et al. 2016, eq. 8. Sampled log weights, never the analytic KL.
+
+    Args:
+        k: draws of the posterior for each example.
+        examples: how many of the split; None for all.
+    """
+
+    columns: ClassVar[tuple[Column, ...]] = (Column("iwae", "nats", True),)
+
+    def __init__(self, k: int = 50, examples: int | None = 1000) -> None:
+        at_least_one("iwae", k=k, examples=examples)
+        self.k, self.examples = k, examples
+
+    def why_not(self, subject: Subject) -> str | None:
+        return why_no_bound(subject)
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        values = []
+        for x in progress(list(subject.real(self.examples)), f"IWAE-{self.k}"):
+            # few at a time: K latents of each are in memory at once
+            parts = x.split(max(1, 2**18 // self.k))
+            values += [subject.model.log_weights(part, self.k).double().logsumexp(0).cpu() for part in parts]
+        bound = torch.cat(values) - math.log(self.k)
+        return {"iwae": mean_value(bound, {"k": self.k, "standard_error": standard_error(bound)})}
+
+
+def why_no_bound(subject: Subject) -> str | None:
+    """Why the model has no bound on log p(x) of such data; None where it has."""
+    if not isinstance(subject.model, Bounds):
+        return "the model has no bound on log p(x)"
+    return subject.model.why_no_density(subject.data.is_binary)
+
+
+def bits_per_dim(log_density: Tensor, dimensions: int) -> Tensor:
+    """-log₂ of the probability of an example's grey values, a dimension, from the log density of (x + u) / 256 in nats.
+
+    Theis et al. 2016, sec. 3.1: a density on [0, 1) is 256 times one on [0, 256), which adds log₂ 256 = 8 a dimension.
+    """
+    return 8 - log_density / (dimensions * math.log(2))

@@ -1,5 +1,6 @@
 """How far an example is from its reconstruction by the model's own encoder."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -50,7 +51,7 @@ class Reconstruction(Ruler):
     def why_not(self, subject: Subject) -> str | None:
         return None if isinstance(subject.model, Reconstructs) else "the model has no encoder"
 
-    def measure(self, subject: Subject) -> dict[str, Value]:
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         functions = {"recon_mse": mse}
         if subject.is_images:
             functions |= {"recon_psnr": psnr, "recon_ssim": ssim}

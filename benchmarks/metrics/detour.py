@@ -1,0 +1,146 @@
+"""What the detour through an encoder leaves behind: whether the decoder knows the latents that the prior draws.
+
+An autoencoder's latent space has holes, which its prior does not know of. FID of decoded latents shows them: from the
+prior (`fid`), from a density fitted to the codes (`fid_fitted`), from codes themselves (`reconstruction_fid`), and from
+between two codes (`interpolation_fid`). Ghosh et al. 2020 (RAE), sec. 5 and tab. 1.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+
+from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, attempt
+from benchmarks.metrics.frechet import feature_detail, fid_of
+from benchmarks.metrics.kernel import inverse_multiquadric, squared_mmd
+from models.contracts import Decodes, Encodes
+
+
+def why_no_codes(subject: Subject) -> str | None:
+    """Why codes cannot be made and decoded; None where they can."""
+    return None if isinstance(subject.model, Encodes) else "the model has no encoder"
+
+
+class FittedFID(Ruler):
+    """FID of decoded draws from densities fitted to the training codes: one Gaussian, and a mixture of Gaussians.
+
+    Where q(z|x) is a distribution, a draw of it is the code: the density is that of the aggregate posterior.
+
+    Args:
+        components: of the mixture, of full covariances; 10 is the paper's.
+        codes: of how many training examples.
+    """
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("fid_fitted", "", False),
+        Column("fid_fitted_gaussian", "", False),
+    )
+
+    def __init__(self, components: int = 10, codes: int = 10_000) -> None:
+        at_least_one("fitted_fid", components=components, codes=codes)
+        self.components, self.codes = components, codes
+
+    def why_not(self, subject: Subject) -> str | None:
+        return why_no_codes(subject) or subject.why_no_features()
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        codes = subject.codes("train", self.codes, drawn=True)
+
+        def measured(components: int) -> Value:
+            latents = draw_fitted(codes, components, subject.samples, subject.seed)
+            fid = fid_of(subject.reference_features, subject.features_of(subject.decode(latents)))
+            return Value(
+                fid, subject.samples, feature_detail(subject) | {"components": components, "codes": len(codes)}
+            )
+
+        return {
+            "fid_fitted": attempt(lambda: measured(self.components)),
+            "fid_fitted_gaussian": attempt(lambda: measured(1)),
+        }
+
+
+class ReconstructionFID(Ruler):
+    """FID of the reconstructed reference split against the split itself: what the decoder can do at best."""
+
+    columns: ClassVar[tuple[Column, ...]] = (Column("reconstruction_fid", "", False),)
+
+    def why_not(self, subject: Subject) -> str | None:
+        return why_no_codes(subject) or subject.why_no_features()
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        decoded = subject.decode(subject.codes(subject.split, subject.examples))
+        fid = fid_of(subject.reference_features, subject.features_of(decoded))
+        return {"reconstruction_fid": Value(fid, len(decoded), feature_detail(subject))}
+
+
+class InterpolationFID(Ruler):
+    """FID of decoded midpoints between the codes of two examples of the reference split, drawn at random."""
+
+    columns: ClassVar[tuple[Column, ...]] = (Column("interpolation_fid", "", False),)
+
+    def why_not(self, subject: Subject) -> str | None:
+        return why_no_codes(subject) or subject.why_no_features()
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        codes = subject.codes(subject.split, subject.examples)
+        if len(codes) < 2:
+            raise ValueError(f"{len(codes)} example of the {subject.split} split: there is nothing between two")
+        generator = torch.Generator().manual_seed(subject.seed)
+        first = torch.randint(len(codes), (subject.samples,), generator=generator)
+        # another example, never the same
+        second = (first + torch.randint(1, len(codes), (subject.samples,), generator=generator)) % len(codes)
+        model: Decodes = subject.model
+        decoded = subject.decode(model.prior.midpoint(codes[first], codes[second]))
+        fid = fid_of(subject.reference_features, subject.features_of(decoded))
+        return {"interpolation_fid": Value(fid, subject.samples, feature_detail(subject))}
+
+
+class Posterior(Ruler):
+    """How far the aggregate posterior is from the prior, and how many latents carry anything.
+
+    `posterior_mmd`: unbiased MMD² between draws of q(z|x), one for each example of the split, and of p(z), under the
+    inverse multiquadric kernel of Tolstikhin et al. 2018 (WAE). `active_units`: latents whose code varies over the
+    examples, Var E[z|x] > `threshold` (Burda et al. 2016, sec. 5.3).
+
+    Args:
+        threshold: 0.01 is the paper's.
+    """
+
+    columns: ClassVar[tuple[Column, ...]] = (Column("posterior_mmd", "", False), Column("active_units", "", None))
+
+    def __init__(self, threshold: float = 0.01) -> None:
+        self.threshold = threshold
+
+    def why_not(self, subject: Subject) -> str | None:
+        return why_no_codes(subject)
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        model: Decodes = subject.model
+        means = subject.codes(subject.split, subject.examples)
+        drawn = subject.codes(subject.split, subject.examples, drawn=True)
+        generator = torch.Generator().manual_seed(subject.seed)
+        prior = model.prior.sample(len(drawn), generator)
+        mmd, error = squared_mmd(drawn.double(), prior.double(), inverse_multiquadric)
+        active = int((means.double().var(0) > self.threshold).sum())
+        return {
+            "posterior_mmd": Value(mmd, len(drawn), {"standard_error": error}),
+            "active_units": Value(active, len(means), {"of": means.shape[1]}),
+        }
+
+
+def draw_fitted(codes: Tensor, components: int, n: int, seed: int) -> Tensor:
+    """n draws of a mixture of Gaussians of full covariance fitted to codes (N, Z) by expectation maximisation, (n, Z).
+
+    Raises:
+        ValueError: for fewer codes than components.
+    """
+    if len(codes) < max(components, 2):
+        raise ValueError(f"{len(codes)} codes are too few for a mixture of {components}")
+    mixture = GaussianMixture(components, random_state=seed, max_iter=200).fit(codes.double().numpy())
+    latents, _ = mixture.sample(n)
+    # sklearn draws component after component
+    order = np.random.default_rng(seed).permutation(n)
+    return torch.from_numpy(latents[order].astype(np.float32))

@@ -1,0 +1,76 @@
+"""Maximum mean discrepancy (Gretton et al. 2012), and KID: that of features, under a cubic kernel (Bińkowski et al. 2018)."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from benchmarks.metrics.base import Column, Ruler, Subject, Value
+from benchmarks.metrics.frechet import feature_detail
+from models.contracts import Samples
+
+# (n, D), (m, D) -> (n, m)
+Kernel = Callable[[Tensor, Tensor], Tensor]
+
+# rows and columns of the kernel's matrix that are in memory at once
+TILE = 2048
+
+
+def polynomial(a: Tensor, b: Tensor) -> Tensor:
+    """(a·b / D + 1)³. Bińkowski et al. 2018, sec. 4."""
+    product = torch.addmm(torch.ones((), dtype=a.dtype), a, b.T, alpha=1 / a.shape[1])
+    return product.square().mul_(product)
+
+
+def inverse_multiquadric(a: Tensor, b: Tensor) -> Tensor:
+    """C / (C + ‖a - b‖²) with C = 2D, its expectation between draws of N(0, I). Tolstikhin et al. 2018, sec. 4."""
+    scale = 2.0 * a.shape[1]
+    return scale / (scale + torch.cdist(a, b).square())
+
+
+def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, tile: int = TILE) -> tuple[float, float]:
+    """The unbiased estimate of MMD² over all pairs, and its standard error. x: (n, D), y: (m, D).
+
+    Gretton et al. 2012, eq. 3. The error is that of a U-statistic from its projections on each example; where the two
+    distributions are equal it is a little too large, since the projections then are mostly noise. The kernel is evaluated
+    in tiles, in the inputs' precision; sums are in float64.
+    """
+    n, m = len(x), len(y)
+    xx, yy = (_sums_within(z, kernel, tile) / (len(z) - 1) for z in (x, y))  # the mean kernel to the others, (n,), (m,)
+    x_to_y, y_to_x = torch.zeros(n, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
+    for i in range(0, n, tile):
+        for j in range(0, m, tile):
+            block = kernel(x[i : i + tile], y[j : j + tile])
+            x_to_y[i : i + tile] += block.sum(1, dtype=torch.float64) / m
+            y_to_x[j : j + tile] += block.sum(0, dtype=torch.float64) / n
+    value = xx.mean() + yy.mean() - x_to_y.mean() - y_to_x.mean()
+    variance = 4 * ((xx - x_to_y).var() / n + (yy - y_to_x).var() / m)
+    return float(value), float(variance.sqrt())
+
+
+class KID(Ruler):
+    """Unbiased MMD² between features of the model's samples and of the reference split, over all pairs."""
+
+    columns: ClassVar[tuple[Column, ...]] = (Column("kid", "", False),)
+
+    def why_not(self, subject: Subject) -> str | None:
+        return "the model does not sample" if not isinstance(subject.model, Samples) else subject.why_no_features()
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        value, error = squared_mmd(subject.reference_features, subject.features, polynomial)
+        return {"kid": Value(value, subject.samples, feature_detail(subject) | {"standard_error": error})}
+
+
+def _sums_within(x: Tensor, kernel: Kernel, tile: int) -> Tensor:
+    """For each example the sum of the kernel over the others, (n,); each pair is evaluated once."""
+    sums = torch.zeros(len(x), dtype=torch.float64)
+    for i in range(0, len(x), tile):
+        for j in range(i, len(x), tile):
+            block = kernel(x[i : i + tile], x[j : j + tile])
+            if i == j:
+                block.fill_diagonal_(0)
+            else:
+                sums[j : j + tile] += block.sum(0, dtype=torch.float64)
+            sums[i : i + tile] += block.sum(1, dtype=torch.float64)
+    return sums

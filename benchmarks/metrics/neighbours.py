@@ -1,0 +1,158 @@
+"""Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020), by nearest neighbours."""
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one
+from benchmarks.metrics.frechet import feature_detail
+from models.contracts import Samples
+
+# rows and columns of distances that are in memory at once
+TILE = 2048
+
+# neighbours by float32 among which float64 finds the k-th: more than a rounding error could exchange
+SPARE = 8
+
+
+class Manifold(NamedTuple):
+    """The four scores, each 0 or more; the first, second and fourth at most 1."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def manifold_scores(real: Tensor, fake: Tensor, k: int, tile: int = TILE) -> Manifold:
+    """From features (N, D) and (M, D), with balls B(x, r) that reach to x's k-th nearest neighbour of its own kind.
+
+    precision: the share of fakes in the ball of some real one; recall: of reals in the ball of some fake
+    (Kynkäänniemi et al. 2019, eq. 1); density: in how many reals' balls a fake is, over k; coverage: the share of reals
+    whose ball has a fake in it (Naeem et al. 2020, eqs. 3 and 4).
+
+    Distances are taken in tiles of float32 products; what is too close to call there is decided in float64, so that the
+    scores are those of float64 throughout.
+
+    Raises:
+        ValueError: where either has no more than k examples.
+    """
+    for name, features in {"reference images": real, "samples": fake}.items():
+        if len(features) <= k:
+            raise ValueError(f"{len(features)} {name}: k = {k} nearest neighbours need more")
+    centre = real.double().mean(0)
+    reals, fakes = _Cloud(real, centre), _Cloud(fake, centre)
+    real_radii, fake_radii = _squared_radii(real, k, tile), _squared_radii(fake, k, tile)
+    in_real_balls = torch.zeros(len(fake), dtype=torch.int64)
+    covered, recalled = (torch.zeros(len(real), dtype=torch.bool) for _ in range(2))
+    for rows in _tiles(len(real), tile):
+        for columns in _tiles(len(fake), tile):
+            squared, error = reals.squared_distances(rows, fakes, columns)
+            pair = (real[rows], fake[columns])
+            in_real = _less(squared, real_radii[rows, None], error, *pair)
+            in_fake = _less(squared, fake_radii[None, columns], error, *pair)
+            in_real_balls[columns] += in_real.sum(0)
+            covered[rows] |= in_real.any(1)
+            recalled[rows] |= in_fake.any(1)
+    return Manifold(
+        precision=float((in_real_balls > 0).double().mean()),
+        recall=float(recalled.double().mean()),
+        density=float(in_real_balls.double().mean() / k),
+        coverage=float(covered.double().mean()),
+    )
+
+
+class Neighbours(Ruler):
+    """Of the model's samples against the reference split, in the protocol's feature space.
+
+    Args:
+        k: the neighbour that sets the size of a ball; 5 is Naeem et al.'s (2020, sec. 4.1).
+    """
+
+    columns: ClassVar[tuple[Column, ...]] = tuple(Column(name, "", True) for name in Manifold._fields)
+
+    def __init__(self, k: int = 5) -> None:
+        at_least_one("neighbours", k=k)
+        self.k = k
+
+    def why_not(self, subject: Subject) -> str | None:
+        return "the model does not sample" if not isinstance(subject.model, Samples) else subject.why_no_features()
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        scores = manifold_scores(subject.reference_features, subject.features, self.k)
+        detail = feature_detail(subject) | {"neighbours": self.k}
+        return {name: Value(value, subject.samples, detail) for name, value in scores._asdict().items()}
+
+
+class _Cloud:
+    """Points around a centre, in float32: distances do not depend on the origin, and their rounding errors do."""
+
+    def __init__(self, points: Tensor, centre: Tensor) -> None:
+        self.points = torch.cat([(part.double() - centre).float() for part in points.split(TILE)])
+        self.norms = self.points.square().sum(1)
+
+    def squared_distances(self, rows: slice, other: "_Cloud", columns: slice) -> tuple[Tensor, Tensor]:
+        """‖a - b‖² by a float32 product, and a bound on its rounding error, (n, m) each."""
+        sums = self.norms[rows, None] + other.norms[columns]
+        squared = torch.addmm(sums, self.points[rows], other.points[columns].T, alpha=-2)
+        # a sum of D products in any order: √D ulps are typical, and eight times that is more than was ever seen
+        return squared, sums.mul_(8 * self.points.shape[1] ** 0.5 * 2**-24)
+
+
+def _squared_radii(x: Tensor, k: int, tile: int) -> Tensor:
+    """For each example, the squared distance to its k-th nearest other, in float64. (N, D) -> (N,)"""
+    n, kept = len(x), min(k + SPARE, len(x) - 1)
+    cloud = _Cloud(x, x.double().mean(0))
+    nearest = torch.full((n, kept), torch.inf)
+    index = torch.zeros((n, kept), dtype=torch.int64)
+
+    def keep(rows: slice, squared: Tensor, first: int) -> None:
+        best = squared.topk(min(kept, squared.shape[1]), largest=False)
+        both = torch.cat([nearest[rows], best.values], 1).topk(kept, largest=False)
+        indices = torch.cat([index[rows], best.indices + first], 1)
+        nearest[rows], index[rows] = both.values, indices.gather(1, both.indices)
+
+    largest_error = torch.zeros(n)
+    for rows in _tiles(n, tile):
+        for columns in _tiles(n, tile):
+            if columns.start < rows.start:
+                continue
+            squared, error = cloud.squared_distances(rows, cloud, columns)
+            largest_error[rows] = torch.maximum(largest_error[rows], error.amax(1))
+            if rows == columns:
+                squared.fill_diagonal_(torch.inf)
+            else:
+                largest_error[columns] = torch.maximum(largest_error[columns], error.amax(0))
+                keep(columns, squared.T, rows.start)
+            keep(rows, squared, columns.start)
+    radii = torch.empty(n, dtype=torch.float64)
+    for rows in _tiles(n, max(1, 2**21 // (kept * x.shape[1]))):
+        radii[rows] = _exact(x[rows, None], x[index[rows]])[:, 0].kthvalue(k, 1).values
+    # where one that was not kept might be nearer than the k-th that was, every distance is taken in float64
+    unsure = (nearest.amax(1) - largest_error < radii) & (radii > 0) & (kept < n - 1)
+    for i in unsure.nonzero()[:, 0].split(max(1, 2**27 // (n * 8))):
+        exact = _exact(x[i], x)
+        exact[torch.arange(len(i)), i] = torch.inf
+        radii[i] = exact.kthvalue(k, 1).values
+    return radii
+
+
+def _less(squared: Tensor, radii: Tensor, error: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Whether each distance is less than the radius, as float64 says. squared, error: (n, m), a: (n, D), b: (m, D)."""
+    gap = squared - radii.float()
+    less = gap < 0
+    unsure = (gap.abs_() <= error).nonzero()
+    for i, j in (part.unbind(1) for part in unsure.split(max(1, 2**21 // a.shape[1]))):
+        less[i, j] = _exact(a[i, None], b[j, None])[:, 0, 0] < radii.expand(gap.shape)[i, j]
+    return less
+
+
+def _exact(a: Tensor, b: Tensor) -> Tensor:
+    """‖a - b‖² by differences in float64. (..., n, D), (..., m, D) -> (..., n, m)"""
+    return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist").square_()
+
+
+def _tiles(n: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

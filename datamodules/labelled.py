@@ -1,0 +1,53 @@
+"""Data sets of images with classes, one of which can be left out."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.base import DataModule, Split
+from datamodules.errors import DataError
+
+
+class LabelledDataModule(DataModule):
+    """Base of data sets whose images have classes. A data set adds `labelled`.
+
+    Args:
+        leave_out: a class that no split has: what a model makes of it, never having seen it, is then measured.
+        **options: as `DataModule`.
+    """
+
+    def __init__(self, leave_out: int | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.leave_out = leave_out
+
+    @abstractmethod
+    def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Images and their classes, by split, every class included.
+
+        Raises:
+            DataError: where the data cannot be had.
+        """
+
+    def load(self) -> Mapping[Split, NDArray[Any]]:
+        if self.leave_out is None:
+            return {split: images for split, (images, _) in self._labelled.items()}
+        classes = {int(label) for _, labels in self._labelled.values() for label in np.unique(labels)}
+        if self.leave_out not in classes:
+            raise DataError(
+                f"datamodule.leave_out is {self.leave_out!r}; {self.name} has the classes {min(classes)} to {max(classes)}"
+            )
+        return {split: images[labels != self.leave_out] for split, (images, labels) in self._labelled.items()}
+
+    def left_out(self, split: Split, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+        """The split's first `limit` examples of the class that was left out, as `batches` gives the others."""
+        images, labels = self._labelled[split]
+        yield from self._scored(self._binarized(images[labels == self.leave_out], split), split, batch_size, limit)
+
+    @cached_property
+    def _labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        return self.labelled()

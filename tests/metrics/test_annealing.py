@@ -1,0 +1,201 @@
+"""AIS against the exact log-likelihood of a linear-Gaussian decoder (probabilistic PCA, Tipping & Bishop 1999)."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.metrics.annealing import (
+    Settings,
+    Target,
+    backward,
+    evenly,
+    forward,
+    log_mean_weight,
+    sigmoid_schedule,
+    tune,
+    tune_sigma,
+)
+from benchmarks.metrics.base import NonFinite
+from benchmarks.metrics.likelihood import AIS
+from models.priors import Normal, Uniform
+from tests.metrics.fakes import FakeData, FakeSampler, fresh_seed, subject
+
+
+class PPCA:
+    """x = Wz + b + σε, z ~ N(0, I): a decoder whose log-likelihood is known."""
+
+    def __init__(self, pixels: int = 64, latents: int = 10, sigma: float = 0.3) -> None:
+        self.weight, self.bias = torch.randn(pixels, latents), torch.randn(pixels)
+        self.prior, self.sigma = Normal(latents), sigma
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z @ self.weight.T + self.bias
+
+    def draw(self, n: int) -> Tensor:
+        return self.decode(torch.randn(n, self.prior.dim)) + self.sigma * torch.randn(n, len(self.bias))
+
+    def exact(self, x: Tensor) -> Tensor:
+        covariance = self.weight.double() @ self.weight.double().T
+        covariance += self.sigma**2 * torch.eye(len(self.bias), dtype=torch.float64)
+        return torch.distributions.MultivariateNormal(self.bias.double(), covariance).log_prob(x.double())
+
+
+def annealed(model: PPCA, x: Tensor, settings: Settings) -> Tensor:
+    generator = torch.Generator().manual_seed(fresh_seed())
+    target = Target(model.decode, model.prior, x, model.sigma, settings.chains)
+    plan = tune(target, settings, generator, "")
+    return log_mean_weight(forward(target, plan, settings.leapfrog, generator, "").log_weights)
+
+
+def test_the_target_is_the_log_density_and_its_gradient() -> None:
+    model = PPCA(9, 4)
+    x, z = model.draw(3), torch.randn(6, 4)
+    target = Target(model.decode, model.prior, x, 0.3, chains=2)
+    at = target.at(z)
+    expected = torch.distributions.Normal(model.decode(z), 0.3).log_prob(x.repeat(2, 1)).sum(1)
+    torch.testing.assert_close(at.log_likelihood, expected, rtol=1e-4, atol=1e-3)
+    gradient = (x.repeat(2, 1) - model.decode(z)) @ model.weight / 0.3**2
+    torch.testing.assert_close(at.gradient, gradient, rtol=1e-4, atol=1e-3)
+
+
+def test_ais_is_near_the_exact_log_likelihood_at_1000_temperatures() -> None:
+    model = PPCA()
+    x = model.draw(64)
+    error = model.exact(x) - annealed(model, x, Settings(chains=16, temperatures=1000, leapfrog=10))
+    assert abs(float(error.mean())) < 0.3
+
+
+def test_ais_is_nearer_at_10_000() -> None:
+    model = PPCA()
+    x = model.draw(96)
+    error = model.exact(x) - annealed(model, x, Settings(chains=16, temperatures=10_000, leapfrog=5, pilot=0.05))
+    assert abs(float(error.mean())) < 0.05
+
+
+def test_the_two_sides_of_the_check_are_around_the_truth() -> None:
+    model, settings = PPCA(), Settings(chains=16, temperatures=1000, leapfrog=5)
+    z = torch.randn(64, model.prior.dim)
+    x = model.decode(z) + model.sigma * torch.randn(64, len(model.bias))
+    generator = torch.Generator().manual_seed(fresh_seed())
+    target = Target(model.decode, model.prior, x, model.sigma, settings.chains)
+    plan = tune(target, settings, generator, "")
+    lower = log_mean_weight(forward(target, plan, settings.leapfrog, generator, "").log_weights)
+    upper = -log_mean_weight(backward(target, plan, z, settings.leapfrog, generator, "").log_weights)
+    exact = model.exact(x)
+    room = 4 * float((upper - lower).std()) / math.sqrt(len(x))  # of the two means' own noise
+    assert float(lower.mean()) < float(exact.mean()) + room / 2
+    assert float(upper.mean()) > float(exact.mean()) - room / 2
+    assert -room < float((upper - lower).mean()) < 1
+
+
+def test_few_temperatures_are_too_low_and_the_check_says_so() -> None:
+    """A bound that is bad must not look good: the gap is about what is missing, or more."""
+    model = PPCA()
+    x = model.draw(64)
+    missing = float((model.exact(x) - annealed(model, x, Settings(chains=4, temperatures=20, leapfrog=3))).mean())
+    assert missing > 3
+    ruler = AIS(examples=8, chains=4, temperatures=20, leapfrog=3, sigma=model.sigma, simulated=64)
+    gap = ruler.measure(subject(model, FakeData(x), seed=fresh_seed()))["ais_gap"].value
+    assert gap > 0.7 * missing
+
+
+def test_the_weights_are_unbiased_under_a_uniform_prior() -> None:
+    """In one dimension p(x) is an integral that a sum gives."""
+
+    def decode(z: Tensor) -> Tensor:
+        return torch.sin(3 * z)
+
+    sigma, x = 0.2, torch.tensor([[0.5], [-0.9], [1.1]])
+    z = torch.linspace(-1, 1, 20_001, dtype=torch.float64)[:, None]
+    density = torch.distributions.Normal(decode(z), sigma).log_prob(x.double().T).exp().mean(0)
+    generator = torch.Generator().manual_seed(fresh_seed())
+    target = Target(decode, Uniform(1), x, sigma, chains=4000)
+    settings = Settings(chains=4000, temperatures=60, leapfrog=3)
+    run = forward(target, tune(target, settings, generator, ""), settings.leapfrog, generator, "")
+    torch.testing.assert_close(log_mean_weight(run.log_weights), density.log(), rtol=0, atol=0.05)
+    assert float(run.state.z.abs().max()) <= 1
+
+
+def test_sigma_is_found_by_maximum_likelihood() -> None:
+    model = PPCA(sigma=0.45)
+    generator = torch.Generator().manual_seed(fresh_seed())
+    sigmas = tune_sigma(model.decode, model.prior, model.draw(64), Settings(16, 400, 5), 8, generator, "")
+    assert len(sigmas) == 9
+    assert sigmas[0] > sigmas[-1]
+    assert sigmas[-1] == pytest.approx(0.45, rel=0.05)
+
+
+def test_a_schedule_rises_from_zero_to_one() -> None:
+    for betas in (sigmoid_schedule(50, 3), evenly(sigmoid_schedule(20, 3), torch.rand(20, 3) + 0.1, 50).double()):
+        assert betas.shape == (51, 3)
+        assert betas[0].tolist() == [0.0] * 3
+        torch.testing.assert_close(betas[-1], torch.ones(3, dtype=torch.float64))
+        assert bool((betas.diff(dim=0) > 0).all())
+
+
+def test_temperatures_are_dense_where_the_log_likelihood_spreads() -> None:
+    betas = torch.linspace(0, 1, 1001, dtype=torch.float64)[:, None]
+    spread = torch.where(betas[:-1] < 0.5, 9.0, 1.0)
+    even = evenly(betas, spread, 1000)
+    assert float((even < 0.5).double().mean()) == pytest.approx(0.9, abs=0.02)
+
+
+# ------------------------------------------------------------------------------------------------------- the ruler
+
+
+def measured(model: Any, data: FakeData, **changes: Any) -> dict[str, Any]:
+    settings = {"examples": 6, "chains": 4, "temperatures": 30, "leapfrog": 3, "tuning_examples": 5, "simulated": 5}
+    ruler = AIS(**settings | changes)  # type: ignore[arg-type]
+    assert ruler.why_not(subject(model, data)) is None
+    return dict(ruler.measure(subject(model, data, seed=7)))
+
+
+def test_the_ruler_gives_the_same_numbers_to_the_bit_and_says_what_they_depend_on() -> None:
+    model = PPCA(12, 3)
+    data = FakeData(model.draw(40))
+    first, second = measured(model, data), measured(model, data)
+    assert first == second
+    detail = first["ais"].detail
+    assert detail["sigma"] == detail["sigma_by_round"][-1] > 0
+    assert (detail["chains"], detail["temperatures"], detail["leapfrog"]) == (4, 30, 3)
+    assert 0.2 < detail["acceptance"] < 1
+    assert (first["ais"].n, first["ais_gap"].n) == (6, 5)
+    assert "not dequantised" in first["bits_per_dim"]
+
+
+def test_dequantised_data_is_scored_in_bits_by_the_same_numbers() -> None:
+    model = PPCA(12, 3)
+    values = measured(model, FakeData(model.draw(40), dequantize=True), sigma=0.3)
+    assert values["bits_per_dim"].value == pytest.approx(8 - values["ais"].value / (12 * math.log(2)), rel=1e-9)
+    assert values["ais"].detail["sigma"] == 0.3
+
+
+def test_a_decoder_of_no_numbers_has_diverged() -> None:
+    model = PPCA(12, 3)
+    data = FakeData(model.draw(40))
+    model.weight[0, 0] = math.nan
+    with pytest.raises(NonFinite):
+        measured(model, data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"chains": 0}, "chains is 0"),
+        ({"temperatures": 0}, "temperatures is 0"),
+        ({"leapfrog": -1}, "leapfrog is -1"),
+        ({"sigma": 0.0}, "sigma is 0.0"),
+    ],
+)
+def test_settings_out_of_range_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AIS(**changes)
+
+
+def test_it_applies_to_decoders_on_data_that_is_not_binary() -> None:
+    data = FakeData(torch.rand(4, 2))
+    assert AIS().why_not(subject(FakeSampler((2,)), data)) == "the model has no decoder"
+    assert "binary" in (AIS().why_not(subject(PPCA(2, 1), FakeData(data.x, is_binary=True))) or "")
