@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,10 @@ ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
 
 # small enough for seconds, large enough that every part of the loop is passed
-TINY = ("budget.amount=2600", "datamodule.block_size=4", "curve_points=3", "trainer=cpu", "model.trunk.widths=[32]")
+TINY = (
+    *("budget.amount=2600", "datamodule.block_size=4", "curve_points=3", "trainer=cpu", "model.trunk.widths=[32]"),
+    *("protocol.metrics.ais.temperatures=12", "protocol.metrics.ais.examples=4", "protocol.metrics.inversion.steps=12"),
+)
 
 
 class Result(NamedTuple):
@@ -96,6 +100,14 @@ def _seed() -> None:
     seed = int(os.environ.get("GENBENCH_TEST_SEED", int.from_bytes(os.urandom(4))))
     print(f"GENBENCH_TEST_SEED={seed}")
     torch.manual_seed(seed)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Reference features are kept here and not in the user's own cache; processes inherit it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with mock.patch.dict(os.environ, {"GENBENCH_CACHE": str(folder)}):
+        yield folder
 
 
 @pytest.fixture(scope="session")

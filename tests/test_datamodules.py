@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from benchmarks.calibration import RealTrain, UniformNoise, calibration_subjects
+from benchmarks.calibration import FittedGaussian, RealTrain, UniformNoise, calibration_subjects
 from datamodules import mnist
 from datamodules.base import ENDLESS, Blocks, DataModule, Sampler, Split, Store, split_off
 from datamodules.cifar10 import CIFAR10
@@ -29,6 +29,7 @@ from datamodules.errors import DataError
 from datamodules.image_folder import ImageFolder
 from datamodules.mixtures import GaussianMixture, Mixture, grid, ring
 from datamodules.mnist import MNIST
+from datamodules.stacked_mnist import StackedMNIST
 
 CPU = torch.device("cpu")
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -983,10 +984,11 @@ def test_noise_is_the_generators() -> None:
 
 @pytest.mark.parametrize(("data", "noise"), [(digits(), "pixel noise"), (mixture(), "uniform noise")])
 def test_calibration_rows_are_named_for_what_they_are(data: DataModule, noise: str) -> None:
-    subjects = calibration_subjects(data)
+    subjects = {name: make() for name, make in calibration_subjects(data).items()}
     assert isinstance(subjects["real train"], RealTrain)
+    assert isinstance(subjects["fitted Gaussian"], FittedGaussian)
     assert isinstance(subjects[noise], UniformNoise)
-    assert len(subjects) == 2
+    assert len(subjects) == 3
 
 
 # ------------------------------------------------------------------------------------ what once went wrong
@@ -1049,3 +1051,73 @@ def test_a_known_density_is_as_exact_in_float32_as_its_input() -> None:
     x = torch.from_numpy(known.sample(200, np.random.default_rng(int(torch.randint(1 << 30, ())))))
     difference = known.log_prob(x).double() - known.log_prob(x.double())
     assert difference.abs().max() < 2e-4
+
+
+# -------------------------------------------------------------------------------------- a class that is left out
+
+
+def test_a_left_out_class_is_in_no_split_and_can_be_asked_for() -> None:
+    data, whole = digits(leave_out=7), digits().labelled()
+    for split, (images, labels) in whole.items():
+        assert np.array_equal(data.splits[split], images[labels != 7])
+        odd = torch.cat(list(data.left_out(split, 10)))
+        assert np.array_equal(np.rint(odd.numpy() * 255).astype(np.uint8), images[labels == 7])
+    assert len(next(data.left_out("test", 4, limit=3))) == 3
+
+
+def test_leaving_a_class_out_is_another_data_set_and_leaving_none_out_is_not() -> None:
+    assert digits(leave_out=7).info.id not in {digits().info.id, digits(leave_out=8).info.id}
+    assert digits(leave_out=None).info.id == digits().info.id
+    assert digits(leave_out=7).info.leave_out == 7
+
+
+@pytest.mark.parametrize("binarize", ["fixed", "dynamic"])
+def test_the_left_out_class_is_binarised_like_the_others(binarize: str) -> None:
+    odd = torch.cat(list(digits(leave_out=7, binarize=binarize).left_out("test", 10)))
+    assert set(odd.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_class_that_is_not_there_is_named() -> None:
+    assert message_of(digits(leave_out=10)) == "datamodule.leave_out is 10; digits has the classes 0 to 9"
+
+
+# ------------------------------------------------------------------------------------------------- stacked MNIST
+
+
+@pytest.fixture
+def stacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackedMNIST:
+    """Of 40 digits whose every pixel is ten times their class, the test split's one brighter."""
+    train, test = ((np.arange(n) % 10) for n in (40, 20))
+
+    def filled(labels: NDArray[Any], more: int) -> NDArray[np.uint8]:
+        return np.broadcast_to((10 * labels + more).astype(np.uint8)[:, None, None, None], (len(labels), 1, 28, 28))
+
+    parts = {"train": (filled(train, 0), train), "val": (filled(train, 0), train), "test": (filled(test, 1), test)}
+    monkeypatch.setattr(MNIST, "labelled", lambda self: parts)
+    return StackedMNIST(str(tmp_path), 500, 60, name="stacked_mnist", batch_size=4)
+
+
+def test_a_stack_is_three_digits_of_its_own_split(stacked: StackedMNIST) -> None:
+    assert {split: array.shape for split, array in stacked.splits.items()} == {
+        "train": (500, 3, 28, 28),
+        "val": (60, 3, 28, 28),
+        "test": (60, 3, 28, 28),
+    }
+    for split, brighter in {"train": 0, "test": 1}.items():
+        values = stacked.splits[split][:, :, 0, 0]
+        assert set(np.unique(values % 10)) == {brighter}
+        assert (stacked.splits[split] == values[:, :, None, None]).all()
+    digits_seen = stacked.splits["train"][:, :, 0, 0] // 10
+    assert all(len(np.unique(digits_seen[:, channel])) == 10 for channel in range(3))
+    assert len(np.unique(digits_seen, axis=0)) > 300  # of 1,000: channels are drawn apart
+    assert np.array_equal(stacked.load()["train"], stacked.splits["train"])
+
+
+def test_the_thousand_numbers_have_the_digits_probabilities(stacked: StackedMNIST) -> None:
+    assert stacked.stack_probabilities == pytest.approx(np.full(1000, 1e-3))
+    images, labels = stacked._labelled["train"]
+    stacked.__dict__["_labelled"] = {"train": (images, np.where(labels == 3, 4, labels))}
+    probabilities = stacked.stack_probabilities.reshape(10, 10, 10)
+    assert probabilities.sum() == pytest.approx(1)
+    assert probabilities[3].sum() == 0
+    assert probabilities[4, 0, 4] == pytest.approx(0.2 * 0.1 * 0.2)

@@ -144,6 +144,13 @@ def test_the_digits_encoders_accuracy_is_what_its_card_says() -> None:
     assert accuracy(classifier_of(FOLDER / "digits-cnn.json"), data.labelled()["test"], "cpu") == card["test_accuracy"]
 
 
+def test_the_encoder_reads_classes_as_well_as_its_card_says() -> None:
+    encoder = load_encoder("digits-cnn", None, torch.device("cpu"))
+    images, labels = digits().labelled()["test"]
+    right = encoder.classify(torch.from_numpy(images)) == torch.from_numpy(labels)  # type: ignore[attr-defined]
+    assert float(right.double().mean()) == pytest.approx(card_of(FOLDER / "digits-cnn.json")["test_accuracy"])
+
+
 def test_the_digits_encoder_was_trained_on_the_digits_of_today() -> None:
     card, info = card_of(FOLDER / "digits-cnn.json"), digits().info
     assert card["trained_on"] == info.id

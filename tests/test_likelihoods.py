@@ -275,6 +275,38 @@ def test_uniform_log_prob_equals_torch_distributions_inside_and_out() -> None:
     assert Uniform(3).log_prob(z)[0, :2].tolist() == pytest.approx([-3 * math.log(2), -math.inf])
 
 
+def test_the_score_is_the_gradient_of_the_log_density() -> None:
+    z = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(Normal(4).log_prob(z).sum(), z)
+    torch.testing.assert_close(Normal(4).score(z), gradient)
+    assert not Uniform(4).score(z).any()
+
+
+def test_projection_is_the_nearest_latent_that_can_be_drawn() -> None:
+    z = torch.tensor([[0.3, -0.9], [1.4, -7.0]])
+    assert torch.equal(Normal(2).project(z), z)
+    torch.testing.assert_close(Uniform(2).project(z), torch.tensor([[0.3, -0.9], [1.0, -1.0]]))
+
+
+def test_a_particle_bounces_off_the_walls_of_the_box_as_often_as_it_meets_them() -> None:
+    z = torch.tensor([[0.5, 1.25, -1.25, 3.5, -3.5, 5.25]])
+    inside, momentum = Uniform(6).reflect(z, torch.ones(1, 6))
+    torch.testing.assert_close(inside, torch.tensor([[0.5, 0.75, -0.75, -0.5, 0.5, 0.75]]))
+    # 3.5 meets both walls, and 5.25 one more
+    assert momentum.tolist() == [[1.0, -1.0, -1.0, 1.0, 1.0, -1.0]]
+    same, unchanged = Normal(6).reflect(z, torch.ones(1, 6))
+    assert torch.equal(same, z)
+    assert unchanged.all()
+
+
+def test_a_bouncing_particle_that_turns_around_comes_back() -> None:
+    z, p = 2 * torch.rand(200, 3, dtype=torch.float64) - 1, 3 * torch.randn(200, 3, dtype=torch.float64)
+    there, momentum = Uniform(3).reflect(z + p, p)
+    back, turned = Uniform(3).reflect(there - momentum, -momentum)
+    torch.testing.assert_close(back, z)
+    torch.testing.assert_close(-turned, p)
+
+
 @pytest.mark.parametrize("prior", [Normal(4), Uniform(4)], ids=["normal", "uniform"])
 def test_a_generator_pins_the_latents_and_leaves_the_global_one_alone(prior: Normal | Uniform) -> None:
     seed = int(torch.randint(2**31, ()))

@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
-from models.contracts import Bounds, Decodes, Elbo, Reconstructs, Samples
+from models.contracts import Bounds, Decodes, Elbo, Encodes, Reconstructs, Samples
 from models.game import GenerativeModel
 from tests.conftest import choices, composed
 
@@ -66,6 +66,10 @@ def test_capabilities_keep_their_shapes(model: str, datamodule: str, network: st
             first, second = made.reconstruct(x), made.reconstruct(x)
             assert first.shape == x.shape
             assert torch.equal(first, second)
+        if isinstance(made, Encodes):
+            codes = made.encode(x)
+            assert codes.shape == made.draw_code(x).shape == (8, made.prior.dim)
+            assert torch.equal(made.decode(codes), made.reconstruct(x))
         if isinstance(made, Bounds):
             elbo = made.elbo(x)
             assert isinstance(elbo, Elbo)

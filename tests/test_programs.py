@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -64,8 +65,12 @@ def test_every_family_gets_the_scores_that_apply_and_reasons_for_the_rest(sweep:
         (path,) = (one_run(sweep, model) / "scores").glob("quick-*.json")
         scores[model] = {s["name"]: s for s in json.loads(path.read_text())["scores"]}
     has = {model: {name for name, score in its.items() if score["value"] is not None} for model, its in scores.items()}
-    recon, bound = {"recon_mse", "recon_psnr", "recon_ssim"}, {"elbo", "elbo_reconstruction", "elbo_kl"}
-    assert has == {"ae": recon | {"fid"}, "vae": recon | bound | {"fid"}, "gan": {"fid"}}
+    drawn = {"fid", "fid_infinity", "kid", "precision", "recall", "density", "coverage"}
+    decoded = {"ais", "ais_gap", "inversion_mse", "inversion_psnr", "inversion_ssim"}
+    coded = {"fid_fitted", "fid_fitted_gaussian", "reconstruction_fid", "interpolation_fid"}
+    coded |= {"posterior_mmd", "active_units", "recon_mse", "recon_psnr", "recon_ssim"}
+    bound = {"elbo", "elbo_reconstruction", "elbo_kl", "iwae"}
+    assert has == {"ae": drawn | decoded | coded, "vae": drawn | decoded | coded | bound, "gan": drawn | decoded}
     assert all(
         score["detail"].get("reason") for its in scores.values() for score in its.values() if score["value"] is None
     )
@@ -100,10 +105,10 @@ def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, tmp_path: 
     shutil.rmtree(tmp_path / "runs" / "digits" / "_calibration")
     for path in (tmp_path / "runs").rglob("scores"):
         shutil.rmtree(path)
-    result = run("evaluate", "runs=runs", cwd=tmp_path)
+    result = run("evaluate", "runs=runs", *(word for word in TINY if word.startswith("protocol.")), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     fresh = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("scores/*.json")}
-    assert len(fresh) == 8
+    assert len(fresh) == 9
     assert fresh == {path.relative_to(sweep): path.read_bytes() for path in sweep.rglob("scores/*.json")}
 
 
@@ -113,6 +118,10 @@ def test_another_protocol_is_another_sheet_and_another_table(sweep: Path, tmp_pa
     result = run("evaluate", f"runs={folder}", "protocol.samples=200", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert len(list((folder / "scores").glob("*.json"))) == 2
+    # what was measured under this protocol alone, how sure it is, and what it cost
+    assert result.stdout.count("  kid ") == 1
+    assert re.search(r"  kid +\S+ \(standard error \S+\)", result.stdout)
+    assert re.search(r"  seconds: .*ais \d+\.\d", result.stdout)
     result = run("report", "runs=runs", "out=out", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     tables = (tmp_path / "out" / "leaderboard.md").read_text()
@@ -256,10 +265,26 @@ def test_points_are_scored_by_the_modes_they_reach(datamodule: str, tmp_path: Pa
     assert 0 <= scores["modes"]["value"] <= scores["modes"]["detail"]["of"]
     assert scores["modes"]["n"] == 2500
     assert scores["fid"]["value"] is None
+    for name in ("mode_kl", "wasserstein2", "sample_log_density", "ais", "ais_gap", "inversion_mse", "posterior_mmd"):
+        assert scores[name]["value"] is not None, scores[name]
     real = json.loads(next(tmp_path.glob("runs/*/_calibration/*/real train/scores/*.json")).read_text())
     by_name = {score["name"]: score["value"] for score in real["scores"]}
     assert by_name["modes"] == {"ring": 8, "grid": 25}[datamodule]
     assert by_name["high_quality"] == pytest.approx(98.89, abs=1.0)
+    assert 0 < by_name["mode_kl"] < 0.012  # a perfect sampler's is 0.0048 of 25 modes, and less of 8
+    assert by_name["wasserstein2"] < 0.5 * scores["wasserstein2"]["value"]
+
+
+def test_a_class_that_was_left_out_is_told_by_what_was_never_shown_it(tmp_path: Path) -> None:
+    result = run("train", "datamodule.leave_out=4", "model=ae", *TINY, "budget.amount=20000", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    sheet = json.loads(next(tmp_path.glob("runs/*/ae/*/*/scores/*.json")).read_text())
+    (score,) = [score for score in sheet["scores"] if score["name"] == "auroc_reconstruction"]
+    assert score["value"] > 0.7
+    assert score["detail"]["left_out"] == 4
+    result = run("train", "datamodule.leave_out=11", "model=ae", *TINY, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "error: datamodule.leave_out is 11; digits has the classes 0 to 9\n"
 
 
 def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(tmp_path: Path) -> None:

@@ -83,6 +83,67 @@ def test_a_run_that_is_named_twice_counts_once(runs: list[Run], tmp_path: Path, 
     assert "| vae | 3 |" in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
+def test_scores_stand_in_the_parts_of_what_they_measure_and_unknown_ones_apart(tmp_path: Path) -> None:
+    path = add_run(tmp_path, "vae", 0, {})
+    names = ["unheard_of", "ais", "fid", "recon_mse", "inversion_mse", "fid_fitted", "kid", "iwae"]
+    scores = [Score(name, 1.0, "", None, 100) for name in names]
+    write_sheet(path, ScoreSheet({"name": "quick", "split": "test"}, "p1", "scored", scores))
+    write_sheet(tmp_path / "digits" / CALIBRATION / "d1" / "real train", sheet({"fid": 0.1}))
+    (table,) = tables(find_runs(tmp_path))
+    parts = {part: [column.name for column in columns] for part, columns, _ in table.parts}
+    assert parts.pop("Cost")
+    assert parts == {
+        "Samples": ["fid", "kid"],
+        "Likelihood": ["iwae", "ais"],
+        "Reconstruction": ["recon_mse", "inversion_mse"],
+        "The detour": ["fid_fitted"],
+        "Other scores": ["unheard_of"],
+    }
+    # a calibration row stands where it has a number
+    rows = {part: [row.label for row in rows] for part, _, rows in table.parts}
+    assert rows["Samples"] == ["vae", "real train"]
+    assert rows["Likelihood"] == ["vae"]
+
+
+@pytest.mark.parametrize(
+    ("score", "title"),
+    [
+        (Score("fid", 1.0, "", False, 10_000, {"encoder": "mnist-cnn", "reference": 9}), "FID (mnist-cnn, 10k)"),
+        (Score("recall", 1.0, "", True, 500, {"encoder": "cnn", "neighbours": 5}), "recall (cnn, k = 5, 500)"),
+        (Score("iwae", 1.0, "nats", True, 1000, {"k": 5000}), "IWAE (K = 5,000, 1k)"),
+        (Score("ais", 1.0, "nats", True, 32, {"temperatures": 1000}), "AIS (1,000 temperatures, 32)"),
+        (Score("active_units", 3.0, "", None, 450, {"of": 16}), "active units (of 16)"),
+        (Score("modes", 3.0, "", None, 26_000, {"of": 1000, "encoder": "mnist-cnn"}), "modes (mnist-cnn, of 1,000)"),
+        (Score("elbo", 3.0, "nats", None, 26_000), "ELBO"),
+    ],
+)
+def test_a_title_says_what_the_number_depends_on(score: Score, title: str, tmp_path: Path) -> None:
+    path = add_run(tmp_path, "vae", 0, {})
+    write_sheet(path, ScoreSheet({"name": "quick", "split": "test"}, "p1", "scored", [score]))
+    (table,) = tables(find_runs(tmp_path))
+    assert title in [column.title for column in table.columns]
+
+
+def test_a_run_whose_samples_are_no_numbers_has_diverged(tmp_path: Path) -> None:
+    add_run(tmp_path, "gan", 0, {"fid": 3.0, "recon_mse": 1.0})
+    bad = add_run(tmp_path, "gan", 1, {})
+    scores = [Score("fid", None, "", False, 0, {"reason": "not finite"}), Score("recon_mse", 3.0, "", False, 9)]
+    write_sheet(bad, ScoreSheet({"name": "quick", "split": "test"}, "p1", "diverged", scores))
+    (table,) = tables(find_runs(tmp_path))
+    (row,) = table.rows
+    assert row.seeds == "1, 1 diverged"
+    assert cell_text(row.cells["fid"]) == "3 (1 of 2)"
+    assert row.cells["recon_mse"].mean == 2.0
+
+
+def test_a_damaged_calibration_row_is_named_and_the_others_stand(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
+    (path,) = (tmp_path / "digits" / CALIBRATION / "d1" / "pixel noise").glob("scores/*.json")
+    path.write_text("{")
+    (table,) = tables(runs)
+    assert [row.label for row in table.rows if row.is_calibration] == ["real train"]
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
 def test_a_seed_without_a_value_is_not_dropped_unseen(tmp_path: Path) -> None:
     for seed, fid in enumerate([1.0, 3.0, None]):
         add_run(tmp_path, "vae", seed, {"fid": fid})
@@ -175,7 +236,7 @@ def test_the_page_is_one_file_that_a_screen_reader_can_read(runs: list[Run], tmp
     assert not {"script", "link", "iframe"} & set(names)
     assert "http" not in re.sub(r"<!doctype[^>]*>", "", text)
     assert dict(parser.tags)["html"]["lang"] == "en"
-    assert names.count("caption") == names.count("table") == 2
+    assert names.count("caption") == names.count("table") == 3  # samples, likelihood, cost
     assert all(attrs.get("scope") in ("col", "row") for tag, attrs in parser.tags if tag == "th")
     assert "nan" not in parser.text.lower().replace("quickstart", "")
     assert "lower is better" in parser.text
