@@ -49,10 +49,10 @@ def manifold_scores(real: Tensor, fake: Tensor, k: int, tile: int = TILE) -> Man
     covered, recalled = (torch.zeros(len(real), dtype=torch.bool) for _ in range(2))
     for rows in _tiles(len(real), tile):
         for columns in _tiles(len(fake), tile):
-            squared, error = reals.squared_distances(rows, fakes, columns)
+            squared = reals.squared_distances(rows, fakes, columns)
             pair = (real[rows], fake[columns])
-            in_real = _less(squared, real_radii[rows, None], error, *pair)
-            in_fake = _less(squared, fake_radii[None, columns], error, *pair)
+            in_real = _less(squared, real_radii[rows, None], reals.errors(fakes)[rows, None], *pair)
+            in_fake = _less(squared, fake_radii[None, columns], fakes.errors(reals)[None, columns], *pair)
             in_real_balls[columns] += in_real.sum(0)
             covered[rows] |= in_real.any(1)
             recalled[rows] |= in_fake.any(1)
@@ -93,12 +93,15 @@ class _Cloud:
         self.points = torch.cat([(part.double() - centre).float() for part in points.split(TILE)])
         self.norms = self.points.square().sum(1)
 
-    def squared_distances(self, rows: slice, other: "_Cloud", columns: slice) -> tuple[Tensor, Tensor]:
-        """‖a - b‖² by a float32 product, and a bound on its rounding error, (n, m) each."""
+    def squared_distances(self, rows: slice, other: "_Cloud", columns: slice) -> Tensor:
+        """‖a - b‖² by a float32 product, (n, m)."""
         sums = self.norms[rows, None] + other.norms[columns]
-        squared = torch.addmm(sums, self.points[rows], other.points[columns].T, alpha=-2)
+        return sums.addmm_(self.points[rows], other.points[columns].T, alpha=-2)
+
+    def errors(self, other: "_Cloud") -> Tensor:
+        """For each point, a bound on the rounding error of its squared distances to another cloud's, (N,)."""
         # a sum of D products in any order: √D ulps are typical, and eight times that is more than was ever seen
-        return squared, sums.mul_(8 * self.points.shape[1] ** 0.5 * 2**-24)
+        return (self.norms + other.norms.max()) * (8 * self.points.shape[1] ** 0.5 * 2**-24)
 
 
 def _squared_radii(x: Tensor, k: int, tile: int) -> Tensor:
@@ -114,24 +117,21 @@ def _squared_radii(x: Tensor, k: int, tile: int) -> Tensor:
         indices = torch.cat([index[rows], best.indices + first], 1)
         nearest[rows], index[rows] = both.values, indices.gather(1, both.indices)
 
-    largest_error = torch.zeros(n)
     for rows in _tiles(n, tile):
         for columns in _tiles(n, tile):
             if columns.start < rows.start:
                 continue
-            squared, error = cloud.squared_distances(rows, cloud, columns)
-            largest_error[rows] = torch.maximum(largest_error[rows], error.amax(1))
+            squared = cloud.squared_distances(rows, cloud, columns)
             if rows == columns:
                 squared.fill_diagonal_(torch.inf)
             else:
-                largest_error[columns] = torch.maximum(largest_error[columns], error.amax(0))
                 keep(columns, squared.T, rows.start)
             keep(rows, squared, columns.start)
     radii = torch.empty(n, dtype=torch.float64)
     for rows in _tiles(n, max(1, 2**21 // (kept * x.shape[1]))):
         radii[rows] = _exact(x[rows, None], x[index[rows]])[:, 0].kthvalue(k, 1).values
     # where one that was not kept might be nearer than the k-th that was, every distance is taken in float64
-    unsure = (nearest.amax(1) - largest_error < radii) & (radii > 0) & (kept < n - 1)
+    unsure = (nearest.amax(1) - cloud.errors(cloud) < radii) & (radii > 0) & (kept < n - 1)
     for i in unsure.nonzero()[:, 0].split(max(1, 2**27 // (n * 8))):
         exact = _exact(x[i], x)
         exact[torch.arange(len(i)), i] = torch.inf
@@ -140,12 +140,12 @@ def _squared_radii(x: Tensor, k: int, tile: int) -> Tensor:
 
 
 def _less(squared: Tensor, radii: Tensor, error: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Whether each distance is less than the radius, as float64 says. squared, error: (n, m), a: (n, D), b: (m, D)."""
-    gap = squared - radii.float()
-    less = gap < 0
-    unsure = (gap.abs_() <= error).nonzero()
+    """Whether each distance is less than the radius, as float64 says. squared: (n, m), radii and error: of its rows or its
+    columns, a: (n, D), b: (m, D)."""
+    less = squared < (radii - error).float()
+    unsure = (less ^ (squared < (radii + error).float())).nonzero()
     for i, j in (part.unbind(1) for part in unsure.split(max(1, 2**21 // a.shape[1]))):
-        less[i, j] = _exact(a[i, None], b[j, None])[:, 0, 0] < radii.expand(gap.shape)[i, j]
+        less[i, j] = _exact(a[i, None], b[j, None])[:, 0, 0] < radii.expand(less.shape)[i, j]
     return less
 
 
