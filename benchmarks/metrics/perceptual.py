@@ -41,7 +41,7 @@ class LPIPS(Ruler):
         try:
             lpips = LearnedPerceptualImagePatchSimilarity(self.network)
         except OSError as error:  # no network, or no place to put the weights
-            raise ValueError(
+            raise OSError(
                 f"torchvision's {self.network} weights could not be fetched ({error}); put them into "
                 f"{torch.hub.get_dir()}/checkpoints"
             ) from error

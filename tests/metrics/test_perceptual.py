@@ -49,7 +49,7 @@ def test_weights_that_cannot_be_fetched_are_a_reason_that_says_what_to_do(
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ValueError, match=r"squeeze weights could not be fetched \(no network\); put them into"):
+    with pytest.raises(OSError, match=r"squeeze weights could not be fetched \(no network\); put them into"):
         LPIPS(network="squeeze").measure(subject(FakeReconstructor(), FakeData(torch.rand(3, 1, 28, 28))))
 
 
