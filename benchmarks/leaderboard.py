@@ -170,6 +170,8 @@ class Table:
             reference = min(data["sizes"][protocol["split"]], protocol.get("examples") or math.inf)
             parts.append(f"{protocol['samples']:,} samples against {reference:,} real images")
         parts.append(f"data {data['id']}")
+        if data.get("leave_out") is not None:
+            parts.append(f"class {data['leave_out']} left out")
         if data["binarize"] != "none":
             parts.append(f"{data['binarize']} binarisation")
         if data["dequantize"]:

@@ -136,6 +136,13 @@ def test_a_run_whose_samples_are_no_numbers_has_diverged(tmp_path: Path) -> None
     assert row.cells["recon_mse"].mean == 2.0
 
 
+def test_a_class_that_was_left_out_is_named(runs: list[Run]) -> None:
+    (table,) = tables(runs)
+    assert "left out" not in table.notes
+    table.data["leave_out"] = 4
+    assert "class 4 left out" in table.notes
+
+
 def test_a_damaged_calibration_row_is_named_and_the_others_stand(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
     (path,) = (tmp_path / "digits" / CALIBRATION / "d1" / "pixel noise").glob("scores/*.json")
     path.write_text("{")

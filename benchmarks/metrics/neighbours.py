@@ -42,9 +42,10 @@ def manifold_scores(real: Tensor, fake: Tensor, k: int, tile: int = TILE) -> Man
     for name, features in {"reference images": real, "samples": fake}.items():
         if len(features) <= k:
             raise ValueError(f"{len(features)} {name}: k = {k} nearest neighbours need more")
-    centre = real.double().mean(0)
-    reals, fakes = _Cloud(real, centre), _Cloud(fake, centre)
+    # one after the other, so that copies of the features are not in memory at once
     real_radii, fake_radii = _squared_radii(real, k, tile), _squared_radii(fake, k, tile)
+    centre = _mean(real)
+    reals, fakes = _Cloud(real, centre), _Cloud(fake, centre)
     in_real_balls = torch.zeros(len(fake), dtype=torch.int64)
     covered, recalled = (torch.zeros(len(real), dtype=torch.bool) for _ in range(2))
     for rows in _tiles(len(real), tile):
@@ -107,7 +108,7 @@ class _Cloud:
 def _squared_radii(x: Tensor, k: int, tile: int) -> Tensor:
     """For each example, the squared distance to its k-th nearest other, in float64. (N, D) -> (N,)"""
     n, kept = len(x), min(k + SPARE, len(x) - 1)
-    cloud = _Cloud(x, x.double().mean(0))
+    cloud = _Cloud(x, _mean(x))
     nearest = torch.full((n, kept), torch.inf)
     index = torch.zeros((n, kept), dtype=torch.int64)
 
@@ -147,6 +148,12 @@ def _less(squared: Tensor, radii: Tensor, error: Tensor, a: Tensor, b: Tensor) -
     for i, j in (part.unbind(1) for part in unsure.split(max(1, 2**21 // a.shape[1]))):
         less[i, j] = _exact(a[i, None], b[j, None])[:, 0, 0] < radii.expand(less.shape)[i, j]
     return less
+
+
+def _mean(x: Tensor) -> Tensor:
+    """In float64, without a copy of all of x. (N, D) -> (D,)"""
+    sums = [part.double().sum(0) for part in x.split(TILE)]
+    return torch.stack(sums).sum(0) / len(x)
 
 
 def _exact(a: Tensor, b: Tensor) -> Tensor:
