@@ -377,8 +377,11 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
         flat = {config_id: dict(_flatten(_decisive(run.path))) for config_id, run in variants}
         keys = sorted({key for values in flat.values() for key in values})
         differing = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
+        # a key's last word, where that says which it is
+        short = {key: key.rsplit(".", 1)[-1] for key in differing}
+        names = {key: word if list(short.values()).count(word) == 1 else key for key, word in short.items()}
         for config_id, values in flat.items():
-            said = [f"{key}={values.get(key)}" for key in differing]
+            said = [f"{names[key]}={values.get(key)}" for key in differing]
             labels[model, config_id] = f"{model} ({', '.join(said if 0 < len(said) <= 4 else [config_id])})"
     return labels
 

@@ -197,7 +197,7 @@ def test_configurations_of_one_model_are_told_apart_by_what_differs(tmp_path: Pa
     add_run(tmp_path, "vae", 0, {"fid": 1.0}, config="c1", beta=1.0)
     add_run(tmp_path, "vae", 0, {"fid": 2.0}, config="c2", beta=4.0)
     (table,) = tables(find_runs(tmp_path))
-    assert [row.label for row in table.rows] == ["vae (model.beta=1.0)", "vae (model.beta=4.0)"]
+    assert [row.label for row in table.rows] == ["vae (beta=1.0)", "vae (beta=4.0)"]
 
 
 def test_a_sweep_in_which_nothing_finished_is_still_a_table(tmp_path: Path) -> None:
