@@ -102,6 +102,11 @@ def feature_detail(subject: Subject) -> dict[str, Any]:
     return {"encoder": subject.encoder.name, "reference": len(subject.reference_features)}
 
 
+def why_no_sample_features(subject: Subject) -> str | None:
+    """Why the model's samples have no place in the feature space; None where they have."""
+    return subject.why_no_features() if isinstance(subject.model, Samples) else "the model does not sample"
+
+
 class FID(Ruler):
     """FID of the model's own samples against the reference split, in the protocol's feature space, and FID∞.
 
@@ -120,9 +125,7 @@ class FID(Ruler):
         self.points, self.smallest = points, smallest
 
     def why_not(self, subject: Subject) -> str | None:
-        if not isinstance(subject.model, Samples):
-            return "the model does not sample"
-        reason = subject.why_no_features()
+        reason = why_no_sample_features(subject)
         if reason is None and subject.samples <= subject.encoder.dim:  # said before anything is drawn
             reason = _too_few("samples", subject.samples, subject.encoder.dim)
         return reason

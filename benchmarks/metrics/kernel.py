@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value
-from benchmarks.metrics.frechet import feature_detail
-from models.contracts import Samples
+from benchmarks.metrics.frechet import feature_detail, why_no_sample_features
 
 # (n, D), (m, D) -> (n, m)
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -55,7 +54,7 @@ class KID(Ruler):
     columns: ClassVar[tuple[Column, ...]] = (Column("kid", "", False),)
 
     def why_not(self, subject: Subject) -> str | None:
-        return "the model does not sample" if not isinstance(subject.model, Samples) else subject.why_no_features()
+        return why_no_sample_features(subject)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         value, error = squared_mmd(subject.reference_features, subject.features, polynomial)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one
-from benchmarks.metrics.frechet import feature_detail
-from models.contracts import Samples
+from benchmarks.metrics.frechet import feature_detail, why_no_sample_features
 
 # rows and columns of distances that are in memory at once
 TILE = 2048
@@ -79,7 +78,7 @@ class Neighbours(Ruler):
         self.k = k
 
     def why_not(self, subject: Subject) -> str | None:
-        return "the model does not sample" if not isinstance(subject.model, Samples) else subject.why_no_features()
+        return why_no_sample_features(subject)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         scores = manifold_scores(subject.reference_features, subject.features, self.k)
