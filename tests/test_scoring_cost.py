@@ -1,5 +1,6 @@
 """The program that says what scoring costs: it measures, compares, and refuses what it does not know."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ def test_ratios_and_equal_results_are_printed(capsys: pytest.CaptureFixture[str]
     scoring_cost.compare(real, fake)
     text = capsys.readouterr().out
     assert text.count("times as fast") == 6
-    assert "largest difference 0" in text
+    # prdc's distances are rounded to float32, ours decided in float64: an example or two may change sides
+    assert float(re.search(r"largest difference (\S+)", text)[1]) < 2.5 / 1200
     (line,) = [line for line in text.splitlines() if line.startswith("KID over all pairs")]
     ours, theirs = (float(word) for word in line.split(": ")[1].split(" and "))
     assert ours == pytest.approx(theirs, rel=1e-4)

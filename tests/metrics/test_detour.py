@@ -47,14 +47,17 @@ def test_reconstruction_fid_is_that_of_the_reconstructed_split() -> None:
     assert value.n == 70
 
 
+class Perfect(Codec):
+    """An image's pixels are its code."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z.view(-1, 1, 4, 4)
+
+
 def test_a_perfect_codec_has_no_reconstruction_fid() -> None:
-    class Perfect(Codec):
-        def encode(self, x: Tensor) -> Tensor:
-            return x.flatten(1)
-
-        def decode(self, z: Tensor) -> Tensor:
-            return z.view(-1, 1, 4, 4)
-
     given = subject(Perfect(), FakeData(images(70)), FakeEncoder(16))
     scale = float(given.reference_features.double().var(0).sum())
     assert ReconstructionFID().measure(given)["reconstruction_fid"].value < 1e-6 * scale
@@ -89,7 +92,7 @@ def test_fitted_fid_reads_draws_of_the_training_codes() -> None:
         FittedFID(components=2, codes=200).measure(subject(Codec(spread), data, FakeEncoder(16), samples=100))
         for spread in (0.0, 3.0)
     )
-    assert wide["fid_fitted_gaussian"].value > 1.5 * narrow["fid_fitted_gaussian"].value
+    assert wide["fid_fitted_gaussian"].value > 1.1 * narrow["fid_fitted_gaussian"].value
     assert (
         narrow["fid_fitted"].detail | {"encoder": "pixels", "components": 2, "codes": 200}
         == narrow["fid_fitted"].detail
@@ -128,14 +131,15 @@ def test_interpolation_never_pairs_an_example_with_itself() -> None:
 
 
 def test_interpolation_fid_is_that_of_decoded_midpoints() -> None:
-    data = FakeData(images(80))
-    given = subject(Codec(), data, FakeEncoder(16), samples=60, seed=fresh_seed())
+    """They lie between examples, and so spread less than what a perfect codec decodes."""
+    data = FakeData(images(400))
+    given = subject(Perfect(), data, FakeEncoder(16), samples=300, seed=fresh_seed())
     value = InterpolationFID().measure(given)["interpolation_fid"]
-    again = InterpolationFID().measure(subject(Codec(), data, FakeEncoder(16), samples=60, seed=given.seed))
+    again = InterpolationFID().measure(subject(Perfect(), data, FakeEncoder(16), samples=300, seed=given.seed))
     assert value == again["interpolation_fid"]
-    assert value.n == 60
-    # all between, and so less spread than the reconstructions
-    assert value.value > ReconstructionFID().measure(given)["reconstruction_fid"].value
+    assert value.n == 300
+    # the root of half the variance in every direction would cost (1 - √½)² = 0.086 of it
+    assert value.value > 0.03 * float(given.reference_features.double().var(0).sum())
 
 
 # ------------------------------------------------------------------------------------------- the aggregate posterior
