@@ -31,12 +31,13 @@ def inverse_multiquadric(a: Tensor, b: Tensor) -> Tensor:
 def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, tile: int = TILE) -> tuple[float, float]:
     """The unbiased estimate of MMD² over all pairs, and its standard error. x: (n, D), y: (m, D).
 
-    Gretton et al. 2012, eq. 3. The error is that of a U-statistic from its projections on each example; where the two
-    distributions are equal it is a little too large, since the projections then are mostly noise. The kernel is evaluated
+    Gretton et al. 2012, eq. 3. The error is that of a U-statistic: of its projections on each example, and of what is left
+    where the two distributions are equal; there it is a little too large. The kernel is evaluated
     in tiles and summed within them in the inputs' precision; sums over tiles are in float64.
     """
     n, m = len(x), len(y)
-    xx, yy = (_sums_within(z, kernel, tile) / (len(z) - 1) for z in (x, y))  # the mean kernel to the others, (n,), (m,)
+    # the mean kernel to the others, (n,) and (m,), and the second moment of the centred kernel
+    (xx, xx_centred), (yy, yy_centred) = (_within(z, kernel, tile) for z in (x, y))
     x_to_y, y_to_x = torch.zeros(n, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
     for i in range(0, n, tile):
         for j in range(0, m, tile):
@@ -45,6 +46,8 @@ def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, tile: int = TILE) -> tuple
             y_to_x[j : j + tile] += block.sum(0) / n
     value = xx.mean() + yy.mean() - x_to_y.mean() - y_to_x.mean()
     variance = 4 * ((xx - x_to_y).var() / n + (yy - y_to_x).var() / m)
+    # where the distributions are equal the first term vanishes, and this is the variance
+    variance += (1 / n + 1 / m) ** 2 * (xx_centred + yy_centred)
     return float(value), float(variance.sqrt())
 
 
@@ -61,9 +64,10 @@ class KID(Ruler):
         return {"kid": Value(value, subject.samples, feature_detail(subject) | {"standard_error": error})}
 
 
-def _sums_within(x: Tensor, kernel: Kernel, tile: int) -> Tensor:
-    """For each example the sum of the kernel over the others, (n,); each pair is evaluated once."""
-    sums = torch.zeros(len(x), dtype=torch.float64)
+def _within(x: Tensor, kernel: Kernel, tile: int) -> tuple[Tensor, Tensor]:
+    """For each example the mean of the kernel over the others, (n,), and the mean square of the kernel less the means of
+    its row and column (plus that of all), over pairs; each pair is evaluated once."""
+    sums, squares = torch.zeros(len(x), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for i in range(0, len(x), tile):
         for j in range(i, len(x), tile):
             block = kernel(x[i : i + tile], x[j : j + tile])
@@ -72,4 +76,7 @@ def _sums_within(x: Tensor, kernel: Kernel, tile: int) -> Tensor:
             else:
                 sums[j : j + tile] += block.sum(0)
             sums[i : i + tile] += block.sum(1)
-    return sums
+            squares += block.square_().sum() * (1 if i == j else 2)
+    means = sums / (len(x) - 1)
+    square = squares / (len(x) * (len(x) - 1))
+    return means, (square - 2 * means.square().mean() + means.mean().square()).clamp(min=0)
