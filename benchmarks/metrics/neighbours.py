@@ -45,14 +45,15 @@ def manifold_scores(real: Tensor, fake: Tensor, k: int, tile: int = TILE) -> Man
     real_radii, fake_radii = _squared_radii(real, k, tile), _squared_radii(fake, k, tile)
     centre = _mean(real)
     reals, fakes = _Cloud(real, centre), _Cloud(fake, centre)
+    real_errors, fake_errors = reals.errors(fakes), fakes.errors(reals)
     in_real_balls = torch.zeros(len(fake), dtype=torch.int64)
     covered, recalled = (torch.zeros(len(real), dtype=torch.bool) for _ in range(2))
     for rows in _tiles(len(real), tile):
         for columns in _tiles(len(fake), tile):
             squared = reals.squared_distances(rows, fakes, columns)
             pair = (real[rows], fake[columns])
-            in_real = _less(squared, real_radii[rows, None], reals.errors(fakes)[rows, None], *pair)
-            in_fake = _less(squared, fake_radii[None, columns], fakes.errors(reals)[None, columns], *pair)
+            in_real = _less(squared, real_radii[rows, None], real_errors[rows, None], *pair)
+            in_fake = _less(squared, fake_radii[None, columns], fake_errors[None, columns], *pair)
             in_real_balls[columns] += in_real.sum(0)
             covered[rows] |= in_real.any(1)
             recalled[rows] |= in_fake.any(1)
