@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import fail
+from benchmarks.statistics import Difference
 from benchmarks.runs import CALIBRATION, RecordError, Run, Score, ScoreSheet, read_config, read_sheets
 
 # the parts of a table that fit a page, with their columns in order; columns of other metrics stand in a part of their own
@@ -80,7 +81,11 @@ CALIBRATION_ORDER = ("real train", "fitted Gaussian")
 
 @dataclass(frozen=True)
 class Cell:
-    """A column of a row: mean and standard deviation over seeds, or why there is none."""
+    """A column of a row: mean and standard deviation over seeds, or why there is none.
+
+    Where there are seeds enough, `uncertainty.add` gives it the 95% bootstrap interval of the mean, and the rank among
+    the table's models with the interval of that. `is_tied`: it is not the best, nor is it significantly worse.
+    """
 
     mean: float | None
     deviation: float | None = None
@@ -88,6 +93,9 @@ class Cell:
     reason: str | None = None
     is_best: bool = False
     missing: int = 0
+    interval: tuple[float, float] | None = None
+    rank: tuple[int, int, int] | None = None
+    is_tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,12 @@ class Row:
     cells: dict[str, Cell] = field(default_factory=dict)
     is_calibration: bool = False
     diverged: set[Path] = field(default_factory=set)
+    # of each finished run, by its seed: its scores and costs that have a number
+    measured: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def values(self, column: str) -> list[float]:
+        """One number a seed."""
+        return [scores[column] for scores in self.measured.values() if column in scores]
 
     def count(self, status: str) -> int:
         """How many seeds ended so; a run whose samples are no numbers has diverged, whatever its losses were."""
@@ -128,6 +142,17 @@ class Row:
         return ", ".join([str(self.count("finished")), *said])
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows in one column: a less b, and the p-value after Holm's correction over the column's comparisons."""
+
+    column: str
+    a: str
+    b: str
+    difference: Difference
+    adjusted_p: float
+
+
 @dataclass
 class Table:
     """Rows that may be compared: one data set, one network, one protocol."""
@@ -139,6 +164,12 @@ class Table:
     protocol_id: str
     columns: list[ColumnHead]
     rows: list[Row]
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    @property
+    def models(self) -> list[Row]:
+        """Its rows without those that calibrate it."""
+        return [row for row in self.rows if not row.is_calibration]
 
     @property
     def parts(self) -> list[tuple[str, list[ColumnHead], list[Row]]]:
@@ -176,6 +207,9 @@ class Table:
             parts.append(f"{data['binarize']} binarisation")
         if data["dequantize"]:
             parts.append("dequantised")
+        budgets = {_budget_text(run.record) for row in self.models for run in row.runs} - {None}
+        if budgets:
+            parts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else "budgets DIFFER between its rows")
         return ", ".join(parts)
 
 
@@ -184,6 +218,8 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     groups: dict[tuple[str, str, str, str], list[tuple[Run, ScoreSheet | None]]] = defaultdict(list)
     unscored = []
     for run in runs:
+        if run.is_trial:
+            continue
         for sheet in run.sheets:
             groups[_key(run, sheet.protocol_id)].append((run, sheet))
         if not run.sheets:
@@ -221,6 +257,20 @@ def cell_text(cell: Cell) -> str:
     return f"{cell.mean:,.{digits}f} ± {cell.deviation:,.{digits}f}"
 
 
+def flatten(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """A nested configuration as dotted keys and their values."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from flatten(value, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], node
+
+
+def _budget_text(record: Mapping[str, Any]) -> str | None:
+    budget = record.get("budget")
+    return f"{number(budget['amount'])} {budget['unit']}" if budget else None
+
+
 def _key(run: Run, protocol_id: str) -> tuple[str, str, str, str]:
     names = run.record["names"]
     return names["datamodule"], run.record.get("data", {}).get("id", ""), names["network"], protocol_id
@@ -237,7 +287,12 @@ def _table(members: list[tuple[Run, ScoreSheet | None]]) -> Table:
     for (model, config_id), group in by_config.items():
         diverged = {run.path for run, its_sheet in group if its_sheet and its_sheet.status == "diverged"}
         row = Row(labels[model, config_id], model, config_id, [run for run, _ in group], diverged=diverged)
-        row.cells = _cells([_scores(run, its_sheet) for run, its_sheet in group if run.status == "finished"])
+        scored = [(run, _scores(run, its_sheet)) for run, its_sheet in group if run.status == "finished"]
+        row.cells = _cells([scores for _, scores in scored])
+        row.measured = {
+            int(run.record["seed"]): {score.name: score.value for score in scores if score.value is not None}
+            for run, scores in scored
+        }
         rows.append(row)
     rows.sort(key=lambda row: (_place(FAMILY_ORDER, row.model), row.label))
     _mark_best(rows, sheet)
@@ -374,7 +429,7 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
         if len(variants) == 1:
             labels[model, variants[0][0]] = model
             continue
-        flat = {config_id: dict(_flatten(_decisive(run.path))) for config_id, run in variants}
+        flat = {config_id: dict(flatten(_decisive(run.path))) for config_id, run in variants}
         keys = sorted({key for values in flat.values() for key in values})
         differing = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
         # a key's last word, where that says which it is
@@ -389,11 +444,3 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
 def _decisive(path: Path) -> dict[str, Any]:
     config = read_config(path)
     return {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}
-
-
-def _flatten(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _flatten(value, f"{prefix}{key}.")
-    else:
-        yield prefix[:-1], node

@@ -42,6 +42,7 @@ def describe_run(
         "seed": config["seed"],
         "config_id": config_id(config),
         "command": config["command"],
+        "search": config.get("search"),
         "budget": asdict(budget),
         "spent": {"images": model.images, "seconds": round(clock.seconds, 3), "updates": model.updates},
         "steps": dict(model.steps),
@@ -50,7 +51,7 @@ def describe_run(
         "data": asdict(data.info) | {"id": data.info.id},
         "cost": training_cost(model, clock, device) | dict(more_cost or {}),
         "environment": _environment(device),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "git": _git(),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -73,7 +74,16 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
+        # which instructions sums are made with shows in their last bits
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git() -> dict[str, Any]:

@@ -31,6 +31,11 @@ TRAINER_RESULT_KEYS = {"precision", "devices", "num_nodes", "sync_batchnorm", "d
 
 # the rows that calibrate a table lie beside the models' runs, under this folder
 CALIBRATION = "_calibration"
+# and so do the records of searches
+SEARCHES = "_searches"
+
+# both are safe; the one in C is ten times as fast
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class RecordError(UserError):
@@ -75,6 +80,11 @@ class Run:
     def status(self) -> Status:
         status: Status = self.record["status"]
         return status
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it was trained to choose hyper-parameters: such a run is no row of a leaderboard."""
+        return (self.record.get("search") or {}).get("role") == "trial"
 
 
 def config_id(config: Mapping[str, Any]) -> str:
@@ -149,7 +159,7 @@ def read_record(run: Path) -> dict[str, Any] | None:
         RecordError: for a file that is damaged or of a newer schema.
     """
     path = run / "run.json"
-    return _read_json(path, need=("status", "seed", "config_id", "names")) if path.is_file() else None
+    return read_json(path, need=("status", "seed", "config_id", "names")) if path.is_file() else None
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -160,7 +170,7 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     path = run / "config.yaml"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecordError(
             f"{path} cannot be read ({' '.join(str(error).split())}); restore it or move the run away"
@@ -178,7 +188,7 @@ def read_sheets(run: Path) -> list[ScoreSheet]:
     """
     sheets = []
     for path in sorted((run / "scores").glob("*.json")):
-        sheet = _read_json(path, need=("protocol", "protocol_id", "status", "scores"))
+        sheet = read_json(path, need=("protocol", "protocol_id", "status", "scores"))
         del sheet["schema"]
         try:
             scores = [Score(**score) for score in sheet.pop("scores")]
@@ -223,18 +233,12 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
     return found
 
 
-def finite_or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
+    """A record that has these keys.
 
-
-def _record_files(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = [f for f in folders if f not in ("checkpoints", "scores", CALIBRATION)]
-        if "run.json" in files:
-            yield Path(folder) / "run.json"
-
-
-def _read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
+    Raises:
+        RecordError: for a file that is damaged, no record of genbench's, or of a newer schema.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -249,3 +253,14 @@ def _read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
     if missing:
         raise RecordError(f"{path} lacks {', '.join(missing)}; restore it or move it away")
     return value
+
+
+def finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _record_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = [f for f in folders if f not in ("checkpoints", "scores", "wandb", CALIBRATION, SEARCHES)]
+        if "run.json" in files:
+            yield Path(folder) / "run.json"

@@ -1,18 +1,23 @@
 """python -m benchmarks.train: trains what a configuration describes, then scores it; `-m` for many."""
 
+import re
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from benchmarks import sweeps
 from benchmarks.cli import prepare
 from benchmarks.errors import UserError, exits_cleanly, one_line
 
 NAMED = ("datamodule", "network", "model")
+# a key that names one, or an address with a password in it
+CREDENTIAL = re.compile(r"(api_?key|token|password|passwd|secret)[^=.]*=|://[^/@\s]+:[^/@\s]+@", re.IGNORECASE)
 
 
 @exits_cleanly
@@ -28,7 +33,9 @@ def _hydra_main(cfg: DictConfig) -> None:
 
     run, label = Path(cfg.runs_dir), "job"
     try:
-        config = resolve(cfg)
+        hydra_config = HydraConfig.get()
+        config = resolve(cfg, hydra_config.runtime.choices, hydra_config.overrides.task)
+        config["group"] = config["sweep_name"] if sweeps.is_multirun() else None
         run, label = path_of(config), " · ".join([*config["names"].values(), f"seed {config['seed']}"])
         if sweeps.is_multirun():
             sweeps.announce(label)
@@ -51,17 +58,40 @@ def _hydra_main(cfg: DictConfig) -> None:
         print_scores(outcome.path)
 
 
-def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, with the names of the groups' choices and the command that makes it."""
+def resolve(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str]) -> dict[str, Any]:
+    """The configuration as plain values, with the names of the groups' choices and the command that makes it.
+
+    Args:
+        cfg: composed.
+        choices: by group.
+        words: the overrides that it was composed with.
+
+    Raises:
+        UserError: for a seed that is none, and for words that hold a credential, which records would keep.
+    """
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    hydra_config = HydraConfig.get()
     if not isinstance(config["seed"], int) or not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']!r}; expected a whole number of 0 or more, below 2^32")
-    config["names"] = {group: Path(hydra_config.runtime.choices[group]).name for group in NAMED}
-    words = [word for word in hydra_config.overrides.task if not word.startswith(("runs_dir=", "reports_dir="))]
-    config["command"] = " ".join(["python -m benchmarks.train", shlex.join(words)]).rstrip()
+    for word in words:
+        if CREDENTIAL.search(word):
+            raise UserError(
+                f"{word.partition('=')[0]} looks like a credential, and records keep the command: set it in the "
+                "environment (WANDB_API_KEY, or wandb login)"
+            )
+    config["names"] = {group: Path(choices[group]).name for group in NAMED}
+    kept = [word for word in words if not word.startswith(("runs_dir=", "reports_dir="))]
+    config["command"] = " ".join(["python -m benchmarks.train", shlex.join(kept)]).rstrip()
     return {str(key): value for key, value in config.items()}
+
+
+def plain(words: Sequence[str]) -> dict[str, Any]:
+    """What `python -m benchmarks.train words...` would train, as `resolve` has it. Inside a program of Hydra's."""
+    cfg = compose("train", overrides=list(words), return_hydra_config=True)
+    choices = dict(cfg.hydra.runtime.choices)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return resolve(cfg, choices, words)
 
 
 if __name__ == "__main__":

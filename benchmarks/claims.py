@@ -1,0 +1,446 @@
+"""Sentences as tests over records: `conf/claims/*.yaml` says which score, of which models, and in which direction.
+
+Needs no torch. A claim is answered for every table that has its scores: it holds, it does not hold, or it is undecided.
+"""
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib import resources
+from importlib.resources.abc import Traversable
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from benchmarks.errors import UserError
+from benchmarks.leaderboard import Row, Table, flatten
+from benchmarks.runs import Run, read_config
+from benchmarks.searches import Search
+from benchmarks.statistics import ALPHA, MIN_SEEDS, Array, deviations, holm, mean_difference, one_sided
+
+Verdict = Literal["holds", "does not hold", "undecided"]
+
+_OPERATORS: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_FUNCTIONS: dict[str, Callable[[float], float]] = {"log": math.log, "sqrt": math.sqrt, "abs": abs}
+
+
+@dataclass(frozen=True)
+class Side:
+    """The rows that a claim speaks of: those of a model, and of these settings where they are given."""
+
+    model: str
+    where: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        said = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in self.where)
+        return f"{self.model} ({said})" if said else self.model
+
+    def matches(self, row: Row) -> bool:
+        if row.model != self.model or row.is_calibration:
+            return False
+        config = dict(flatten(read_config(row.runs[0].path))) if self.where else {}
+        return all(config.get(key) == value for key, value in self.where)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, and what would show it.
+
+    Args:
+        name: its file's.
+        title: the sentence.
+        quantity: of one run: a score's or cost's name, or arithmetic of several, e.g. "fid / fid_fitted".
+        left: models, each of which is tested against every one of `right`; all must pass.
+        right: models, or one number.
+        expect: of left against right. "equal": within `margin`.
+        scale: whether values are compared by difference, or by ratio (of geometric means).
+        margin: how far apart counts as different: a difference, or a factor above 1 on the scale of ratios. Where the
+            expectation is "higher" or "lower", what has to be exceeded.
+        statistic: of each side's values: their mean, or their spread (mean distance from the median).
+        over: the values of a side are those of its training seeds, or of a search's trials.
+        right_quantity: of a run on the right, where it is another one.
+        unit: of the quantity.
+        datamodules: where it is answered; empty for wherever there are the scores.
+        source: whose sentence it is.
+        note: what a reader should know besides.
+    """
+
+    name: str
+    title: str
+    quantity: str
+    left: tuple[Side, ...]
+    right: tuple[Side, ...] | float
+    expect: Literal["higher", "lower", "equal"]
+    scale: Literal["difference", "ratio"] = "difference"
+    margin: float | None = None
+    statistic: Literal["mean", "spread"] = "mean"
+    over: Literal["seeds", "trials"] = "seeds"
+    right_quantity: str = ""
+    unit: str = ""
+    datamodules: tuple[str, ...] = ()
+    source: str = ""
+    note: str = ""
+
+    @property
+    def no_difference(self) -> float:
+        return 1.0 if self.scale == "ratio" else 0.0
+
+    @property
+    def subject(self) -> str:
+        """What is compared, in words."""
+        against = f" against {self.right_quantity}" if self.right_quantity else ""
+        what = self.quantity + against + (f" [{self.unit}]" if self.unit else "")
+        what = f"spread of {what}" if self.statistic == "spread" else what
+        return f"{what} over {'hyper-parameters' if self.over == 'trials' else 'seeds'}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One side's values, a number a run, and the runs."""
+
+    label: str
+    values: Array
+    runs: tuple[Path, ...]
+
+
+# by whether it is the right side, and by the side: one group a row that it names
+Groups = dict[tuple[bool, Side], list[Group]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Left against right: the effect on the claim's scale with its 95% interval, Hedges' g, and the two p-values."""
+
+    left: Group
+    right: Group | float
+    effect: float
+    low: float
+    high: float
+    g: float | None
+    p_holds: float
+    p_fails: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A claim on one table (or one search), decided at 5% after Holm's correction over every answer of the report."""
+
+    claim: Claim
+    where: str
+    datamodule: str
+    network: str
+    verdict: Verdict
+    reason: str
+    pairs: tuple[Pair, ...] = ()
+    p: float | None = None
+    adjusted_p: float | None = None
+    leans: Literal["holds", "does not hold"] = "holds"
+
+    @property
+    def decisive(self) -> Pair | None:
+        """The pair on which the claim stands or falls: the one that says least for it."""
+        return max(self.pairs, key=lambda pair: pair.p_holds, default=None)
+
+    @property
+    def runs(self) -> list[Path]:
+        groups = [g for pair in self.pairs for g in (pair.left, pair.right) if isinstance(g, Group)]
+        return sorted({run for group in groups for run in group.runs})
+
+
+def load_claims(folder: Path | None = None) -> list[Claim]:
+    """The claims of a folder of yaml files, or genbench's own.
+
+    Raises:
+        UserError: for a folder without claims, or a file that is not one; the message names the file and what is wrong.
+    """
+    root: Traversable = resources.files("conf") / "claims" if folder is None else folder
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder; set claims=FOLDER to one of yaml files, as conf/claims is")
+    files = sorted((entry for entry in root.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
+    if not files:
+        raise UserError(f"{root} holds no yaml file; a claim is one, as in conf/claims")
+    return [parse_claim(file.name.removesuffix(".yaml"), file.read_text(encoding="utf-8")) for file in files]
+
+
+def parse_claim(name: str, text: str) -> Claim:
+    """
+    Raises:
+        UserError: for what is not a claim.
+    """
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"claim {name}: {' '.join(str(error).split())}") from error
+    known = {f.name for f in fields(Claim)} - {"name"}
+    if not isinstance(found, dict):
+        raise UserError(f"claim {name}: expected keys and values ({', '.join(sorted(known))})")
+    if unknown := sorted(map(str, set(found) - known)):
+        raise UserError(f"claim {name}: unknown key {unknown[0]}; expected {', '.join(sorted(known))}")
+    if missing := [key for key in ("title", "quantity", "left", "right", "expect") if key not in found]:
+        raise UserError(f"claim {name}: {missing[0]} is missing")
+    for key, choices in {
+        "expect": ("higher", "lower", "equal"),
+        "scale": ("difference", "ratio"),
+        "statistic": ("mean", "spread"),
+        "over": ("seeds", "trials"),
+    }.items():
+        if key in found and found[key] not in choices:
+            raise UserError(f"claim {name}: {key} is {found[key]!r}; expected {' or '.join(choices)}")
+    is_number = isinstance(found["right"], int | float) and not isinstance(found["right"], bool)
+    found["left"] = _sides(name, found["left"])
+    found["right"] = float(found["right"]) if is_number else _sides(name, found["right"])
+    found["datamodules"] = tuple(found.get("datamodules") or ())
+    claim = Claim(name, **found)
+    names_in(claim.quantity, name)
+    names_in(claim.right_quantity or claim.quantity, name)
+    if claim.statistic == "spread" and (claim.scale == "ratio" or is_number):
+        raise UserError(f"claim {name}: spreads are compared by difference, and between models")
+    if claim.expect == "equal" and claim.margin is None:
+        raise UserError(f"claim {name}: to be equal needs a margin")
+    if claim.scale == "ratio" and ((claim.margin is not None and claim.margin <= 1) or (is_number and claim.right <= 0)):  # type: ignore[operator]  # a number
+        raise UserError(f"claim {name}: on the scale of ratios a margin is a factor above 1, and a number is above 0")
+    return claim
+
+
+def names_in(quantity: str, claim: str = "") -> set[str]:
+    """The scores that an expression needs.
+
+    Raises:
+        UserError: for anything but names, numbers, + - * / and log, sqrt, abs.
+    """
+    try:
+        tree = ast.parse(quantity, mode="eval")
+    except SyntaxError as error:
+        raise UserError(f"claim {claim}: quantity {quantity!r} is no expression") from error
+    names: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        match node:
+            case ast.Expression(body=body):
+                visit(body)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                visit(left)
+                visit(right)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                visit(operand)
+            case ast.Call(func=ast.Name(id=function), args=[argument], keywords=[]) if function in _FUNCTIONS:
+                visit(argument)
+            case ast.Name(id=found):
+                names.add(found)
+            case ast.Constant(value=int() | float()):
+                pass
+            case _:
+                allowed = "names of scores, numbers, + - * / and log(), sqrt(), abs()"
+                raise UserError(f"claim {claim}: quantity {quantity!r} has something else than {allowed}")
+
+    visit(tree)
+    return names
+
+
+def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
+    """The expression's value for a run's scores; None where a score is missing or the value is no finite number."""
+    if not names_in(quantity) <= scores.keys():
+        return None
+
+    def value(node: ast.expr) -> float:
+        match node:
+            case ast.BinOp(left=left, op=op, right=right):
+                return _OPERATORS[type(op)](value(left), value(right))
+            case ast.UnaryOp(operand=operand):
+                return -value(operand)
+            case ast.Call(func=ast.Name(id=function), args=[argument]):
+                return _FUNCTIONS[function](value(argument))
+            case ast.Name(id=name):
+                return scores[name]
+            case ast.Constant(value=int() | float() as constant):
+                return float(constant)
+        raise AssertionError(ast.dump(node))  # names_in lets nothing else through
+
+    try:
+        result = value(ast.parse(quantity, mode="eval").body)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def answer_all(
+    claims: Sequence[Claim],
+    tables: Sequence[Table],
+    searches: Sequence[Search] = (),
+    runs: Sequence[Run] = (),
+    min_seeds: int = MIN_SEEDS,
+) -> list[Answer]:
+    """Every claim on every table or search that has both its sides; one answer without data where there is none.
+
+    Args:
+        claims: in the order of the answers.
+        tables: of which those of a test split count.
+        searches: for claims over trials.
+        runs: among which are the searches' trials.
+        min_seeds: a side with fewer values decides nothing.
+    """
+    by_path = {run.path.resolve(): run for run in runs if run.is_trial} if searches else {}
+    answers = []
+    for claim in claims:
+        found: list[Answer] = []
+        if claim.over == "trials":
+            for search in searches:
+                groups = _trial_groups(claim, search, by_path)
+                place = (search.title, search.record["datamodule"], search.record["network"])
+                found += _answer(claim, place, groups, min_seeds)
+        else:
+            for table in tables:
+                if table.protocol["split"] == "test":
+                    place = (f"{table.title} · {table.protocol['name']}", table.datamodule, table.network)
+                    found += _answer(claim, place, _row_groups(claim, table), min_seeds)
+        answers += found or [Answer(claim, "—", "", "", "undecided", _nothing(claim))]
+    return _decide(answers)
+
+
+def _sides(name: str, given: Any) -> tuple[Side, ...]:
+    sides = []
+    for side in given if isinstance(given, list) else [given]:
+        if isinstance(side, str):
+            sides.append(Side(side))
+        elif isinstance(side, dict) and {"model"} <= side.keys() <= {"model", "where"}:
+            sides.append(Side(side["model"], tuple((side.get("where") or {}).items())))
+        else:
+            raise UserError(f"claim {name}: {side!r} is no model; expected a name, or model and where")
+    if not sides:
+        raise UserError(f"claim {name}: a side is empty; expected a model's name")
+    return tuple(sides)
+
+
+def _row_groups(claim: Claim, table: Table) -> Groups:
+    groups: Groups = {}
+    for is_right, side in _all_sides(claim):
+        quantity = claim.right_quantity if is_right and claim.right_quantity else claim.quantity
+        for row in table.rows:
+            if not side.matches(row):
+                continue
+            paths = {int(run.record["seed"]): run.path for run in row.runs}
+            found = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
+            kept = {seed: value for seed, value in found.items() if value is not None}
+            if kept:
+                made = Group(row.label, np.array(list(kept.values())), tuple(paths[seed] for seed in kept))
+                groups.setdefault((is_right, side), []).append(made)
+    return groups if _wanted(claim, table.datamodule) else {}
+
+
+def _trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Groups:
+    """The trials of each side's model that have a value. A diverged trial has none, and its spread is not seen."""
+    groups: Groups = {}
+    runs_dir = search.path.parents[2]
+    for is_right, side in _all_sides(claim):
+        values, paths = [], []
+        for trial in search.trials.get(side.model, []):
+            run = runs.get((runs_dir / trial.run).resolve())
+            sheets = [sheet for sheet in run.sheets if sheet.protocol_id == search.record["protocol_id"]] if run else []
+            for sheet in sheets:
+                value = evaluate(claim.quantity, {s.name: s.value for s in sheet.scores if s.value is not None})
+                if value is not None and run is not None:
+                    values.append(value)
+                    paths.append(run.path)
+        if values:
+            groups[is_right, side] = [Group(f"{side.name}, {len(values)} trials", np.array(values), tuple(paths))]
+    return groups if _wanted(claim, search.record["datamodule"]) else {}
+
+
+def _all_sides(claim: Claim) -> list[tuple[bool, Side]]:
+    """Each with whether it is on the right: what is measured there may be another quantity."""
+    right = () if isinstance(claim.right, float) else claim.right
+    return [*((False, side) for side in claim.left), *((True, side) for side in right)]
+
+
+def _wanted(claim: Claim, datamodule: str) -> bool:
+    return not claim.datamodules or datamodule in claim.datamodules
+
+
+def _answer(
+    claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds: int
+) -> list[Answer]:
+    """Nothing, where no left side or no right side is there; otherwise one answer, not yet decided."""
+    left = [group for side in claim.left for group in groups.get((False, side), [])]
+    right: list[Group | float]
+    if isinstance(claim.right, float):
+        right = [claim.right]
+    else:
+        right = [group for side in claim.right for group in groups.get((True, side), [])]
+    if not left or not right:
+        return []
+    there = [*left, *(group for group in right if isinstance(group, Group))]
+    few = [f"{group.label} has {len(group.values)}" for group in there if len(group.values) < min_seeds]
+    if few:
+        what = "trials" if claim.over == "trials" else "seeds"
+        reason = f"too few {what}: {', '.join(few)}, {min_seeds} are needed"
+        return [Answer(claim, *place, "undecided", reason)]
+    if claim.scale == "ratio" and any((group.values <= 0).any() for group in there):
+        return [Answer(claim, *place, "undecided", "a ratio of values that are not all above 0 says nothing")]
+    absent = [key[1].name for key in _all_sides(claim) if key not in groups]
+    pairs = tuple(_pair(claim, a, b) for a, b in product(left, right))
+    # every pair must pass, so the largest p-value is the whole's (Berger 1982); one pair is enough to refute it
+    holds, fails = max(pair.p_holds for pair in pairs), min(1.0, len(pairs) * min(pair.p_fails for pair in pairs))
+    reason = f"without {', '.join(absent)}, which has no runs here" if absent else ""
+    p = min(1.0, 2 * min(holds, fails))
+    return [Answer(claim, *place, "undecided", reason, pairs, p, leans="holds" if holds <= fails else "does not hold")]
+
+
+def _pair(claim: Claim, left: Group, right: Group | float) -> Pair:
+    is_ratio = claim.scale == "ratio"
+
+    def prepared(values: Array) -> Array:
+        values = deviations(values) if claim.statistic == "spread" else values
+        return np.log(values) if is_ratio else values
+
+    a = prepared(left.values)
+    b = prepared(right.values) if isinstance(right, Group) else math.log(right) if is_ratio else right
+    margin = 0.0 if claim.margin is None else math.log(claim.margin) if is_ratio else claim.margin
+    found = mean_difference(a, b)
+    if claim.expect == "equal":
+        above_low, below_low = one_sided(a, b, -margin)
+        above_high, below_high = one_sided(a, b, margin)
+        # two one-sided tests (Schuirmann 1987)
+        holds, fails = max(above_low, below_high), min(1.0, 2 * min(below_low, above_high))
+    else:
+        sign = 1 if claim.expect == "higher" else -1
+        above, below = one_sided(a, b, sign * margin)
+        holds, fails = (above, below) if claim.expect == "higher" else (below, above)
+    values = (found.value, found.low, found.high)
+    effect, low, high = (math.exp(v) for v in values) if is_ratio else values
+    return Pair(left, right, effect, low, high, found.g, holds, fails)
+
+
+def _decide(answers: Sequence[Answer]) -> list[Answer]:
+    tested = [i for i, answer in enumerate(answers) if answer.p is not None]
+    adjusted = dict(zip(tested, holm([answers[i].p or 0.0 for i in tested]), strict=True))
+    decided = []
+    for i, answer in enumerate(answers):
+        if i in adjusted:
+            p = adjusted[i]
+            chance = "the difference is within what chance gives"
+            unclear = "the interval reaches over the margin" if answer.claim.expect == "equal" else chance
+            verdict: Verdict = answer.leans if p < ALPHA else "undecided"
+            reasons = [answer.reason, unclear if verdict == "undecided" else ""]
+            reason = "; ".join(r for r in reasons if r)
+            answer = replace(answer, adjusted_p=p, verdict=verdict, reason=reason)
+        decided.append(answer)
+    return decided
+
+
+def _nothing(claim: Claim) -> str:
+    if claim.over == "trials":
+        return "no search has these models: python -m benchmarks.search"
+    needed = names_in(claim.quantity) | names_in(claim.right_quantity or claim.quantity)
+    where = f" on {', '.join(claim.datamodules)}" if claim.datamodules else ""
+    return f"no scored runs{where} have {', '.join(sorted(needed))} of both sides"
