@@ -13,7 +13,6 @@ import torch
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
-from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from benchmarks.budget import Budget
@@ -33,6 +32,7 @@ from benchmarks.scoring import (
     score_run,
     set_threads,
 )
+from benchmarks.tracking import Tracker
 from datamodules.base import DataModule
 from models.contracts import Calibrates
 from models.game import GenerativeModel
@@ -64,17 +64,21 @@ def train_and_score(config: Mapping[str, Any], label: str) -> Outcome:
     run = path_of(config)
     device = torch.device(choose_device(config["trainer"]["accelerator"]))
     scorer = make_scorer(config["protocol"], config, device)
-    if not is_finished(run):
-        outcome = _train(run, config, label, device)
-        if outcome is not None:
-            return outcome
-    elif _diverged(run):
-        return Outcome(run, "diverged", f"{run} had diverged before: nothing to do")
-    if scorer.is_done(run):
-        return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do")
-    data = load_data(config)
-    score_calibration(Path(config["runs_dir"]), data, scorer)
-    score_run(run, load_trained(run, device), data, scorer)
+    if is_finished(run):
+        if _diverged(run):
+            return Outcome(run, "diverged", f"{run} had diverged before: nothing to do")
+        if scorer.is_done(run):
+            return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do")
+    with Tracker(config, run) as tracker:
+        if not is_finished(run):
+            outcome = _train(run, config, label, device, tracker)
+            if outcome is not None:
+                tracker.close(failed=True)
+                return outcome
+        data = load_data(config)
+        score_calibration(Path(config["runs_dir"]), data, scorer)
+        sheet = score_run(run, load_trained(run, device), data, scorer)
+        tracker.log_scores(sheet, step=(read_record(run) or {})["spent"]["images"])
     return Outcome(run, "finished", f"{run} is trained and scored")
 
 
@@ -94,7 +98,9 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
 
 
-def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.device) -> Outcome | None:
+def _train(
+    run: Path, config: Mapping[str, Any], label: str, device: torch.device, tracker: Tracker
+) -> Outcome | None:
     """None where the run finished; otherwise what became of it."""
     clock = Clock()
     budget = Budget(**config["budget"])
@@ -107,11 +113,12 @@ def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.devic
     write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
     describe = partial(describe_run, config=config, budget=budget, clock=clock, data=data, model=model, device=device)
     try:
-        trainer = _fit(run, config, label, clock, budget, data, model, device)
+        trainer = _fit(run, config, label, clock, budget, data, model, device, tracker)
         if not trainer.is_global_zero:  # the other processes of a distributed run have nothing left to do
             raise SystemExit(0)
         model.to(device)
         save_pictures(run, model, data)
+        tracker.log_pictures(step=model.images)
         speed = sampling_speed(model)
         write_record(run, describe("finished", None, more_cost={"sampling_images_per_second": speed}))
     except Diverged as error:
@@ -142,8 +149,8 @@ def _fit(
     data: DataModule,
     model: GenerativeModel,
     device: torch.device,
+    tracker: Tracker,
 ) -> pl.Trainer:
-    loggers = _loggers(config, run)
     checkpoint_path = run / "checkpoints" / "last.ckpt"
     curve_scorer = make_scorer(config["curve"] | {"encoder": "auto"}, config, device)
 
@@ -155,9 +162,7 @@ def _fit(
         }
 
     def log(row: Mapping[str, float | None]) -> None:
-        values = {key: value for key, value in row.items() if value is not None}
-        for logger in loggers:
-            logger.log_metrics(values, step=model.images)
+        tracker.log(row, step=model.images)
 
     checkpoint = Checkpoint(checkpoint_path, clock, config["checkpoint_seconds"])
     callbacks = [
@@ -173,7 +178,7 @@ def _fit(
     try:
         trainer: pl.Trainer = instantiate(
             OmegaConf.create(settings),
-            logger=loggers,
+            logger=False,  # the tracker's: what goes wrong in one must not end a run
             callbacks=callbacks,
             default_root_dir=str(run),
         )
@@ -191,12 +196,6 @@ def _fit(
     except SystemExit:  # Lightning's word for Ctrl-C
         fail("interrupted; the same command goes on from the last checkpoint")
         raise
-    finally:
-        for logger in loggers:
-            # a wandb run that is left open would take in the next job of a sweep as well
-            finish = getattr(getattr(logger, "experiment", None), "finish", None)
-            if finish is not None:
-                finish()
     if budget.fraction(model, clock.seconds) < 1:
         raise UserError(
             f"the trainer stopped after {model.images:,} images, before the budget was spent: leave its limits out"
@@ -216,13 +215,6 @@ def _check_checkpoint(path: Path) -> None:
         raise UserError(
             f"{path} cannot be loaded ({one_line(error)[:160]}); move it away to train the run from its start"
         ) from error
-
-
-def _loggers(config: Mapping[str, Any], run: Path) -> list[Logger]:
-    logger = config.get("logger")
-    if not logger:
-        return []
-    return [instantiate(OmegaConf.create(dict(logger)), save_dir=str(run))]
 
 
 def _diverged(run: Path) -> bool:
