@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from benchmarks.errors import UserError
-from benchmarks.leaderboard import Row, Table, flatten
+from benchmarks.leaderboard import Row, Table, flatten, number
 from benchmarks.runs import Run, read_config
 from benchmarks.searches import Search
 from benchmarks.statistics import ALPHA, MIN_SEEDS, Array, deviations, holm, mean_difference, one_sided
@@ -74,6 +74,7 @@ class Claim:
         datamodules: where it is answered; empty for wherever there are the scores.
         source: whose sentence it is.
         note: what a reader should know besides.
+        order: of showing: the smallest first, then by name.
     """
 
     name: str
@@ -91,10 +92,7 @@ class Claim:
     datamodules: tuple[str, ...] = ()
     source: str = ""
     note: str = ""
-
-    @property
-    def no_difference(self) -> float:
-        return 1.0 if self.scale == "ratio" else 0.0
+    order: int = 1000
 
     @property
     def subject(self) -> str:
@@ -170,7 +168,8 @@ def load_claims(folder: Path | None = None) -> list[Claim]:
     files = sorted((entry for entry in root.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
     if not files:
         raise UserError(f"{root} holds no yaml file; a claim is one, as in conf/claims")
-    return [parse_claim(file.name.removesuffix(".yaml"), file.read_text(encoding="utf-8")) for file in files]
+    claims = [parse_claim(file.name.removesuffix(".yaml"), file.read_text(encoding="utf-8")) for file in files]
+    return sorted(claims, key=lambda claim: (claim.order, claim.name))
 
 
 def parse_claim(name: str, text: str) -> Claim:
@@ -290,7 +289,7 @@ def answer_all(
         runs: among which are the searches' trials.
         min_seeds: a side with fewer values decides nothing.
     """
-    by_path = {run.path.resolve(): run for run in runs if run.is_trial} if searches else {}
+    by_path = {run.path.resolve(): run for run in runs} if searches else {}
     answers = []
     for claim in claims:
         found: list[Answer] = []
@@ -306,6 +305,27 @@ def answer_all(
                     found += _answer(claim, place, _row_groups(claim, table), min_seeds)
         answers += found or [Answer(claim, "—", "", "", "undecided", _nothing(claim))]
     return _decide(answers)
+
+
+def effect_text(claim: Claim, pair: Pair) -> str:
+    """A pair's effect in words and numbers, with its 95% interval."""
+    values = [pair.effect, pair.low, pair.high]
+    unit = f" {claim.unit}" if claim.unit and claim.scale == "difference" else ""
+    if not isinstance(pair.right, Group):
+        shown = [v * pair.right if claim.scale == "ratio" else v + pair.right for v in values]
+        words = f"{pair.left.label} has {number(shown[0])}{unit}, against {number(pair.right)}"
+    else:
+        shown = values
+        sign = "/" if claim.scale == "ratio" else "−"
+        words = f"{pair.left.label} {sign} {pair.right.label} = {number(shown[0])}{unit}"
+    return f"{words} (95%: {number(shown[1])} to {number(shown[2])})"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to two digits, or that it is very small."""
+    if p is None:
+        return "—"
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def _sides(name: str, given: Any) -> tuple[Side, ...]:
@@ -341,11 +361,10 @@ def _row_groups(claim: Claim, table: Table) -> Groups:
 def _trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Groups:
     """The trials of each side's model that have a value. A diverged trial has none, and its spread is not seen."""
     groups: Groups = {}
-    runs_dir = search.path.parents[2]
     for is_right, side in _all_sides(claim):
         values, paths = [], []
         for trial in search.trials.get(side.model, []):
-            run = runs.get((runs_dir / trial.run).resolve())
+            run = runs.get((search.runs_dir / trial.run).resolve())
             sheets = [sheet for sheet in run.sheets if sheet.protocol_id == search.record["protocol_id"]] if run else []
             for sheet in sheets:
                 value = evaluate(claim.quantity, {s.name: s.value for s in sheet.scores if s.value is not None})

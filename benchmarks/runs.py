@@ -204,6 +204,16 @@ def is_finished(run: Path) -> bool:
     return record is not None and record["status"] in ("finished", "diverged")
 
 
+def read_run(path: Path) -> Run | None:
+    """A run with its record and scores, or None where it has not ended.
+
+    Raises:
+        RecordError: for a file that is damaged or of a newer schema.
+    """
+    record = read_record(path)
+    return None if record is None else Run(path, record, read_sheets(path))
+
+
 def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -> list[Run]:
     """Every run with a record at or below `root`, in the order of their paths.
 
@@ -219,9 +229,9 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
     found = []
     for path in sorted(_record_files(root)):
         try:
-            record = read_record(path.parent)
-            assert record is not None
-            found.append(Run(path.parent, record, read_sheets(path.parent)))
+            run = read_run(path.parent)
+            if run is not None:
+                found.append(run)
         except RecordError as error:
             if on_bad is None:
                 raise

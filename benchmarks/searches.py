@@ -51,6 +51,11 @@ class Search:
         return bool(self.record["higher_is_better"])
 
     @property
+    def runs_dir(self) -> Path:
+        """The folder of runs that it lies in: runs/<datamodule>/_searches/<name>-<id>."""
+        return self.path.resolve().parents[2]
+
+    @property
     def title(self) -> str:
         return f"{self.record['name']}: {self.record['datamodule']} · {self.record['network']}"
 

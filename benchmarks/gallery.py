@@ -1,0 +1,71 @@
+"""The pictures of a leaderboard's rows: copied beside its page, and each kind of a table's rows on one sheet."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.leaderboard import Row, Table
+from benchmarks.runs import replacing
+
+# by kind: the file in a run, and what it shows
+KINDS = {
+    "samples": ("samples.png", "Draws from the prior, decoded: the same latents for every model."),
+    "reconstructions": ("reconstructions.png", "Validation examples in the odd rows, below each its reconstruction."),
+    "interpolations": (
+        "interpolations.png",
+        "From one draw of the prior (left) to another (right), decoded: the same latents for every model.",
+    ),
+    "code interpolations": (
+        "code_interpolations.png",
+        "From the code of one validation example (left) to that of another (right), decoded: the same examples.",
+    ),
+    "traversals": (
+        "traversals.png",
+        "One latent with one of its dimensions moved from −3 to 3, a dimension a row: the same latent for every model.",
+    ),
+}
+# rows of a table that have their pictures in the page; the others' lie beside it
+EMBEDDED_ROWS = 12
+
+
+def row_slug(table: Table, row: Row) -> str:
+    """Names a row's pictures: letters, digits and dashes only."""
+    words = f"{table.slug}-{row.model}-{row.config_id}"
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in words)
+
+
+def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Path]]:
+    """The pictures of each row's first finished seed, beside the page: by row and kind."""
+    copied: dict[str, dict[str, Path]] = {}
+    for table in tables:
+        for row in table.models:
+            slug = row_slug(table, row)
+            done = [run for run in row.runs if run.status == "finished"]
+            for kind, (file, _) in KINDS.items():
+                source = next((run.path / file for run in done if (run.path / file).is_file()), None)
+                if source is not None:
+                    target = out / "pictures" / f"{slug}-{file}"
+                    with replacing(target) as temporary:
+                        shutil.copyfile(source, temporary)
+                    copied.setdefault(slug, {})[kind] = target
+    return copied
+
+
+def save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) -> None:
+    """For each kind of picture, one that shows every model's side by side, named above it."""
+    for kind, (file, _) in KINDS.items():
+        by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in table.models[:EMBEDDED_ROWS]]
+        tiles = [(label, Image.open(path).convert("RGB")) for label, path in by_row if path is not None]
+        if tiles:
+            gap, head = 12, 26
+            width = sum(tile.width + gap for _, tile in tiles) - gap
+            sheet = Image.new("RGB", (width, head + max(tile.height for _, tile in tiles)), "white")
+            draw, left = ImageDraw.Draw(sheet), 0
+            for label, tile in tiles:
+                draw.text((left, 2), label, fill="black", font=ImageFont.load_default(16))
+                sheet.paste(tile, (left, head))
+                left += tile.width + gap
+            with replacing(out / f"{table.slug}-{file}") as temporary:
+                sheet.save(temporary, format="PNG", optimize=True)
