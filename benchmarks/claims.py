@@ -6,8 +6,9 @@ Needs no torch. A claim is answered for every table that has its scores: it hold
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import product
@@ -21,7 +22,7 @@ from benchmarks.errors import UserError
 from benchmarks.leaderboard import Row, Table, flatten, number
 from benchmarks.runs import Run, read_config
 from benchmarks.searches import Search
-from benchmarks.statistics import ALPHA, MIN_SEEDS, Array, deviations, holm, mean_difference, one_sided
+from benchmarks.statistics import ALPHA, MIN_SEEDS, Array, deviations, differences, differences_from, holm, one_sided
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 
@@ -31,6 +32,8 @@ _OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+# of an answer that rests on very many pairs of rows, how many are kept
+SHOWN_PAIRS = 12
 _FUNCTIONS: dict[str, Callable[[float], float]] = {"log": math.log, "sqrt": math.sqrt, "abs": abs}
 
 
@@ -212,7 +215,8 @@ def parse_claim(name: str, text: str) -> Claim:
     return claim
 
 
-def names_in(quantity: str, claim: str = "") -> set[str]:
+@lru_cache(maxsize=256)
+def names_in(quantity: str, claim: str = "") -> frozenset[str]:
     """The scores that an expression needs.
 
     Raises:
@@ -244,7 +248,7 @@ def names_in(quantity: str, claim: str = "") -> set[str]:
                 raise UserError(f"claim {claim}: quantity {quantity!r} has something else than {allowed}")
 
     visit(tree)
-    return names
+    return frozenset(names)
 
 
 def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
@@ -406,38 +410,59 @@ def _answer(
         return [Answer(claim, *place, "undecided", reason)]
     if claim.scale == "ratio" and any((group.values <= 0).any() for group in there):
         return [Answer(claim, *place, "undecided", "a ratio of values that are not all above 0 says nothing")]
-    absent = [key[1].name for key in _all_sides(claim) if key not in groups]
-    pairs = tuple(_pair(claim, a, b) for a, b in product(left, right))
+    pairs, p_holds, p_fails = _pairs(claim, left, right)
     # every pair must pass, so the largest p-value is the whole's (Berger 1982); one pair is enough to refute it
-    holds, fails = max(pair.p_holds for pair in pairs), min(1.0, len(pairs) * min(pair.p_fails for pair in pairs))
-    reason = f"without {', '.join(absent)}, which has no runs here" if absent else ""
-    p = min(1.0, 2 * min(holds, fails))
-    return [Answer(claim, *place, "undecided", reason, pairs, p, leans="holds" if holds <= fails else "does not hold")]
+    holds, fails = float(p_holds.max()), min(1.0, len(p_fails) * float(p_fails.min()))
+    absent = [key[1].name for key in _all_sides(claim) if key not in groups]
+    reasons = [f"without {', '.join(absent)}, which has no runs here"] if absent else []
+    if len(pairs) < len(p_holds):
+        reasons.append(f"{len(p_holds)} pairs, of which those that say least for it are kept")
+    p, leans = min(1.0, 2 * min(holds, fails)), "holds" if holds <= fails else "does not hold"
+    return [Answer(claim, *place, "undecided", "; ".join(reasons), tuple(pairs), p, leans=leans)]  # type: ignore[arg-type]
 
 
-def _pair(claim: Claim, left: Group, right: Group | float) -> Pair:
+def _pairs(claim: Claim, left: Sequence[Group], right: Sequence[Group | float]) -> tuple[list[Pair], Array, Array]:
+    """Every left group against every right one: the pairs that say least for the claim, and the p-values of all, for it
+    and against it. Those with as many values on each side are tested in one call."""
+    shapes: dict[tuple[int, int], list[tuple[Group, Group | float]]] = {}
+    for a, b in product(left, right):
+        shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append((a, b))
+    parts = [_tested(claim, pairs) for pairs in shapes.values()]
+    kept = sorted((pair for pairs, _, _ in parts for pair in pairs), key=lambda pair: -pair.p_holds)[:SHOWN_PAIRS]
+    return kept, np.concatenate([holds for _, holds, _ in parts]), np.concatenate([fails for _, _, fails in parts])
+
+
+def _tested(claim: Claim, pairs: Sequence[tuple[Group, Group | float]]) -> tuple[list[Pair], Array, Array]:
     is_ratio = claim.scale == "ratio"
 
-    def prepared(values: Array) -> Array:
+    def stacked(groups: Iterable[Group | float]) -> Array:
+        values = np.stack([group.values for group in groups if isinstance(group, Group)])
         values = deviations(values) if claim.statistic == "spread" else values
         return np.log(values) if is_ratio else values
 
-    a = prepared(left.values)
-    b = prepared(right.values) if isinstance(right, Group) else math.log(right) if is_ratio else right
+    a = stacked(left for left, _ in pairs)
+    b: Array | float
+    if isinstance(claim.right, float):
+        b = math.log(claim.right) if is_ratio else claim.right
+    else:
+        b = stacked(right for _, right in pairs)
     margin = 0.0 if claim.margin is None else math.log(claim.margin) if is_ratio else claim.margin
-    found = mean_difference(a, b)
     if claim.expect == "equal":
         above_low, below_low = one_sided(a, b, -margin)
         above_high, below_high = one_sided(a, b, margin)
         # two one-sided tests (Schuirmann 1987)
-        holds, fails = max(above_low, below_high), min(1.0, 2 * min(below_low, above_high))
+        holds, fails = np.maximum(above_low, below_high), np.minimum(1.0, 2 * np.minimum(below_low, above_high))
     else:
         sign = 1 if claim.expect == "higher" else -1
         above, below = one_sided(a, b, sign * margin)
         holds, fails = (above, below) if claim.expect == "higher" else (below, above)
-    values = (found.value, found.low, found.high)
-    effect, low, high = (math.exp(v) for v in values) if is_ratio else values
-    return Pair(left, right, effect, low, high, found.g, holds, fails)
+    least = np.argsort(-holds, kind="stable")[:SHOWN_PAIRS]
+    found = differences(a[least], b[least]) if isinstance(b, np.ndarray) else differences_from(a[least], b)
+    made = []
+    for i, d in zip(least.tolist(), found, strict=True):
+        effect, low, high = (math.exp(v) if is_ratio else v for v in (d.value, d.low, d.high))
+        made.append(Pair(*pairs[i], effect, low, high, d.g, float(holds[i]), float(fails[i])))
+    return made, holds, fails
 
 
 def _decide(answers: Sequence[Answer]) -> list[Answer]:
@@ -447,7 +472,7 @@ def _decide(answers: Sequence[Answer]) -> list[Answer]:
     for i, answer in enumerate(answers):
         if i in adjusted:
             p = adjusted[i]
-            chance = "the difference is within what chance gives"
+            chance = f"not beyond chance, after correction for {len(tested)} tests"
             unclear = "the interval reaches over the margin" if answer.claim.expect == "equal" else chance
             verdict: Verdict = answer.leans if p < ALPHA else "undecided"
             reasons = [answer.reason, unclear if verdict == "undecided" else ""]

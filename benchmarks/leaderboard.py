@@ -1,7 +1,6 @@
 """Records to tables: grouped by what may be compared, one row a model, a mean and a spread over training seeds."""
 
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -79,7 +78,7 @@ FAMILY_ORDER = ("ae", "vae", "gan", "wgan", "wgan_gp")
 CALIBRATION_ORDER = ("real train", "fitted Gaussian")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Cell:
     """A column of a row: mean and standard deviation over seeds, or why there is none.
 
@@ -340,8 +339,10 @@ def _cell(scores: Sequence[Score]) -> Cell:
     values = [score.value for score in scores if score.value is not None]
     if not values:
         return Cell(None, reason=next((s.detail["reason"] for s in scores if "reason" in s.detail), None))
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Cell(statistics.fmean(values), deviation, len(values), missing=len(scores) - len(values))
+    mean = math.fsum(values) / len(values)
+    # what statistics.stdev gives, whose fractions would take most of the time of a large report
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
+    return Cell(mean, deviation, len(values), missing=len(scores) - len(values))
 
 
 def _mark_best(rows: Sequence[Row], sheet: ScoreSheet | None) -> None:
@@ -360,7 +361,7 @@ def _mark_best(rows: Sequence[Row], sheet: ScoreSheet | None) -> None:
         for row in rows:
             cell = row.cells.get(name)
             if cell is not None and cell.mean == best:
-                row.cells[name] = replace(cell, is_best=True)
+                cell.is_best = True
 
 
 def _calibration_rows(run: Run, sheet: ScoreSheet) -> list[Row]:

@@ -148,7 +148,7 @@ def _gallery(
 
 def _record(run: Run, out: Path) -> dict[str, Any]:
     """What a reader needs to make a run again: its command, where it ran, and links to its records."""
-    record = run.record
+    record, folder = run.record, _link(run.path, out)
     environment, packages, git = (record.get(key) or {} for key in ("environment", "packages", "git"))
     words = [environment.get("device"), f"{environment['threads']} threads" if "threads" in environment else None]
     words += [environment.get("system"), f"Python {environment['python']}" if "python" in environment else None]
@@ -161,8 +161,8 @@ def _record(run: Run, out: Path) -> dict[str, Any]:
         "command": record.get("command", ""),
         "replay": f"python -m benchmarks.replay runs={run.path.as_posix()}",
         "environment": ", ".join(word for word in words if word),
-        "files": [(name, _link(run.path / name, out)) for name in ("run.json", "config.yaml", "curve.csv")]
-        + [(sheet.filename, _link(run.path / "scores" / sheet.filename, out)) for sheet in run.sheets],
+        "files": [(name, f"{folder}/{name}") for name in ("run.json", "config.yaml", "curve.csv")]
+        + [(sheet.filename, f"{folder}/scores/{sheet.filename}") for sheet in run.sheets],
     }
 
 

@@ -50,9 +50,9 @@ def describe_run(
         "batch_norm": "running statistics",
         "data": asdict(data.info) | {"id": data.info.id},
         "cost": training_cost(model, clock, device) | dict(more_cost or {}),
-        "environment": _environment(device),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git": _git(),
+        "environment": environment(device),
+        "packages": packages(),
+        "git": commit(),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -68,7 +68,8 @@ def training_cost(model: GenerativeModel, clock: Clock, device: torch.device) ->
     }
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a result may depend on besides its configuration and its packages."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -79,6 +80,11 @@ def _environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def packages() -> dict[str, str | None]:
+    """Their versions; None for one that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -86,7 +92,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
     """The commit of the code that ran, where it runs from a clone."""
 
     def git(*words: str) -> str:

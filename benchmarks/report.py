@@ -1,7 +1,9 @@
 """python -m benchmarks.report: verdicts and leaderboards from records alone, as a page, Markdown, LaTeX, CSV and in the
 terminal."""
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmarks import exports, uncertainty
-from benchmarks.claims import Answer, answer_all, effect_text, load_claims
+from benchmarks.claims import Answer, Claim, answer_all, effect_text, load_claims
 from benchmarks.cli import prepare
 from benchmarks.errors import UserError, exits_cleanly, fail
 from benchmarks.gallery import copy_pictures, save_sheets
@@ -21,7 +23,10 @@ from benchmarks.page import BADGES, page
 from benchmarks.runs import RecordError, Run, ScoreSheet, find_runs, read_run, read_sheets, write_text
 from benchmarks.searches import Search, find_searches
 from benchmarks.statistics import MIN_SEEDS
+from benchmarks.wandb_tables import is_wandb, upload
 
+# of a table, in the terminal
+TERMINAL_ROWS = 40
 COLORS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
 
 
@@ -64,6 +69,30 @@ def build(
         UserError: for claims that are none.
     """
     asked = load_claims(claims)
+    # records are many small objects and no cycles: looking for cycles would take a quarter of the time
+    with _without_collection():
+        _build(roots, out, title, asked, min_seeds, logger)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _build(
+    roots: Sequence[Path],
+    out: Path,
+    title: str,
+    asked: Sequence[Claim],
+    min_seeds: int,
+    logger: Mapping[str, Any] | None,
+) -> None:
     # two jobs of a sweep may have left one run, and roots may overlap: a run counts once
     runs = list({run.path.resolve(): run for root in roots for run in _readable(root, len(roots) > 1)}.values())
     found_searches = [search for root in roots for search in find_searches(root, _left_out)]
@@ -85,9 +114,7 @@ def build(
     write_text(out / "index.html", page(found, failures, pictures, title, answers, searches, out, min_seeds))
     print_tables(found)
     print_answers(answers)
-    if logger and str(logger.get("_target_", "")).endswith(".WandbLogger"):
-        from benchmarks.wandb_tables import upload
-
+    if logger is not None and is_wandb(logger):
         upload(found, answers, title, logger, out)
     print(f"{out / 'index.html'}: {sum(len(t.rows) for t in found)} rows of {len(runs)} runs")
 
@@ -115,9 +142,11 @@ def print_tables(found: Sequence[Table]) -> None:
         for part, columns, rows in table.parts:
             heads = (escape(exports.head(column)) for column in columns)
             shown = RichTable("model", "seeds", *heads, header_style="", title=part, title_justify="left")
-            for row in rows:
+            for row in rows[:TERMINAL_ROWS]:
                 shown.add_row(escape(row.label), row.seeds, *(_rich_cell(row, column) for column in columns))
             console.print(shown)
+            if len(rows) > TERMINAL_ROWS:
+                console.print(f"and {len(rows) - TERMINAL_ROWS} more rows, which the page has")
     console.print(
         "mean ± standard deviation over training seeds; [bold green]green[/bold green] is a column's best, "
         "† is not significantly worse"

@@ -187,7 +187,9 @@ def read_sheets(run: Path) -> list[ScoreSheet]:
         RecordError: for a file that is damaged or of a newer schema.
     """
     sheets = []
-    for path in sorted((run / "scores").glob("*.json")):
+    folder = run / "scores"
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".json")) if folder.is_dir() else []
+    for path in (folder / name for name in names):
         sheet = read_json(path, need=("protocol", "protocol_id", "status", "scores"))
         del sheet["schema"]
         try:

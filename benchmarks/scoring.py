@@ -1,7 +1,7 @@
 """Scores a run directory under a protocol. Nothing here trains."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from models.game import GenerativeModel
 
 # what a run's configuration may name: a results folder is data, and must not be able to run what it likes
 TRUSTED_PACKAGES = ("models.", "datamodules.", "torch.nn.", "torch.optim.")
+# and, where it is trained and scored again, the rulers and Lightning's trainer
+REPLAYED_PACKAGES = (*TRUSTED_PACKAGES, "benchmarks.metrics.", "pytorch_lightning.trainer.", "pytorch_lightning.Trainer")
 
 
 @dataclass(frozen=True)
@@ -300,26 +302,39 @@ def _strict(node: Any) -> Any:
     return finite_or_none(node) if isinstance(node, float) else node
 
 
+def check_record(config: Mapping[str, Any], sheets: Sequence[ScoreSheet]) -> None:
+    """Before a record is trained again: that its configuration and protocols name nothing but what may be run.
+
+    Raises:
+        UserError: for a class or function that is not genbench's, torch's or Lightning's own trainer.
+    """
+    _check_targets([{k: v for k, v in config.items() if k != "logger"}, *(s.protocol for s in sheets)], REPLAYED_PACKAGES)
+
+
 def _instantiate(node: Mapping[str, Any]) -> Any:
-    for target in _targets(node):
-        if not _is_trusted(target):
-            raise UserError(
-                f"the run's configuration names {target}, which is not in {', '.join(p[:-1] for p in TRUSTED_PACKAGES)}; "
-                "a record may only name these"
-            )
+    _check_targets(node, TRUSTED_PACKAGES)
     return instantiate(OmegaConf.create(dict(node)), _convert_="all")
 
 
-def _is_trusted(target: str) -> bool:
+def _check_targets(node: Any, packages: tuple[str, ...]) -> None:
+    for target in _targets(node):
+        if not _is_trusted(target, packages):
+            raise UserError(
+                f"the run's configuration names {target}, which is not in {', '.join(p.rstrip('.') for p in packages)}; "
+                "a record may only name these"
+            )
+
+
+def _is_trusted(target: str, packages: tuple[str, ...] = TRUSTED_PACKAGES) -> bool:
     """Whether a dotted name is a class or function that a trusted package defines itself: a name can also reach through
     one to what it has imported."""
-    if not target.startswith(TRUSTED_PACKAGES):
+    if not target.startswith(packages):
         return False
     try:
         found = get_object(target)
     except Exception:  # whatever importing it raises; instantiating it will say so
         return True
-    return callable(found) and str(getattr(found, "__module__", "")).startswith(TRUSTED_PACKAGES)
+    return callable(found) and f"{getattr(found, '__module__', '')}.".startswith(packages)
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -45,7 +45,9 @@ def _hydra_main(cfg: DictConfig) -> None:
     if confirmed:
         from benchmarks.report import build
 
-        build([*confirmed, program.folder], Path(cfg.reports_dir) / cfg.search_name, cfg.search_name)
+        logger: Any = OmegaConf.to_container(cfg.logger, resolve=True) if cfg.logger else None
+        out = Path(cfg.reports_dir) / cfg.search_name
+        build([*confirmed, program.folder], out, cfg.search_name, logger=logger)
     if program.failures:
         raise SystemExit(1)
 

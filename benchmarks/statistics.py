@@ -23,8 +23,8 @@ MIN_SEEDS = 5
 CONFIDENCE = 0.95
 ALPHA = 1 - CONFIDENCE
 RESAMPLES = 1000
-# how many numbers of a resample are in memory at once, times 8 bytes
-_CHUNK = 20_000_000
+# rows whose resampled means are in memory at once
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,17 @@ class Difference:
 
 
 def mean_intervals(values: Array, rng_seed: int = 0) -> Array:
-    """95% percentile bootstrap intervals of means: (rows, seeds) -> (rows, 2). The draws are the same on every call."""
-    if values.shape[1] < 2:
-        raise ValueError(f"an interval needs 2 values or more, not {values.shape[1]}")
-    parts = []
-    step = max(1, _CHUNK // (RESAMPLES * values.shape[1]))
-    for i in range(0, len(values), step):
-        result = stats.bootstrap(
-            (values[i : i + step],),
-            np.mean,
-            axis=1,
-            n_resamples=RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(rng_seed),
-        )
-        parts.append(np.stack([result.confidence_interval.low, result.confidence_interval.high], axis=1))
+    """95% percentile bootstrap intervals of means: (rows, seeds) -> (rows, 2). The draws are the same on every call.
+
+    What scipy.stats.bootstrap gives for np.mean, with every row resampled alike, so that it is one matrix product.
+    """
+    n = values.shape[1]
+    if n < 2:
+        raise ValueError(f"an interval needs 2 values or more, not {n}")
+    drawn = np.random.default_rng(rng_seed).integers(0, n, (RESAMPLES, n))
+    shares = (drawn[:, :, None] == np.arange(n)).mean(1)  # of each value in each resample
+    ends = [ALPHA / 2, 1 - ALPHA / 2]
+    parts = [np.quantile(values[i : i + _CHUNK] @ shares.T, ends, axis=1).T for i in range(0, len(values), _CHUNK)]
     return np.concatenate(parts) if parts else np.empty((0, 2))
 
 
@@ -76,47 +71,53 @@ def differences(a: Array, b: Array) -> list[Difference]:
         interval = result.confidence_interval(CONFIDENCE)
     value = a.mean(1) - b.mean(1)
     constant = (np.ptp(a, axis=1) == 0) & (np.ptp(b, axis=1) == 0)
-    p = np.where(constant, np.where(value == 0, 1.0, _permutation_p(a.shape[1], b.shape[1])), result.pvalue)
+    apart = np.where(value == 0, 1.0, _permutation_p(a.shape[1], b.shape[1]))
+    p = np.where(constant, apart, result.pvalue)
     low, high = (np.where(constant, value, side) for side in (interval.low, interval.high))
     effects = hedges_g(a, b)
-    rows = zip(value, low, high, p, effects, strict=True)
-    return [
-        Difference(float(v), float(lo), float(hi), float(q), float(g) if math.isfinite(g) else None)
-        for v, lo, hi, q, g in rows
-    ]
+    return _as_differences(value, low, high, p, effects)
 
 
-def one_sided(a: Array, b: Array | float, margin: float = 0.0) -> tuple[float, float]:
-    """p-values for "mean a - mean b > margin" and for "< margin", each against its opposite.
+def differences_from(a: Array, constant: float) -> list[Difference]:
+    """Row by row, (rows, n), against a number. Where a row does not vary, p is that of the exact sign-flip test."""
+    with _quiet():
+        result = stats.ttest_1samp(a, constant, axis=1)
+        interval = result.confidence_interval(CONFIDENCE)
+        n = a.shape[1]
+        effects = (1 - 3 / (4 * (n - 1) - 1)) * (a.mean(1) - constant) / a.std(1, ddof=1)
+    value = a.mean(1) - constant
+    still = np.ptp(a, axis=1) == 0
+    p = np.where(still, np.where(value == 0, 1.0, _sign_p(n)), result.pvalue)
+    low, high = (np.where(still, value, side - constant) for side in (interval.low, interval.high))
+    return _as_differences(value, low, high, p, effects)
+
+
+def one_sided(a: Array, b: Array | float, margin: float = 0.0) -> tuple[Array, Array]:
+    """Row by row, p-values for "mean a - mean b > margin" and for "< margin", each against its opposite.
 
     Args:
-        a: (n,) values.
-        b: (m,) values, or a constant.
+        a: (pairs, n) values.
+        b: (pairs, m) values, or a constant.
         margin: of the difference.
+
+    Returns:
+        Two arrays (pairs,).
     """
     shifted = a - margin
-    if np.ptp(shifted) == 0 and (not isinstance(b, np.ndarray) or np.ptp(b) == 0):
-        return _one_sided_constant(float(shifted[0]), b, len(a))
     with _quiet():
         if isinstance(b, np.ndarray):
-            tests = [stats.ttest_ind(shifted, b, equal_var=False, alternative=side) for side in ("greater", "less")]
+            tests = [stats.ttest_ind(shifted, b, axis=1, equal_var=False, alternative=s) for s in ("greater", "less")]
+            still = (np.ptp(a, axis=1) == 0) & (np.ptp(b, axis=1) == 0)
+            p = _permutation_p(a.shape[1], b.shape[1]) / 2
+            off = shifted[:, 0] - b[:, 0]
         else:
-            tests = [stats.ttest_1samp(shifted, b, alternative=side) for side in ("greater", "less")]
-    return float(tests[0].pvalue), float(tests[1].pvalue)
-
-
-def mean_difference(a: Array, b: Array | float) -> Difference:
-    """Of one pair of samples, or of a sample and a constant."""
-    if isinstance(b, np.ndarray):
-        return differences(a[None], b[None])[0]
-    value = float(a.mean()) - b
-    if np.ptp(a) == 0:
-        return Difference(value, value, value, 1.0 if value == 0 else _sign_p(len(a)), None)
-    result = stats.ttest_1samp(a, b)
-    interval = result.confidence_interval(CONFIDENCE)
-    correction = 1 - 3 / (4 * (len(a) - 1) - 1)
-    g = correction * value / float(a.std(ddof=1))
-    return Difference(value, float(interval.low) - b, float(interval.high) - b, float(result.pvalue), g)
+            tests = [stats.ttest_1samp(shifted, b, axis=1, alternative=s) for s in ("greater", "less")]
+            still = np.ptp(a, axis=1) == 0
+            p = _sign_p(a.shape[1]) / 2
+            off = shifted[:, 0] - b
+    greater = np.where(still, np.where(off > 0, p, 1.0), tests[0].pvalue)
+    less = np.where(still, np.where(off < 0, p, 1.0), tests[1].pvalue)
+    return greater, less
 
 
 def hedges_g(a: Array, b: Array) -> Array:
@@ -130,8 +131,9 @@ def hedges_g(a: Array, b: Array) -> Array:
 
 
 def deviations(values: Array) -> Array:
-    """Distances from the median: a difference of their means compares spreads, as Brown & Forsythe 1974 do."""
-    distance: Array = np.abs(values - np.median(values))
+    """Distances from the median along the last axis: a difference of their means compares spreads, as Brown & Forsythe
+    1974 do."""
+    distance: Array = np.abs(values - np.median(values, axis=-1, keepdims=True))
     return distance
 
 
@@ -183,6 +185,11 @@ def best_of(values: Sequence[float | None], higher_is_better: bool) -> list[tupl
     return curve
 
 
+def _as_differences(value: Array, low: Array, high: Array, p: Array, g: Array) -> list[Difference]:
+    rows = zip(value.tolist(), low.tolist(), high.tolist(), p.tolist(), g.tolist(), strict=True)
+    return [Difference(v, lo, hi, q, effect if math.isfinite(effect) else None) for v, lo, hi, q, effect in rows]
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """scipy warns of samples that hardly vary, which deterministic scores do; those that do not vary at all are handled."""
@@ -199,11 +206,3 @@ def _permutation_p(n: int, m: int) -> float:
 def _sign_p(n: int) -> float:
     """Two-sided, of n equal values on one side of a constant: the exact test that flips signs."""
     return min(1.0, 2 / 2**n)
-
-
-def _one_sided_constant(value: float, b: Array | float, n: int) -> tuple[float, float]:
-    other = float(b[0]) if isinstance(b, np.ndarray) else b
-    p = (_permutation_p(n, len(b)) if isinstance(b, np.ndarray) else _sign_p(n)) / 2
-    if value == other:
-        return 1.0, 1.0
-    return (p, 1.0) if value > other else (1.0, p)

@@ -1,6 +1,5 @@
 """A run's loggers: Weights & Biases, TensorBoard, CSV. What goes wrong in one costs a warning and that logger, never a run."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from benchmarks.errors import one_line, warn
 from benchmarks.runs import ScoreSheet
+from benchmarks.wandb_tables import is_disabled, is_wandb
 
 PICTURES = ("samples", "reconstructions", "interpolations", "code_interpolations", "traversals")
 
@@ -84,8 +84,7 @@ class Tracker:
         self._logger = None
 
     def _open(self, node: dict[str, Any], config: Mapping[str, Any]) -> Logger | None:
-        is_wandb = str(node["_target_"]).endswith(".WandbLogger")
-        if is_wandb:
+        if is_wandb(node):
             if is_disabled(node):
                 return None
             names = config["names"]
@@ -101,7 +100,7 @@ class Tracker:
         try:
             return self._made(node)
         except Exception as error:  # no network, no account, no such package: whatever it is, the run goes on
-            if not is_wandb or node.get("mode") == "offline":
+            if not is_wandb(node) or node.get("mode") == "offline":
                 warn(f"logger {node['_target_']} is left out: {one_line(error)[:200]}")
                 return None
             warn(f"wandb cannot go online ({one_line(error)[:200]}); this run is kept offline: wandb sync sends it later")
@@ -127,11 +126,6 @@ class Tracker:
         except Exception as error:
             warn(f"logger {type(self._logger).__name__} failed and is left out from here: {one_line(error)[:200]}")
             self._logger = None
-
-
-def is_disabled(node: Mapping[str, Any]) -> bool:
-    """Whether wandb is switched off: then nothing of it is imported, made or written."""
-    return node.get("mode") == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1")
 
 
 def _described(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -51,7 +50,7 @@ def _add_intervals(tables: Sequence[Table], min_seeds: int) -> None:
     for cells in by_count.values():
         intervals = mean_intervals(np.array([values for _, _, values in cells]))
         for (row, name, _), (low, high) in zip(cells, intervals.tolist(), strict=True):
-            row.cells[name] = replace(row.cells[name], interval=(low, high))
+            row.cells[name].interval = (low, high)
 
 
 def _compare(table: Table, column: ColumnHead, min_seeds: int) -> None:
@@ -64,7 +63,7 @@ def _compare(table: Table, column: ColumnHead, min_seeds: int) -> None:
         pairs = list(combinations(range(len(rows)), 2))
         ranks = rank_intervals([values for _, values in rows], bool(column.higher_is_better))
         for (row, _), rank in zip(rows, ranks, strict=True):
-            row.cells[column.name] = replace(row.cells[column.name], rank=rank)
+            row.cells[column.name].rank = rank
     else:
         pairs = [(best, i) for i in range(len(rows)) if i != best]
     made = _differences([values for _, values in rows], pairs)
@@ -73,8 +72,7 @@ def _compare(table: Table, column: ColumnHead, min_seeds: int) -> None:
         table.comparisons.append(Comparison(column.name, rows[i][0].label, rows[j][0].label, difference, p))
         # a best row with too few seeds is in no comparison, and nothing is tied with it
         if best in (i, j) and p >= ALPHA and rows[best][0].cells[column.name].is_best:
-            other = rows[j if i == best else i][0]
-            other.cells[column.name] = replace(other.cells[column.name], is_tied=True)
+            rows[j if i == best else i][0].cells[column.name].is_tied = True
 
 
 def _differences(values: Sequence[Array], pairs: Sequence[tuple[int, int]]) -> list[Difference]:

@@ -1,0 +1,190 @@
+"""python -m benchmarks.replay: trains runs again from their records alone, and compares every score."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from benchmarks.cli import prepare
+from benchmarks.errors import UserError, exits_cleanly, fail, is_users, one_line, warn
+from benchmarks.leaderboard import number
+from benchmarks.runs import Run, ScoreSheet, find_runs, read_config, read_run
+
+Verdict = Literal["identical", "within the seeds' spread", "different"]
+
+
+@exits_cleanly
+def main() -> None:
+    prepare("replay")
+    _hydra_main()
+
+
+@hydra.main(config_path="pkg://conf", config_name="replay", version_base="1.3")
+@exits_cleanly  # inside Hydra too, which would print a traceback
+def _hydra_main(cfg: DictConfig) -> None:
+    runs = [run for run in find_runs(Path(cfg.runs)) if run.status == "finished" and run.sheets]
+    if not runs:
+        raise UserError(f"{cfg.runs} holds no run that is finished and scored; set runs=PATH to one or to a folder of them")
+    failed = 0
+    for i, run in enumerate(runs, 1):
+        print(f"[{i}/{len(runs)}] {run.path}", flush=True)
+        try:
+            failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator)
+        except Exception as error:  # the others can still be replayed
+            if not is_users(error):
+                raise
+            failed += 1
+            fail(one_line(error))
+    if failed:
+        fail(f"{failed} of {len(runs)} runs were not reproduced")
+        raise SystemExit(1)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A score as it was recorded and as it came out again; `spread` is the standard deviation over the row's seeds."""
+
+    name: str
+    recorded: float | None
+    replayed: float | None
+    spread: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.recorded == self.replayed:
+            return "identical"
+        if self.recorded is None or self.replayed is None or self.spread is None:
+            return "different"
+        # a replay is one more run of the row: nearly all of those lie within two deviations
+        return "within the seeds' spread" if abs(self.replayed - self.recorded) <= 2 * self.spread else "different"
+
+
+def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -> bool:
+    """Trains and scores a run again under `out`, prints the comparison, and says whether it was reproduced.
+
+    Reproduced means: identical, where training ran on the CPU in the same environment on a budget that is not of
+    seconds; elsewhere no score farther off than two of the row's standard deviations.
+
+    Raises:
+        UserError: where the record cannot be replayed: it names classes that are not genbench's, its data are others.
+    """
+    from benchmarks.provenance import commit, environment, packages
+    from benchmarks.scoring import check_record, choose_device, load_data
+    from benchmarks.training import path_of, train_and_score
+
+    config = read_config(run.path)
+    check_record(config, run.sheets)
+    config |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}
+    if "data_dir" in config["datamodule"]:
+        config["datamodule"] = config["datamodule"] | {"data_dir": data_dir}
+    if accelerator is not None:
+        config["trainer"] = config["trainer"] | {"accelerator": accelerator}
+    recorded_threads = (run.record.get("environment") or {}).get("threads")
+    if config.get("threads") is None:  # how a sum is split between threads shows in its last bit
+        config["threads"] = recorded_threads
+
+    import torch
+
+    device = torch.device(choose_device(config["trainer"]["accelerator"]))
+    if config["threads"] is not None:
+        torch.set_num_threads(int(config["threads"]))
+    here = environment(device) | packages() | {"commit": commit()}
+    there = (run.record.get("environment") or {}) | (run.record.get("packages") or {})
+    there |= {"commit": run.record.get("git")}
+    differences = list(environment_differences(there, here))
+    print_environment(differences)
+    data = load_data(config, data_dir)
+    if data.info.id != run.record["data"]["id"]:
+        raise UserError(
+            f"the data differ: {run.record['data']['id']} in the record, {data.info.id} here; set data_dir to those it had"
+        )
+    is_timed = run.record["budget"]["unit"] == "seconds"
+    if is_timed:
+        warn("its budget is in seconds, which pay for another number of steps each time: identical scores cannot be had")
+    found = []
+    for sheet in run.sheets:
+        config["protocol"] = protocol_of(sheet)
+        outcome = train_and_score(config, f"replay of {run.path.name}")
+        if outcome.status != "finished":
+            raise UserError(f"the replay ended differently: {outcome.message}")
+        again = read_run(path_of(config))
+        assert again is not None
+        new = next((its for its in again.sheets if its.protocol_id == sheet.protocol_id), None)
+        if new is None:
+            raise UserError(
+                f"protocol {sheet.protocol['name']} ({sheet.protocol_id}) cannot be made again here: its encoder's weights "
+                "are other ones"
+            )
+        found += compare(sheet, new, siblings(run, sheet.protocol_id))
+    print_comparison(found)
+    on_cpu = device.type == "cpu" and there.get("device") == "cpu"
+    must_be_identical = on_cpu and not differences and not is_timed
+    return all(c.verdict == "identical" or (not must_be_identical and c.verdict != "different") for c in found)
+
+
+def environment_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What was recorded and is another here: the key, the recorded value, the present one."""
+    for key in sorted(there.keys() | here.keys()):
+        # older records lack some keys: what was not recorded is no difference that one could know
+        if key in there and there[key] != here.get(key):
+            yield key, there[key], here.get(key)
+
+
+def compare(recorded: ScoreSheet, replayed: ScoreSheet, others: Sequence[ScoreSheet]) -> list[Comparison]:
+    """Score by score.
+
+    Args:
+        recorded, replayed: under the same protocol.
+        others: of every seed of the row under it, the recorded one among them.
+    """
+    new = {score.name: score.value for score in replayed.scores}
+    found = []
+    for score in recorded.scores:
+        values = [s.value for sheet in others for s in sheet.scores if s.name == score.name and s.value is not None]
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        found.append(Comparison(score.name, score.value, new.get(score.name), spread))
+    return found
+
+
+def siblings(run: Run, protocol_id: str) -> list[ScoreSheet]:
+    """The sheets of every seed of the run's row under a protocol."""
+    rows = [read_run(path.parent) for path in sorted(run.path.resolve().parent.glob("seed=*/run.json"))]
+    return [sheet for row in rows if row is not None for sheet in row.sheets if sheet.protocol_id == protocol_id]
+
+
+def protocol_of(sheet: ScoreSheet) -> dict[str, Any]:
+    """The configuration that makes a sheet's protocol again."""
+    described = {key: value for key, value in sheet.protocol.items() if key != "encoder_checksum"}
+    return {**described, "encoder_weights": None}
+
+
+def print_environment(differences: Sequence[tuple[str, Any, Any]]) -> None:
+    if not differences:
+        print("      environment: the same")
+    for key, recorded, present in differences:
+        print(f"      environment: {key} was {recorded}, is {present}")
+
+
+def print_comparison(found: Sequence[Comparison]) -> None:
+    """The scores that differ, and how many do not."""
+    different = [comparison for comparison in found if comparison.verdict != "identical"]
+    print(f"      {len(found) - len(different)} of {len(found)} scores are identical to the bit", flush=True)
+    if not different:
+        return
+    table = RichTable("score", "recorded", "replayed", "difference", "spread over seeds", "verdict", header_style="")
+    for c in different:
+        off = None if c.recorded is None or c.replayed is None else c.replayed - c.recorded
+        numbers = ["—" if value is None else number(value) for value in (c.recorded, c.replayed, off, c.spread)]
+        table.add_row(c.name, *numbers, c.verdict)
+    console = Console()
+    (console if console.is_terminal else Console(width=140)).print(table)
+
+
+if __name__ == "__main__":
+    main()
