@@ -210,7 +210,8 @@ def parse_claim(name: str, text: str) -> Claim:
         raise UserError(f"claim {name}: spreads are compared by difference, and between models")
     if claim.expect == "equal" and claim.margin is None:
         raise UserError(f"claim {name}: to be equal needs a margin")
-    if claim.scale == "ratio" and ((claim.margin is not None and claim.margin <= 1) or (is_number and claim.right <= 0)):  # type: ignore[operator]  # a number
+    needs_factor = claim.scale == "ratio" and claim.margin is not None and claim.margin <= 1
+    if needs_factor or (claim.scale == "ratio" and isinstance(claim.right, float) and claim.right <= 0):
         raise UserError(f"claim {name}: on the scale of ratios a margin is a factor above 1, and a number is above 0")
     return claim
 
@@ -390,9 +391,7 @@ def _wanted(claim: Claim, datamodule: str) -> bool:
     return not claim.datamodules or datamodule in claim.datamodules
 
 
-def _answer(
-    claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds: int
-) -> list[Answer]:
+def _answer(claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds: int) -> list[Answer]:
     """Nothing, where no left side or no right side is there; otherwise one answer, not yet decided."""
     left = [group for side in claim.left for group in groups.get((False, side), [])]
     right: list[Group | float]
@@ -461,7 +460,8 @@ def _tested(claim: Claim, pairs: Sequence[tuple[Group, Group | float]]) -> tuple
     made = []
     for i, d in zip(least.tolist(), found, strict=True):
         effect, low, high = (math.exp(v) if is_ratio else v for v in (d.value, d.low, d.high))
-        made.append(Pair(*pairs[i], effect, low, high, d.g, float(holds[i]), float(fails[i])))
+        left, right = pairs[i]
+        made.append(Pair(left, right, effect, low, high, d.g, float(holds[i]), float(fails[i])))
     return made, holds, fails
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.claims import Answer, effect_text, p_text
-from benchmarks.leaderboard import ColumnHead, Row, Table, cell_text, number
+from benchmarks.leaderboard import Cell, ColumnHead, Row, Table, cell_text, number
 from benchmarks.runs import Run
 from benchmarks.searches import Search
 from benchmarks.statistics import MIN_SEEDS
@@ -57,7 +57,12 @@ def markdown(
                 lines.append("| " + " | ".join([_md(row.label), row.seeds, *cells]) + " |")
             lines.append("")
     for search in searches:
-        lines += [f"## Search {_md(search.title)}", "", "| model | trials | best | expected best of n |", "|" + " --- |" * 4]
+        lines += [
+            f"## Search {_md(search.title)}",
+            "",
+            "| model | trials | best | expected best of n |",
+            "|" + " --- |" * 4,
+        ]
         for model, curve in search.best_of_n().items():
             best = search.best(model)
             shown = [n for n in (1, 2, 5, 10, 20, 50, 100) if n <= len(curve)]
@@ -99,8 +104,30 @@ def latex(tables: Sequence[Table], answers: Sequence[Answer] = ()) -> str:
 
 def leaderboard_csv(tables: Sequence[Table]) -> str:
     """One line a row and column: what a program would rather read than a wide table."""
-    head = ["datamodule", "data_id", "network", "protocol", "protocol_id", "row", "model", "config_id", "column", "unit"]
-    head += ["higher_is_better", "mean", "deviation", "low", "high", "rank", "rank_low", "rank_high", "seeds", "reason"]
+    names = [
+        "datamodule",
+        "data_id",
+        "network",
+        "protocol",
+        "protocol_id",
+        "row",
+        "model",
+        "config_id",
+        "column",
+        "unit",
+    ]
+    names += [
+        "higher_is_better",
+        "mean",
+        "deviation",
+        "low",
+        "high",
+        "rank",
+        "rank_low",
+        "rank_high",
+        "seeds",
+        "reason",
+    ]
     lines: list[list[Any]] = []
     for table in tables:
         place = [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
@@ -108,40 +135,52 @@ def leaderboard_csv(tables: Sequence[Table]) -> str:
             for column in table.columns:
                 cell = row.cells.get(column.name)
                 facts = [row.label, row.model, row.config_id, column.name, column.unit, column.higher_is_better]
-                numbers: list[Any] = [None] * 7 + [0, None]
-                if cell is not None:
-                    numbers = [cell.mean, cell.deviation, *(cell.interval or (None, None))]
-                    numbers += [*(cell.rank or (None, None, None)), cell.n, cell.reason]
+                cell = cell or Cell(None)
+                numbers: list[Any] = [cell.mean, cell.deviation, *(cell.interval or (None, None))]
+                numbers += [*(cell.rank or (None, None, None)), cell.n, cell.reason]
                 lines.append(place + facts + numbers)
-    return _csv(head, lines)
+    return _csv(names, lines)
 
 
 def comparisons_csv(tables: Sequence[Table]) -> str:
     """Every pairwise comparison: a less b, its 95% interval, Hedges' g, p before and after Holm's correction."""
-    head = ["datamodule", "network", "protocol", "column", "a", "b", "difference", "low", "high", "hedges_g", "p", "p_holm"]
-    lines = [
-        [table.datamodule, table.network, table.protocol["name"], c.column, c.a, c.b]
-        + [c.difference.value, c.difference.low, c.difference.high, c.difference.g, c.difference.p, c.adjusted_p]
-        for table in tables
-        for c in table.comparisons
+    names = [
+        "datamodule",
+        "network",
+        "protocol",
+        "column",
+        "a",
+        "b",
+        "difference",
+        "low",
+        "high",
+        "hedges_g",
+        "p",
+        "p_holm",
     ]
-    return _csv(head, lines)
+    lines = []
+    for table in tables:
+        place = [table.datamodule, table.network, table.protocol["name"]]
+        for c in table.comparisons:
+            d = c.difference
+            lines.append([*place, c.column, c.a, c.b, d.value, d.low, d.high, d.g, d.p, c.adjusted_p])
+    return _csv(names, lines)
 
 
 def claims_csv(answers: Sequence[Answer]) -> str:
     """A line for each pair of rows behind an answer; one line where there is none."""
-    head = ["claim", "title", "where", "verdict", "reason", "p", "p_holm", "left", "right", "effect", "low", "high"]
+    names = ["claim", "title", "where", "verdict", "reason", "p", "p_holm", "left", "right", "effect", "low", "high"]
     lines: list[list[Any]] = []
     for answer in answers:
-        facts = [answer.claim.name, answer.claim.title, answer.where, answer.verdict, answer.reason]
+        facts: list[Any] = [answer.claim.name, answer.claim.title, answer.where, answer.verdict, answer.reason]
         facts += [answer.p, answer.adjusted_p]
         for pair in answer.pairs:
             right = pair.right if isinstance(pair.right, float) else pair.right.label
             runs = " ".join(map(str, answer.runs))
             lines.append([*facts, pair.left.label, right, pair.effect, pair.low, pair.high, pair.g, runs])
         if not answer.pairs:
-            lines.append([*facts, *[None] * 7])
-    return _csv([*head, "hedges_g", "runs"], lines)
+            lines.append(facts + [None] * 7)
+    return _csv([*names, "hedges_g", "runs"], lines)
 
 
 def head(column: ColumnHead) -> str:
@@ -150,10 +189,10 @@ def head(column: ColumnHead) -> str:
     return f"{column.title}{unit} {ARROWS[column.higher_is_better]}".rstrip()
 
 
-def _csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow(names)
     writer.writerows(lines)
     return out.getvalue()
 

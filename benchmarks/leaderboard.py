@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import fail
-from benchmarks.statistics import Difference
 from benchmarks.runs import CALIBRATION, RecordError, Run, Score, ScoreSheet, read_config, read_sheets
+from benchmarks.statistics import Difference
 
 # the parts of a table that fit a page, with their columns in order; columns of other metrics stand in a part of their own
 PARTS = {

@@ -95,7 +95,9 @@ def page(
         css=Markup((assets / "report.css").read_text(encoding="utf-8")),
         script=Markup((assets / "report.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()) if needs_charts else "",
-        data=_json({"tables": [_chart_data(table) for table in tables], "searches": [_search_data(s) for s in searches]}),
+        data=_json(
+            {"tables": [_chart_data(table) for table in tables], "searches": [_search_data(s) for s in searches]}
+        ),
     )
 
 
@@ -141,7 +143,9 @@ def _gallery(
     for i, row in enumerate(table.models):
         for kind, path in pictures.get(row_slug(table, row), {}).items():
             embed = i < EMBEDDED_ROWS
-            address = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" if embed else _link(path, out)
+            address = (
+                f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" if embed else _link(path, out)
+            )
             gallery.setdefault(kind, []).append((row, address, embed))
     return {kind: gallery[kind] for kind in KINDS if kind in gallery}
 
@@ -205,7 +209,9 @@ def _chart_data(table: Table) -> dict[str, Any]:
     columns = [column for column in table.columns if column.higher_is_better is not None]
     rows = []
     for row in table.rows:
-        cells = {c.name: row.cells[c.name] for c in columns if c.name in row.cells and row.cells[c.name].mean is not None}
+        cells = {
+            c.name: row.cells[c.name] for c in columns if c.name in row.cells and row.cells[c.name].mean is not None
+        }
         rows.append(
             {
                 "label": row.label,

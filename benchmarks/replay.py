@@ -30,7 +30,9 @@ def main() -> None:
 def _hydra_main(cfg: DictConfig) -> None:
     runs = [run for run in find_runs(Path(cfg.runs)) if run.status == "finished" and run.sheets]
     if not runs:
-        raise UserError(f"{cfg.runs} holds no run that is finished and scored; set runs=PATH to one or to a folder of them")
+        raise UserError(
+            f"{cfg.runs} holds no run that is finished and scored; set runs=PATH to one or to a folder of them"
+        )
     failed = 0
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
@@ -106,7 +108,9 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -
         )
     is_timed = run.record["budget"]["unit"] == "seconds"
     if is_timed:
-        warn("its budget is in seconds, which pay for another number of steps each time: identical scores cannot be had")
+        warn(
+            "its budget is in seconds, which pay for another number of steps each time: identical scores cannot be had"
+        )
     found = []
     for sheet in run.sheets:
         config["protocol"] = protocol_of(sheet)

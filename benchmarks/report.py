@@ -26,7 +26,7 @@ from benchmarks.statistics import MIN_SEEDS
 from benchmarks.wandb_tables import is_wandb, upload
 
 # of a table, in the terminal
-TERMINAL_ROWS = 40
+TERMINAL_ROWS = 20
 COLORS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
 
 

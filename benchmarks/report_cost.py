@@ -77,7 +77,11 @@ def make_records(root: Path, count: int) -> None:
             | {"budget": {"unit": "images", "amount": 80000}}
             | {"data": {"id": data, "sizes": {"test": 10000}, "binarize": "none", "dequantize": False}}
             | {"cost": {"train_seconds": spent["seconds"], "images_per_second": draw.uniform(1e4, 2e4)}}
-            | {"environment": {"python": "3.11", "device": "cpu"}, "packages": {"torch": "2.15"}, "git": {"sha": "0" * 40}},
+            | {
+                "environment": {"python": "3.11", "device": "cpu"},
+                "packages": {"torch": "2.15"},
+                "git": {"sha": "0" * 40},
+            },
         )
 
 

@@ -31,7 +31,12 @@ from models.game import GenerativeModel
 # what a run's configuration may name: a results folder is data, and must not be able to run what it likes
 TRUSTED_PACKAGES = ("models.", "datamodules.", "torch.nn.", "torch.optim.")
 # and, where it is trained and scored again, the rulers and Lightning's trainer
-REPLAYED_PACKAGES = (*TRUSTED_PACKAGES, "benchmarks.metrics.", "pytorch_lightning.trainer.", "pytorch_lightning.Trainer")
+REPLAYED_PACKAGES = (
+    *TRUSTED_PACKAGES,
+    "benchmarks.metrics.",
+    "pytorch_lightning.trainer.",
+    "pytorch_lightning.Trainer",
+)
 
 
 @dataclass(frozen=True)
@@ -308,7 +313,9 @@ def check_record(config: Mapping[str, Any], sheets: Sequence[ScoreSheet]) -> Non
     Raises:
         UserError: for a class or function that is not genbench's, torch's or Lightning's own trainer.
     """
-    _check_targets([{k: v for k, v in config.items() if k != "logger"}, *(s.protocol for s in sheets)], REPLAYED_PACKAGES)
+    _check_targets(
+        [{k: v for k, v in config.items() if k != "logger"}, *(s.protocol for s in sheets)], REPLAYED_PACKAGES
+    )
 
 
 def _instantiate(node: Mapping[str, Any]) -> Any:

@@ -76,7 +76,9 @@ class Parameter:
         if bool(self.choices) == has_bounds or self.override.count("{}") != 1:
             raise UserError(f"search space: {self.override!r} needs one {{}} and either choices or low and high")
         if has_bounds and not (self.low < self.high and (self.low > 0 or not self.log)):  # type: ignore[operator]
-            raise UserError(f"search space: {self.override!r} has low {self.low} and high {self.high}; expected low < high")
+            raise UserError(
+                f"search space: {self.override!r} has low {self.low} and high {self.high}; expected low < high"
+            )
 
     @property
     def distribution(self) -> Any:
@@ -94,7 +96,9 @@ def _parameter(node: Mapping[str, Any]) -> Parameter:
     try:
         return Parameter(**{**node, "choices": tuple(node.get("choices", ()))})
     except TypeError as error:
-        raise UserError(f"search space: {dict(node)} is no parameter; expected override and choices, or low and high") from error
+        raise UserError(
+            f"search space: {dict(node)} is no parameter; expected override and choices, or low and high"
+        ) from error
 
 
 class _Program:
@@ -238,9 +242,7 @@ class _Program:
             if trial.number < n:
                 state = optuna.trial.TrialState.COMPLETE if trial.value is not None else optuna.trial.TrialState.FAIL
                 study.add_trial(
-                    optuna.trial.create_trial(
-                        params=trial.params, distributions=space, value=trial.value, state=state
-                    )
+                    optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value, state=state)
                 )
         return dict(study.ask(space).params)
 

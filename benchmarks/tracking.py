@@ -103,7 +103,9 @@ class Tracker:
             if not is_wandb(node) or node.get("mode") == "offline":
                 warn(f"logger {node['_target_']} is left out: {one_line(error)[:200]}")
                 return None
-            warn(f"wandb cannot go online ({one_line(error)[:200]}); this run is kept offline: wandb sync sends it later")
+            warn(
+                f"wandb cannot go online ({one_line(error)[:200]}); this run is kept offline: wandb sync sends it later"
+            )
             return self._open_offline(node)
 
     def _open_offline(self, node: Mapping[str, Any]) -> Logger | None:

@@ -98,9 +98,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
 
 
-def _train(
-    run: Path, config: Mapping[str, Any], label: str, device: torch.device, tracker: Tracker
-) -> Outcome | None:
+def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.device, tracker: Tracker) -> Outcome | None:
     """None where the run finished; otherwise what became of it."""
     clock = Clock()
     budget = Budget(**config["budget"])

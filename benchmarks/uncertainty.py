@@ -80,7 +80,7 @@ def _differences(values: Sequence[Array], pairs: Sequence[tuple[int, int]]) -> l
     shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
     for k, (i, j) in enumerate(pairs):
         shapes[len(values[i]), len(values[j])].append(k)
-    found = {}
+    found: dict[int, Difference] = {}
     for ks in shapes.values():
         a, b = (np.stack([values[pairs[k][side]] for k in ks]) for side in (0, 1))
         found.update(zip(ks, differences(a, b), strict=True))

@@ -21,9 +21,7 @@ def is_disabled(node: Mapping[str, Any]) -> bool:
     return node.get("mode") == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1")
 
 
-def upload(
-    tables: Sequence[Table], answers: Sequence[Answer], title: str, node: Mapping[str, Any], out: Path
-) -> None:
+def upload(tables: Sequence[Table], answers: Sequence[Answer], title: str, node: Mapping[str, Any], out: Path) -> None:
     """Logs every table and the claims. Whatever goes wrong with wandb costs a warning, never the report.
 
     Args:
@@ -38,20 +36,27 @@ def upload(
         import wandb
 
         settings = wandb.Settings(silent=True, init_timeout=30)
-        where = {"project": node.get("project"), "mode": node.get("mode"), "dir": str(out.resolve())}
-        with wandb.init(**where, group=title, name=f"{title}-leaderboard", job_type="report", settings=settings) as run:
+        with wandb.init(
+            project=node.get("project"),
+            mode=node.get("mode"),
+            dir=str(out.resolve()),
+            group=title,
+            name=f"{title}-leaderboard",
+            job_type="report",
+            settings=settings,
+        ) as run:
             for table in tables:
-                rows, columns = _rows(table)
-                run.log({f"leaderboard/{table.slug}": wandb.Table(data=rows, columns=columns)})
-            columns = ["claim", "verdict", "data", "effect", "low", "high", "p_holm", "sentence"]
+                rows, heads = _rows(table)
+                run.log({f"leaderboard/{table.slug}": wandb.Table(data=rows, columns=heads)})
+            columns: list[str | int] = ["claim", "verdict", "data", "effect", "low", "high", "p_holm", "sentence"]
             run.log({"claims": wandb.Table(data=[_claim(answer) for answer in answers], columns=columns)})
             run.summary.update({f"verdict/{a.claim.name}/{a.where}": a.verdict for a in answers})
     except Exception as error:  # no network, no account, no such package
         warn(f"wandb has not got the leaderboard: {one_line(error)[:200]}")
 
 
-def _rows(table: Table) -> tuple[list[list[Any]], list[str]]:
-    columns = ["model", "seeds"]
+def _rows(table: Table) -> tuple[list[list[Any]], list[str | int]]:
+    columns: list[str | int] = ["model", "seeds"]
     for column in table.columns:
         columns += [head(column), f"{column.name} deviation"]
     rows = []
@@ -66,4 +71,11 @@ def _claim(answer: Answer) -> list[Any]:
     pair = answer.decisive
     numbers = [pair.effect, pair.low, pair.high] if pair else [None, None, None]
     said = effect_text(answer.claim, pair) if pair else answer.reason
-    return [answer.claim.name, answer.verdict, answer.where, *numbers, answer.adjusted_p, f"{answer.claim.title}: {said}"]
+    return [
+        answer.claim.name,
+        answer.verdict,
+        answer.where,
+        *numbers,
+        answer.adjusted_p,
+        f"{answer.claim.title}: {said}",
+    ]

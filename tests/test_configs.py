@@ -97,7 +97,7 @@ def test_every_experiment_composes(experiment: str) -> None:
     assert OmegaConf.to_container(composed(f"experiment={experiment}"), resolve=True)
 
 
-@pytest.mark.parametrize("program", ["train", "evaluate", "report", "train_encoder"])
+@pytest.mark.parametrize("program", ["train", "evaluate", "report", "search", "replay", "train_encoder"])
 def test_every_program_composes(program: str) -> None:
     assert composed(program=program)
 

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks import uncertainty
+from benchmarks.exports import comparisons_csv, latex, leaderboard_csv, markdown
 from benchmarks.leaderboard import Cell, cell_text, number, tables
-from benchmarks.report import build, markdown, page, to_csv
+from benchmarks.page import page
+from benchmarks.report import build
 from benchmarks.runs import CALIBRATION, Run, Score, ScoreSheet, find_runs, write_record, write_sheet, write_text
 
 EVIL = '<script>alert("1")</script>|`*'
@@ -225,8 +229,9 @@ def test_whatever_comes_from_a_record_is_escaped(tmp_path: Path) -> None:
     add_run(tmp_path, EVIL, 1, {}, status="failed", error=EVIL)
     runs = find_runs(tmp_path)
     found = tables(runs)
-    text = page(found, [run for run in runs if run.status == "failed"], {}, EVIL)
+    text = without_scripts(page(found, [run for run in runs if run.status == "failed"], {}, EVIL))
     assert "<script" not in text
+    assert EVIL not in page(found, [], {}, EVIL).split('id="data">')[1].split("</script>")[0]
     assert html.escape(EVIL, quote=False).split("|")[0].replace('"', "&#34;") in text
     marked = markdown(found, [], EVIL)
     assert "<script" not in marked.replace("\\<", "")
@@ -235,13 +240,20 @@ def test_whatever_comes_from_a_record_is_escaped(tmp_path: Path) -> None:
     assert len(widths) == 2, "a cell border came from a record"
 
 
+def without_scripts(text: str) -> str:
+    """The page less its own script, its data and the plotting library, which three elements hold."""
+    return re.sub(r"<script.*?</script>", "", text, count=3, flags=re.DOTALL)
+
+
 def test_the_page_is_one_file_that_a_screen_reader_can_read(runs: list[Run], tmp_path: Path) -> None:
-    text = page(tables(runs), [], {}, "quickstart")
+    text = without_scripts(page(tables(runs), [], {}, "quickstart"))
     parser = Text()
     parser.feed(text)
     names = [tag for tag, _ in parser.tags]
-    assert not {"script", "link", "iframe"} & set(names)
-    assert "http" not in re.sub(r"<!doctype[^>]*>", "", text)
+    assert not {"script", "iframe"} & set(names)
+    assert [attrs["href"] for tag, attrs in parser.tags if tag == "link"] == ["data:,"]
+    assert "http" not in re.sub(r"<!doctype[^>]*>|http-equiv", "", text)
+    assert "default-src 'none'" in text
     assert dict(parser.tags)["html"]["lang"] == "en"
     assert names.count("caption") == names.count("table") == 3  # samples, likelihood, cost
     assert all(attrs.get("scope") in ("col", "row") for tag, attrs in parser.tags if tag == "th")
@@ -254,10 +266,91 @@ def test_each_run_is_shown_with_the_command_that_repeats_it(runs: list[Run]) -> 
     text = page(tables(runs), [], {}, "x")
     for seed in range(3):
         assert f"<code>python -m benchmarks.train model=vae seed={seed}</code>" in text
+    assert "python -m benchmarks.replay runs=" in text
+    assert 'href="' in text
+    assert "vae/c1/seed=2/run.json" in text
+
+
+def test_a_trial_of_a_search_is_no_row(tmp_path: Path) -> None:
+    add_run(tmp_path, "vae", 0, {"fid": 1.0})
+    path = add_run(tmp_path, "vae", 1, {"fid": 5.0}, config="c2")
+    record = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(record | {"search": {"role": "trial"}}))
+    (table,) = tables(find_runs(tmp_path))
+    assert [(row.label, row.cells["fid"].mean) for row in table.rows] == [("vae", 1.0)]
+
+
+@pytest.fixture
+def five_seeds(tmp_path: Path) -> list[Run]:
+    for seed in range(5):
+        add_run(tmp_path, "vae", seed, {"fid": 10.0 + 0.1 * seed})
+        add_run(tmp_path, "gan", seed, {"fid": 5.0 + 0.1 * seed})
+        add_run(tmp_path, "wgan", seed, {"fid": 5.05 + 0.1 * seed})
+    add_run(tmp_path, "ae", 0, {"fid": 3.0})
+    return find_runs(tmp_path)
+
+
+def test_rows_with_seeds_enough_have_intervals_ranks_and_comparisons(five_seeds: list[Run]) -> None:
+    (table,) = found = tables(five_seeds)
+    uncertainty.add(found)
+    cells = {row.label: row.cells["fid"] for row in table.rows}
+    low, high = cells["vae"].interval or (0, 0)
+    assert 10.0 <= low < 10.2 < high <= 10.4
+    assert {label: cell.rank for label, cell in cells.items()}["vae"] == (3, 3, 3)
+    pairs = {(c.a, c.b): c for c in table.comparisons if c.column == "fid"}
+    assert set(pairs) == {("vae", "gan"), ("vae", "wgan"), ("gan", "wgan")}
+    assert pairs["vae", "gan"].adjusted_p < 1e-4
+    assert pairs["gan", "wgan"].adjusted_p > 0.05
+    assert pairs["gan", "wgan"].adjusted_p == max(c.adjusted_p for c in pairs.values())
+    line = comparisons_csv(found).splitlines()[1]
+    assert line.startswith("digits,mlp,quick,fid,vae,gan,")
+
+
+def test_a_row_with_too_few_seeds_gets_no_statement_and_the_report_says_so(five_seeds: list[Run]) -> None:
+    (table,) = found = tables(five_seeds)
+    uncertainty.add(found)
+    cells = {row.label: row.cells["fid"] for row in table.rows}
+    assert cells["ae"].is_best  # by its number
+    assert cells["ae"].interval is None
+    assert cells["ae"].rank is None
+    assert not any(cell.is_tied for cell in cells.values()), "tied with what one seed says"
+    for text in (page(found, [], {}, "x"), markdown(found, [], "x")):
+        assert "Too few seeds for intervals, ranks and comparisons, which need 5 finished ones: ae (1)." in text
+    uncertainty.add(other := tables(five_seeds), min_seeds=6)
+    assert not other[0].comparisons
+
+
+def test_rows_that_chance_may_have_ordered_share_the_best(five_seeds: list[Run]) -> None:
+    found = tables([run for run in five_seeds if "ae" not in run.path.parts])
+    uncertainty.add(found)
+    cells = {row.label: row.cells["fid"] for row in found[0].rows}
+    assert cells["gan"].is_best
+    assert cells["wgan"].is_tied
+    assert not cells["vae"].is_tied
+    assert "5.25 ± 0.16†" in markdown(found, [], "x")
+
+
+def test_latex_has_every_row_and_escapes_what_a_record_says(tmp_path: Path) -> None:
+    add_run(tmp_path, "a_b & 50% $x$ #1 {~^}\\", 0, {"fid": 1.0})
+    text = latex(tables(find_runs(tmp_path)))
+    row = next(line for line in text.splitlines() if line.startswith("a"))
+    assert row.startswith(r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\}\textbackslash{} & 1 & ")
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule")
+
+
+def test_budgets_that_differ_are_pointed_out(tmp_path: Path) -> None:
+    for seed, amount in enumerate([1000, 2000]):
+        path = add_run(tmp_path, "vae", seed, {"fid": 1.0})
+        record = json.loads((path / "run.json").read_text())
+        (path / "run.json").write_text(json.dumps(record | {"budget": {"unit": "images", "amount": amount}}))
+    (table,) = tables(find_runs(tmp_path))
+    assert "budgets DIFFER" in table.notes
+    table.rows[0].runs.pop()
+    assert "budget 1,000 images each" in table.notes
 
 
 def test_the_csv_holds_every_cell(runs: list[Run]) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(tables(runs)))))
+    rows = list(csv.DictReader(io.StringIO(leaderboard_csv(tables(runs)))))
     (fid,) = [row for row in rows if row["row"] == "vae" and row["column"] == "fid"]
     assert (float(fid["mean"]), float(fid["deviation"]), int(fid["seeds"])) == (12.0, 2.0, 3)
     (none,) = [row for row in rows if row["row"] == "gan" and row["column"] == "elbo"]
@@ -272,7 +365,8 @@ def test_a_report_is_rebuilt_byte_for_byte(runs: list[Run], tmp_path: Path, caps
         for out in ("one", "two")
     )
     assert first == second
-    assert {"index.html", "leaderboard.md", "leaderboard.csv"} <= {path.name for path in first}
+    written = {"index.html", "leaderboard.md", "leaderboard.csv", "leaderboard.tex", "claims.csv", "comparisons.csv"}
+    assert written <= {path.name for path in first}
 
 
 def test_one_bad_record_does_not_cost_the_report(runs: list[Run], tmp_path: Path, capsys: Any) -> None:

@@ -1,0 +1,270 @@
+"""Sentences as tests over records: what makes one hold, fail, or stay open; and what a claim's file may say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from benchmarks.claims import Answer, Side, answer_all, effect_text, evaluate, load_claims, parse_claim
+from benchmarks.errors import UserError
+from benchmarks.leaderboard import Row, Table
+from benchmarks.report import build
+from benchmarks.runs import Run, Score, ScoreSheet
+from benchmarks.searches import Search, Trial
+from tests.conftest import choices
+
+FID = "title: t\nquantity: fid\nleft: gan\nright: vae\nexpect: lower\n"
+
+
+def row(model: str, config: str = "c1", **columns: list[float]) -> Row:
+    """A row with one run a value; every column has as many."""
+    seeds = range(len(next(iter(columns.values()))))
+    runs = [Run(Path(f"runs/digits/{model}/{config}/seed={i}"), {"seed": i, "status": "finished"}, []) for i in seeds]
+    measured = {i: {name: values[i] for name, values in columns.items()} for i in seeds}
+    return Row(model if config == "c1" else f"{model} ({config})", model, config, runs, measured=measured)
+
+
+def table(*rows: Row, split: str = "test", datamodule: str = "digits") -> Table:
+    data = {"id": "d1", "sizes": {}, "binarize": "none", "dequantize": False}
+    return Table(datamodule, "mlp", data, {"name": "quick", "split": split}, "p1", [], list(rows))
+
+
+def around(mean: float, n: int = 6, spread: float = 0.1) -> list[float]:
+    return (mean + spread * torch.randn(n).clamp(-2, 2)).tolist()
+
+
+def answer(text: str, *rows: Row, **options: Any) -> Answer:
+    (found,) = answer_all([parse_claim("c", text)], [table(*rows)], **options)
+    return found
+
+
+def test_a_difference_beyond_chance_holds_or_does_not() -> None:
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    found = answer(FID, *rows)
+    assert (found.verdict, found.where) == ("holds", "digits · mlp · quick")
+    assert answer(FID.replace("lower", "higher"), *rows).verdict == "does not hold"
+    pair = found.decisive
+    assert pair is not None
+    a, b = (np.array(r.values("fid")) for r in rows)
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    assert pair.effect == pytest.approx(a.mean() - b.mean())
+    assert (pair.low, pair.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.p == pytest.approx(expected.pvalue)
+    assert {path.parts[2] for path in found.runs} == {"gan", "vae"}
+    assert len(found.runs) == 12
+
+
+def test_equal_rows_are_undecided() -> None:
+    values = around(5)
+    found = answer(FID, row("gan", fid=values), row("vae", fid=values[::-1]))
+    assert (found.verdict, found.reason) == ("undecided", "not beyond chance, after correction for 1 tests")
+
+
+def test_too_few_seeds_decide_nothing_however_far_apart() -> None:
+    found = answer(FID, row("gan", fid=around(5, n=4)), row("vae", fid=around(900)))
+    assert (found.verdict, found.reason) == ("undecided", "too few seeds: gan has 4, 5 are needed")
+    assert found.p is None
+    assert answer(FID, row("gan", fid=around(5, n=4)), row("vae", fid=around(900)), min_seeds=4).verdict == "holds"
+
+
+def test_every_model_of_a_side_must_pass() -> None:
+    text = FID.replace("left: gan", "left: [gan, wgan]")
+    good, bad, vae = row("gan", fid=around(5)), row("wgan", fid=around(12)), row("vae", fid=around(9))
+    assert answer(text, good, row("wgan", fid=around(4)), vae).verdict == "holds"
+    found = answer(text, good, bad, vae)
+    assert found.verdict == "does not hold"
+    assert found.decisive is not None
+    assert found.decisive.left.label == "wgan"
+    missing = answer(text, good, vae)
+    assert (missing.verdict, missing.reason) == ("holds", "without wgan, which has no runs here")
+
+
+def test_ratios_are_of_geometric_means() -> None:
+    text = FID + "scale: ratio\n"
+    found = answer(text, row("gan", fid=[4.0, 1.0, 2.0, 3.0, 2.5]), row("vae", fid=[8.0, 2.0, 4.0, 6.0, 5.0]))
+    assert found.decisive is not None
+    assert found.decisive.effect == pytest.approx(0.5)
+    assert found.decisive.low < 0.5 < found.decisive.high
+    open_ = answer(text, row("gan", fid=[-1.0, 1, 2, 3, 4]), row("vae", fid=around(5)))
+    assert open_.verdict == "undecided"
+    assert "not all above 0" in open_.reason
+
+
+def test_against_a_number() -> None:
+    text = "title: t\nquantity: fid / fid_fitted\nleft: ae\nright: 1.5\nexpect: higher\nscale: ratio\n"
+    found = answer(text, row("ae", fid=around(30), fid_fitted=around(10)))
+    assert found.verdict == "holds"
+    assert found.decisive is not None
+    words = effect_text(found.claim, found.decisive).split()
+    assert words[:2] == ["ae", "has"]
+    assert float(words[2].rstrip(",")) == pytest.approx(3, abs=0.1)
+    assert words[3:5] == ["against", "1.500"]
+    assert answer(text, row("ae", fid=around(11), fid_fitted=around(10))).verdict == "does not hold"
+
+
+def test_equal_means_within_a_margin_and_its_opposite() -> None:
+    text = FID.replace("lower", "equal") + "scale: ratio\nmargin: 1.25\n"
+    vae = row("vae", fid=around(10))
+    assert answer(text, row("gan", fid=around(10.2)), vae).verdict == "holds"
+    assert answer(text, row("gan", fid=around(20)), vae).verdict == "does not hold"
+    noisy = answer(text, row("gan", fid=[9.0, 14, 10, 15, 8]), vae)
+    assert (noisy.verdict, noisy.reason) == ("undecided", "the interval reaches over the margin")
+
+
+def test_a_margin_has_to_be_exceeded() -> None:
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    assert answer(FID + "margin: 3\n", *rows).verdict == "holds"
+    assert answer(FID + "margin: 5\n", *rows).verdict == "does not hold"
+
+
+def test_spread_is_compared_by_distances_from_the_median() -> None:
+    text = FID + "statistic: spread\n"
+    found = answer(text, row("gan", fid=around(5, n=20, spread=0.01)), row("vae", fid=around(5, n=20, spread=3)))
+    assert found.verdict == "holds"
+    assert found.claim.subject == "spread of fid over seeds"
+
+
+def test_another_quantity_on_the_right() -> None:
+    text = "title: t\nquantity: ais\nleft: vae\nright: gan\nright_quantity: ais + ais_gap\nexpect: higher\n"
+    vae = row("vae", ais=around(100), ais_gap=around(50))
+    assert answer(text, vae, row("gan", ais=around(80), ais_gap=around(5))).verdict == "holds"
+    assert answer(text, vae, row("gan", ais=around(80), ais_gap=around(30))).verdict == "does not hold"
+
+
+def test_a_model_with_several_configurations_is_chosen_by_its_settings(tmp_path: Path) -> None:
+    first, second = row("vae", fid=around(9)), row("vae", "c2", fid=around(2))
+    for each, beta in ((first, 1.0), (second, 4.0)):
+        each.runs[:] = [Run(tmp_path / each.config_id, run.record, []) for run in each.runs]
+        (tmp_path / each.config_id).mkdir()
+        (tmp_path / each.config_id / "config.yaml").write_text(f"model: {{beta: {beta}}}\n")
+    gan = row("gan", fid=around(5))
+    assert answer(FID, gan, first, second).verdict == "does not hold", "every row of the side must pass"
+    chosen = FID.replace("right: vae", "right: {model: vae, where: {model.beta: 1.0}}")
+    assert answer(chosen, gan, first, second).verdict == "holds"
+
+
+def test_holms_correction_is_over_every_answer() -> None:
+    claim = parse_claim("c", FID)
+    values = [5.0, 5.2, 4.9, 5.1, 5.05, 4.95]
+    near = [v + 0.2 for v in values]  # p of about 0.01
+    pages = [table(row("gan", fid=values), row("vae", fid=near)) for _ in range(20)]
+    (alone,) = answer_all([claim], pages[:1])
+    assert alone.verdict == "holds"
+    assert alone.p is not None
+    many = answer_all([claim], pages)
+    assert {a.verdict for a in many} == {"undecided"}
+    assert many[0].adjusted_p == pytest.approx(min(1, 20 * alone.p))
+
+
+def test_validation_scores_calibration_rows_and_other_data_answer_nothing() -> None:
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    claim = parse_claim("c", FID + "datamodules: [mnist]\n")
+    (found,) = answer_all([claim], [table(*rows)])
+    assert (found.verdict, found.where) == ("undecided", "—")
+    assert found.reason == "no scored runs on mnist have fid of both sides"
+    (found,) = answer_all([parse_claim("c", FID)], [table(*rows, split="val")])
+    assert found.where == "—"
+    assert not Side("real train").matches(Row("real train", "real train", "", is_calibration=True))
+
+
+def test_many_pairs_keep_those_that_say_least_for_the_claim() -> None:
+    noise = around(0)
+    gans = [row("gan", f"c{i}", fid=[i + e for e in noise]) for i in range(2, 22)]
+    found = answer(FID, *gans, row("vae", fid=around(30)))
+    assert found.verdict == "holds"
+    assert len(found.pairs) == 12
+    assert found.decisive is not None
+    assert found.decisive.left.label == "gan (c21)"
+    assert "20 pairs" in found.reason
+
+
+def test_trials_of_a_search_are_the_values(tmp_path: Path) -> None:
+    protocol = {"name": "selection", "split": "val"}
+    trials: dict[str, list[Trial]] = {"gan": [], "vae": []}
+    runs = []
+    for model, spread in (("gan", 0.01), ("vae", 2.0)):
+        for i, value in enumerate(around(3, n=20, spread=spread)):
+            path = tmp_path / "runs" / "digits" / model / str(i)
+            sheet = ScoreSheet(protocol, "v1", "scored", [Score("fid", value, "", False, 9)])
+            runs.append(Run(path, {"seed": 0, "status": "finished", "search": {"role": "trial"}}, [sheet]))
+            trials[model].append(Trial(model, i, {}, "finished", value, f"digits/{model}/{i}", "c"))
+    record = {"name": "s", "datamodule": "digits", "network": "mlp", "protocol_id": "v1"}
+    search = Search(tmp_path / "runs" / "digits" / "_searches" / "s-1", record, trials)
+    claim = parse_claim("c", FID + "statistic: spread\nover: trials\n")
+    (found,) = answer_all([claim], [], [search], runs)
+    assert (found.verdict, found.where) == ("holds", "s: digits · mlp")
+    assert found.decisive is not None
+    assert found.decisive.left.label == "gan, 20 trials"
+    (none,) = answer_all([claim], [], [])
+    assert none.reason == "no search has these models: python -m benchmarks.search"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"),
+    [
+        ("fid", 4.0),
+        ("fid / fid_fitted", 2.0),
+        ("-log(fid) + sqrt(fid) * abs(-3)", -np.log(4) + 6),
+        ("1000 / speed", None),
+        ("fid / zero", None),
+        ("log(zero)", None),
+    ],
+)
+def test_a_quantity_is_arithmetic_of_scores(quantity: str, value: float | None) -> None:
+    assert evaluate(quantity, {"fid": 4.0, "fid_fitted": 2.0, "zero": 0.0}) == (
+        None if value is None else pytest.approx(value)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("fid", "__import__('os').system('true')"), "has something else than names"),
+        (("fid", "fid.real"), "has something else than names"),
+        (("fid", "fid +"), "is no expression"),
+        (("lower", "better"), "expect is 'better'; expected higher or lower or equal"),
+        (("lower", "equal"), "to be equal needs a margin"),
+        (("title: t", "tittle: t"), "unknown key tittle"),
+        (("left: gan\n", ""), "left is missing"),
+        (("left: gan", "left: []"), "a side is empty"),
+        (("left: gan", "left: [{where: 3}]"), "is no model"),
+        (("lower", "lower\nscale: ratio\nmargin: 0.5"), "a factor above 1"),
+        (("right: vae", "right: 3\nstatistic: spread"), "spreads are compared by difference"),
+        (("title: t", "title: [t"), "claim c: "),
+    ],
+)
+def test_what_is_no_claim_is_said_in_a_line(change: tuple[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=r"^claim c: ") as error:
+        parse_claim("c", FID.replace(*change))
+    assert said in str(error.value)
+
+
+def test_genbenchs_claims_name_its_models_and_columns() -> None:
+    claims = load_claims()
+    assert len(claims) >= 9
+    assert [claim.order for claim in claims] == sorted(claim.order for claim in claims)
+    models = {side.model for claim in claims for side in claim.left}
+    models |= {side.model for claim in claims if not isinstance(claim.right, float) for side in claim.right}
+    assert models == set(choices("model"))
+    assert {claim.name for claim in claims} == set(choices("claims"))
+    assert all(claim.source for claim in claims)
+
+
+def test_a_folder_of_claims_that_is_none_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
+        load_claims(tmp_path / "none")
+    with pytest.raises(UserError, match="holds no yaml file"):
+        load_claims(tmp_path)
+
+
+def test_a_new_claim_is_a_yaml(sweep: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "mine.yaml").write_text(FID.replace("title: t", "title: My own sentence"))
+    build([sweep / "runs"], tmp_path / "out", "x", claims=tmp_path, min_seeds=2)
+    assert "My own sentence" in capsys.readouterr().out
+    for name in ("index.html", "leaderboard.md", "leaderboard.tex", "claims.csv"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "My own sentence" in text
+        assert "digits · mlp · quick" in text.replace(r" $\cdot$ ", " · ")

@@ -1,0 +1,150 @@
+"""The report's page in a real browser: no errors, sorting, filters, charts, and no raw NaN."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.report import build
+from benchmarks.runs import write_json
+from tests.test_report import EVIL, add_run
+
+BROWSER = os.environ.get("GENBENCH_BROWSER") or next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--disable-quic", "--enable-logging=stderr"),
+    *("--virtual-time-budget=20000", "--window-size=1200,20000"),
+)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; set GENBENCH_BROWSER to one")
+
+# what a person would do, and what they would see; its answer is put where the dumped page shows it
+VISIT = """
+<script>
+addEventListener("load", () => setTimeout(() => {
+  const seen = {};
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const shown = (element) => element.offsetParent !== null;
+  const order = (table) => all("tbody th[scope=row]", table).map((cell) => cell.textContent);
+  const table = all("table.sortable").find((t) => t.querySelector("[data-column=fid]"));
+  const head = table.querySelector("[data-column=fid]");
+  seen.before = order(table);
+  head.querySelector("button").click();
+  seen.ascending = order(table);
+  seen.sorted = head.getAttribute("aria-sort");
+  head.querySelector("button").click();
+  seen.descending = order(table);
+  seen.charts = all(".js-plotly-plot").filter(shown).length;
+  seen.traces = all(".js-plotly-plot").map((plot) => plot.data.length);
+  const set = (name, value, on) => {
+    const box = document.querySelector(`input[data-filter="${name}"][value="${value}"]`);
+    if (box.checked !== on) box.click();
+  };
+  set("family", "gan", false);
+  seen.rows = all("tbody th[scope=row]", table).filter(shown).map((cell) => cell.textContent);
+  seen.fewer = all(".js-plotly-plot").map((plot) => plot.data.length);
+  seen.figures = all(".gallery figure").filter(shown).length;
+  set("family", "gan", true);
+  set("datamodule", "mnist", false);
+  seen.sections = all("main > section[data-datamodule]").filter(shown).map((s) => s.dataset.datamodule);
+  set("datamodule", "mnist", true);
+  const kinds = all(".tabs button");
+  seen.kinds = kinds.map((button) => button.textContent);
+  kinds[1]?.click();
+  seen.chosen = all("[data-kind]").filter(shown).map((kind) => kind.dataset.kind);
+  const select = document.querySelector("[data-chart=curve] [data-axis=x]");
+  select.value = "seconds";
+  select.dispatchEvent(new Event("change"));
+  seen.axis = document.querySelector("[data-chart=curve] .plot").layout.xaxis.title.text;
+  seen.reachable = all("button, input, select, summary, a[href], [tabindex='0']").filter(shown).every((e) => e.tabIndex >= 0);
+  seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  seen.text = document.body.innerText;
+  const pre = document.createElement("pre");
+  pre.id = "seen";
+  pre.textContent = JSON.stringify(seen);
+  document.body.append(pre);
+}, 1500));
+</script>
+"""
+
+
+def visit(page: Path, tmp_path: Path, *flags: str) -> tuple[dict[str, Any], list[str]]:
+    """What the visit saw, and what the browser's console said."""
+    copy = page.parent / "visited.html"
+    # after the page's own policy the visitor's script is let in as the page's own are: inline
+    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{VISIT}</body>"), encoding="utf-8")
+    assert BROWSER is not None
+    done = subprocess.run(
+        [BROWSER, *FLAGS, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert said is not None, done.stderr[-2000:]
+    return json.loads(html.unescape(said[1])), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.fixture
+def report(tmp_path: Path, sweep: Path, capsys: Any) -> Path:
+    """A page of made-up runs on two data sets, with a search, a record full of markup, and one real sweep's pictures."""
+    for seed in range(5):
+        for model, fid in (("vae", 12.0), ("gan", 5.0), ("wgan", 30.0)):
+            path = add_run(tmp_path / "runs", model, seed, {"fid": fid + seed, "elbo": None, "recon_mse": fid / 100})
+            (path / "curve.csv").write_text("images,seconds,updates,val_fid\n10,1,1,9\n100,2,5,4\n1000,9,50,2\n")
+    add_run(tmp_path / "runs", EVIL, 0, {"fid": None}, error=EVIL)
+    add_run(tmp_path / "runs", "gan", 9, {}, status="diverged", error=f"the loss is nan {EVIL}")
+    for path in (sweep / "runs").glob("digits/*/*/seed=0"):
+        target = tmp_path / "runs" / "real" / path.relative_to(sweep / "runs")
+        shutil.copytree(path, target, ignore=shutil.ignore_patterns("checkpoints"))
+        record = json.loads((target / "run.json").read_text())
+        record["names"]["datamodule"] = "mnist"
+        (target / "run.json").write_text(json.dumps(record))
+    search = tmp_path / "runs" / "digits" / "_searches" / "s-1"
+    write_json(
+        search / "search.json",
+        {"schema": 1, "id": "1", "name": "s", "datamodule": "digits", "network": "mlp", "select": "fid"}
+        | {"higher_is_better": False, "protocol_id": "v", "command": f"python -m benchmarks.search {EVIL}"},
+    )
+    for i, value in enumerate([9.0, None, 7.0]):
+        trial = {"model": "gan", "number": i, "params": {"lr": 0.1}, "status": "finished", "value": value}
+        write_json(search / "trials" / f"gan-{i}.json", {"schema": 1, **trial, "run": "digits/x", "config_id": "c"})
+    build([tmp_path / "runs"], tmp_path / "out", "A report", None)
+    return tmp_path / "out" / "index.html"
+
+
+@needs_browser
+@pytest.mark.parametrize("flags", [(), ("--force-dark-mode", "--window-size=390,9000")], ids=["desktop", "dark phone"])
+def test_the_page_sorts_filters_and_draws_without_an_error(report: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    seen, console = visit(report, tmp_path, *flags)
+    assert console == []
+    models = [row for row in seen["before"] if row not in ("real train", "pixel noise")]
+    assert set(models) == {"vae", "gan", "wgan", EVIL}
+    assert seen["ascending"] == ["gan", "vae", "wgan", EVIL], "a dash stays below whichever way is sorted"
+    assert seen["descending"] == ["wgan", "vae", "gan", EVIL]
+    assert seen["sorted"] == "ascending"
+    assert seen["charts"] >= 3
+    assert "gan" not in seen["rows"]
+    assert sum(seen["fewer"]) < sum(seen["traces"])
+    assert seen["figures"] > 0
+    assert set(seen["sections"]) == {"digits"}
+    assert "interpolations" in seen["kinds"]
+    assert len(seen["chosen"]) == 1
+    assert seen["axis"] == "seconds of training"
+    assert seen["reachable"], "something cannot be reached with a keyboard"
+    assert seen["wide"] <= 0, "the page itself scrolls sideways"
+    assert "NaN" not in seen["text"]
+    assert "undefined" not in seen["text"]
+
+
+def test_a_quickstarts_page_is_small_enough(sweep: Path) -> None:
+    """Five models' pictures are five thirds of three; the library is most of it."""
+    (page,) = (sweep / "reports").rglob("index.html")
+    assert page.stat().st_size < 6 * 2**20
