@@ -377,12 +377,3 @@ def test_a_metric_that_broke_down_is_measured_again(tmp_path: Path, monkeypatch:
     assert again.returncode == 0, again.stderr
     assert "out of memory" not in again.stdout
     assert "recon_mse" in again.stdout
-
-
-def test_each_job_of_a_sweep_is_a_wandb_run_of_its_own(tmp_path: Path) -> None:
-    words = ["model=ae", "seed=0,1", "logger=wandb", *TINY]
-    # in a process of its own: wandb keeps what earlier tests told it
-    result = run_process("train", "-m", *words, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    found = sorted(tmp_path.glob("runs/digits/ae/*/seed=*/wandb/offline-run-*/*.wandb"))
-    assert [path.parents[2].name for path in found] == ["seed=0", "seed=1"]

@@ -90,7 +90,7 @@ def test_a_finished_search_repeats_nothing_and_more_trials_are_added(searched: P
 def test_what_is_tried_does_not_depend_on_where_it_was_stopped(sampler: str, tmp_path: Path) -> None:
     """Trials are stood in for by their own learning rate: what is asked is what is looked at."""
     tried = {}
-    for name, stops in (("whole", [14]), ("stopped", [3, 11, 12, 14])):
+    for name, stops in (("whole", [12]), ("stopped", [5, 11, 12])):
         folder = tmp_path / name
         folder.mkdir()
         for trials in stops:
@@ -99,7 +99,7 @@ def test_what_is_tried_does_not_depend_on_where_it_was_stopped(sampler: str, tmp
         (found,) = find_searches(folder / "runs", on_bad=lambda error: pytest.fail(str(error)))
         tried[name] = [trial.params for trial in found.trials["gan"]]
     assert tried["whole"] == tried["stopped"]
-    assert len({params["lr"] for params in tried["whole"]}) == 14
+    assert len({params["lr"] for params in tried["whole"]}) == 12
 
 
 def _stand_in(config: dict[str, Any], label: str) -> Any:
