@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from benchmarks.errors import UserError
-from benchmarks.leaderboard import Row, Table, flatten, number
+from benchmarks.leaderboard import PARTS, Row, Table, flatten, number
 from benchmarks.runs import Run, read_config
 from benchmarks.searches import Search
 from benchmarks.statistics import ALPHA, MIN_SEEDS, Array, deviations, differences, differences_from, holm, one_sided
@@ -42,7 +42,7 @@ class Side:
     """The rows that a claim speaks of: those of a model, and of these settings where they are given."""
 
     model: str
-    where: tuple[tuple[str, Any], ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class Side:
         if row.model != self.model or row.is_calibration:
             return False
         config = dict(flatten(read_config(row.runs[0].path))) if self.where else {}
-        return all(config.get(key) == value for key, value in self.where)
+        return all(key in config and repr(config[key]) == value for key, value in self.where)
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Group:
-    """One side's values, a number a run, and the runs."""
+    """One side's values, a number a run, and the runs; `diverged` counts those that have no value because they diverged."""
 
     label: str
     values: Array
     runs: tuple[Path, ...]
+    diverged: int = 0
 
 
 # by whether it is the right side, and by the side: one group a row that it names
@@ -147,6 +148,7 @@ class Answer:
     p: float | None = None
     adjusted_p: float | None = None
     leans: Literal["holds", "does not hold"] = "holds"
+    absent: tuple[str, ...] = ()
 
     @property
     def decisive(self) -> Pair | None:
@@ -168,10 +170,16 @@ def load_claims(folder: Path | None = None) -> list[Claim]:
     root: Traversable = resources.files("conf") / "claims" if folder is None else folder
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; set claims=FOLDER to one of yaml files, as conf/claims is")
-    files = sorted((entry for entry in root.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
+    files = [entry for entry in root.iterdir() if entry.name.endswith(".yaml")]
     if not files:
         raise UserError(f"{root} holds no yaml file; a claim is one, as in conf/claims")
-    claims = [parse_claim(file.name.removesuffix(".yaml"), file.read_text(encoding="utf-8")) for file in files]
+    claims = []
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} cannot be read ({' '.join(str(error).split())})") from error
+        claims.append(parse_claim(file.name.removesuffix(".yaml"), text))
     return sorted(claims, key=lambda claim: (claim.order, claim.name))
 
 
@@ -199,6 +207,15 @@ def parse_claim(name: str, text: str) -> Claim:
     }.items():
         if key in found and found[key] not in choices:
             raise UserError(f"claim {name}: {key} is {found[key]!r}; expected {' or '.join(choices)}")
+    texts = ("title", "quantity", "right_quantity", "unit", "source", "note")
+    for key, kinds, expected in [
+        *((key, (str,), "a text") for key in texts),
+        ("margin", (int, float), "a number"),
+        ("order", (int,), "a whole number"),
+        ("datamodules", (list,), "a list of data modules, as in [ring, grid]"),
+    ]:
+        if key in found and (not isinstance(found[key], kinds) or isinstance(found[key], bool)):
+            raise UserError(f"claim {name}: {key} is {found[key]!r}; expected {expected}")
     is_number = isinstance(found["right"], int | float) and not isinstance(found["right"], bool)
     found["left"] = _sides(name, found["left"])
     found["right"] = float(found["right"]) if is_number else _sides(name, found["right"])
@@ -208,8 +225,10 @@ def parse_claim(name: str, text: str) -> Claim:
     names_in(claim.right_quantity or claim.quantity, name)
     if claim.statistic == "spread" and (claim.scale == "ratio" or is_number):
         raise UserError(f"claim {name}: spreads are compared by difference, and between models")
-    if claim.expect == "equal" and claim.margin is None:
-        raise UserError(f"claim {name}: to be equal needs a margin")
+    if claim.expect == "equal" and (claim.margin is None or claim.margin <= 0):
+        raise UserError(f"claim {name}: to be equal needs a margin above 0")
+    if claim.over == "trials" and any(side.where for _, side in _all_sides(claim)):
+        raise UserError(f"claim {name}: a search's trials differ in their settings, and where cannot choose of them")
     needs_factor = claim.scale == "ratio" and claim.margin is not None and claim.margin <= 1
     if needs_factor or (claim.scale == "ratio" and isinstance(claim.right, float) and claim.right <= 0):
         raise UserError(f"claim {name}: on the scale of ratios a margin is a factor above 1, and a number is above 0")
@@ -302,10 +321,20 @@ def answer_all(
             for search in searches:
                 groups = _trial_groups(claim, search, by_path)
                 place = (search.title, search.record["datamodule"], search.record["network"])
-                found += _answer(claim, place, groups, min_seeds)
+                if groups and search.record["sampler"] != "random":
+                    reason = "its trials were not drawn at random, and their spread is the sampler's: sampler=random"
+                    found.append(Answer(claim, *place, "undecided", reason))
+                else:
+                    found += _answer(claim, place, groups, min_seeds)
         else:
+            needed = names_in(claim.quantity) | names_in(claim.right_quantity or claim.quantity)
+            seen = set()
             for table in tables:
-                if table.protocol["split"] == "test":
+                # costs are the same under every protocol: one answer for each data set and network
+                key = (table.datamodule, table.network, table.data["id"])
+                is_new = not needed <= set(PARTS["Cost"]) or key not in seen
+                if table.protocol["split"] == "test" and is_new:
+                    seen.add(key)
                     place = (f"{table.title} · {table.protocol['name']}", table.datamodule, table.network)
                     found += _answer(claim, place, _row_groups(claim, table), min_seeds)
         answers += found or [Answer(claim, "—", "", "", "undecided", _nothing(claim))]
@@ -339,7 +368,11 @@ def _sides(name: str, given: Any) -> tuple[Side, ...]:
         if isinstance(side, str):
             sides.append(Side(side))
         elif isinstance(side, dict) and {"model"} <= side.keys() <= {"model", "where"}:
-            sides.append(Side(side["model"], tuple((side.get("where") or {}).items())))
+            where = side.get("where") or {}
+            if not isinstance(where, dict):
+                raise UserError(f"claim {name}: where is {where!r}; expected keys and values")
+            # as text, which can be a key itself, whatever the value
+            sides.append(Side(str(side["model"]), tuple((str(k), repr(v)) for k, v in where.items())))
         else:
             raise UserError(f"claim {name}: {side!r} is no model; expected a name, or model and where")
     if not sides:
@@ -358,26 +391,29 @@ def _row_groups(claim: Claim, table: Table) -> Groups:
             found = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
             kept = {seed: value for seed, value in found.items() if value is not None}
             if kept:
-                made = Group(row.label, np.array(list(kept.values())), tuple(paths[seed] for seed in kept))
+                runs = tuple(paths[seed] for seed in kept)
+                made = Group(row.label, np.array(list(kept.values())), runs, row.count("diverged"))
                 groups.setdefault((is_right, side), []).append(made)
     return groups if _wanted(claim, table.datamodule) else {}
 
 
 def _trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Groups:
-    """The trials of each side's model that have a value. A diverged trial has none, and its spread is not seen."""
+    """The trials of each side's model that have a value."""
     groups: Groups = {}
     for is_right, side in _all_sides(claim):
+        quantity = claim.right_quantity if is_right and claim.right_quantity else claim.quantity
         values, paths = [], []
         for trial in search.trials.get(side.model, []):
             run = runs.get((search.runs_dir / trial.run).resolve())
             sheets = [sheet for sheet in run.sheets if sheet.protocol_id == search.record["protocol_id"]] if run else []
             for sheet in sheets:
-                value = evaluate(claim.quantity, {s.name: s.value for s in sheet.scores if s.value is not None})
+                value = evaluate(quantity, {s.name: s.value for s in sheet.scores if s.value is not None})
                 if value is not None and run is not None:
                     values.append(value)
                     paths.append(run.path)
         if values:
-            groups[is_right, side] = [Group(f"{side.name}, {len(values)} trials", np.array(values), tuple(paths))]
+            lost = sum(trial.status == "diverged" for trial in search.trials[side.model])
+            groups[is_right, side] = [Group(f"{side.name}, {len(values)} trials", np.array(values), tuple(paths), lost)]
     return groups if _wanted(claim, search.record["datamodule"]) else {}
 
 
@@ -412,12 +448,16 @@ def _answer(claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds
     pairs, p_holds, p_fails = _pairs(claim, left, right)
     # every pair must pass, so the largest p-value is the whole's (Berger 1982); one pair is enough to refute it
     holds, fails = float(p_holds.max()), min(1.0, len(p_fails) * float(p_fails.min()))
-    absent = [key[1].name for key in _all_sides(claim) if key not in groups]
-    reasons = [f"without {', '.join(absent)}, which has no runs here"] if absent else []
+    absent = tuple(side.name for is_right, side in _all_sides(claim) if (is_right, side) not in groups)
+    diverged = [f"{g.diverged} of {g.diverged + len(g.values)} of {g.label} diverged" for g in there if g.diverged]
+    if diverged and claim.statistic == "spread":
+        reason = f"{', '.join(diverged)}: what diverged has no value, and is part of the spread"
+        return [Answer(claim, *place, "undecided", reason)]
+    reasons = [f"{', '.join(diverged)} and are not in it"] if diverged else []
     if len(pairs) < len(p_holds):
         reasons.append(f"{len(p_holds)} pairs, of which those that say least for it are kept")
     p, leans = min(1.0, 2 * min(holds, fails)), "holds" if holds <= fails else "does not hold"
-    return [Answer(claim, *place, "undecided", "; ".join(reasons), tuple(pairs), p, leans=leans)]  # type: ignore[arg-type]
+    return [Answer(claim, *place, "undecided", "; ".join(reasons), tuple(pairs), p, leans=leans, absent=absent)]  # type: ignore[arg-type]
 
 
 def _pairs(claim: Claim, left: Sequence[Group], right: Sequence[Group | float]) -> tuple[list[Pair], Array, Array]:
@@ -472,14 +512,28 @@ def _decide(answers: Sequence[Answer]) -> list[Answer]:
     for i, answer in enumerate(answers):
         if i in adjusted:
             p = adjusted[i]
-            chance = f"not beyond chance, after correction for {len(tested)} tests"
-            unclear = "the interval reaches over the margin" if answer.claim.expect == "equal" else chance
             verdict: Verdict = answer.leans if p < ALPHA else "undecided"
-            reasons = [answer.reason, unclear if verdict == "undecided" else ""]
+            open_ = ""
+            if verdict == "undecided":
+                open_ = f"not beyond chance, after correction for {len(tested)} tests"
+                if _reaches_over_margin(answer):
+                    open_ = "the interval reaches over the margin"
+            elif verdict == "holds" and answer.absent:  # one that fails refutes it; those that are here do not prove it
+                verdict = "undecided"
+                open_ = f"holds for what is here, without {' and '.join(answer.absent)}, which has no such scores"
+            reasons = [answer.reason, open_]
             reason = "; ".join(r for r in reasons if r)
             answer = replace(answer, adjusted_p=p, verdict=verdict, reason=reason)
         decided.append(answer)
     return decided
+
+
+def _reaches_over_margin(answer: Answer) -> bool:
+    claim = answer.claim
+    if claim.expect != "equal" or claim.margin is None:
+        return False
+    low, high = (1 / claim.margin, claim.margin) if claim.scale == "ratio" else (-claim.margin, claim.margin)
+    return any(pair.low < low or pair.high > high for pair in answer.pairs)
 
 
 def _nothing(claim: Claim) -> str:

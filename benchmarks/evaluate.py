@@ -35,7 +35,11 @@ def _hydra_main(cfg: DictConfig) -> None:
 
     protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
     device = torch.device(choose_device(cfg.accelerator))
-    runs = [run for run in find_runs(Path(cfg.runs)) if run.status == "finished"]
+    found = find_runs(Path(cfg.runs))
+    # a search's trials are no rows of a table, and hundreds: one is scored where it is named itself
+    runs = [run for run in found if run.status == "finished" and (not run.is_trial or len(found) == 1)]
+    if left := sum(run.is_trial for run in found) if len(found) > 1 else 0:
+        print(f"{left} trials of searches are left alone")
     failed = 0
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.errors import one_line, warn
 from benchmarks.leaderboard import Row, Table
 from benchmarks.runs import replacing
 
@@ -57,7 +58,7 @@ def save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) -
     """For each kind of picture, one that shows every model's side by side, named above it."""
     for kind, (file, _) in KINDS.items():
         by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in table.models[:EMBEDDED_ROWS]]
-        tiles = [(label, Image.open(path).convert("RGB")) for label, path in by_row if path is not None]
+        tiles = [(label, image) for label, path in by_row if path is not None and (image := _open(path)) is not None]
         if tiles:
             gap, head = 12, 26
             width = sum(tile.width + gap for _, tile in tiles) - gap
@@ -69,3 +70,11 @@ def save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) -
                 left += tile.width + gap
             with replacing(out / f"{table.slug}-{file}") as temporary:
                 sheet.save(temporary, format="PNG", optimize=True)
+
+
+def _open(path: Path) -> Image.Image | None:
+    try:
+        return Image.open(path).convert("RGB")
+    except OSError as error:  # whatever is wrong with a picture, the report is good without it
+        warn(f"{path.name} cannot be read and is left out ({one_line(error)[:120]})")
+        return None

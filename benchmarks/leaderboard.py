@@ -2,12 +2,12 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import fail
+from benchmarks.errors import fail, warn
 from benchmarks.runs import CALIBRATION, RecordError, Run, Score, ScoreSheet, read_config, read_sheets
 from benchmarks.statistics import Difference
 
@@ -216,11 +216,12 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     """Every table that the runs make. Runs that were never scored stand in a table of their own, without scores."""
     groups: dict[tuple[str, str, str, str], list[tuple[Run, ScoreSheet | None]]] = defaultdict(list)
     unscored = []
-    for run in runs:
+    for run in _once_each(runs):
         if run.is_trial:
             continue
         for sheet in run.sheets:
-            groups[_key(run, sheet.protocol_id)].append((run, sheet))
+            if not run.was_trial or sheet.protocol["split"] == "test":
+                groups[_key(run, sheet.protocol_id)].append((run, sheet))
         if not run.sheets:
             unscored.append(run)
     # what has no scores (it diverged, or failed) belongs in every table of its data and network
@@ -229,6 +230,18 @@ def tables(runs: Sequence[Run]) -> list[Table]:
         for key in at_home:
             groups[key].append((run, None))
     return [_table(members) for _, members in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def _once_each(runs: Iterable[Run]) -> Iterator[Run]:
+    """One run of each seed: a copy, or a replay beside its original, would count as another seed."""
+    seen: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        key = (*_key(run, ""), run.record["names"]["model"], run.record["config_id"], str(run.record["seed"]))
+        first = seen.setdefault(key, run)
+        if first is run:
+            yield run
+        else:
+            warn(f"{run.path} is the same run as {first.path}, which counts")
 
 
 def number(value: float) -> str:

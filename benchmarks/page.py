@@ -11,6 +11,7 @@ from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
@@ -171,7 +172,8 @@ def _record(run: Run, out: Path) -> dict[str, Any]:
 
 
 def _link(path: Path, out: Path) -> str:
-    return Path(os.path.relpath(path, out)).as_posix()
+    """Relative to the page, as an address."""
+    return "./" + quote(Path(os.path.relpath(path, out)).as_posix(), safe="/=")
 
 
 def _params(trial: Trial) -> str:
@@ -218,7 +220,8 @@ def _chart_data(table: Table) -> dict[str, Any]:
                 "family": row.model,
                 "calibration": row.is_calibration,
                 "cells": {name: [_short(cell.mean), _short(cell.deviation)] for name, cell in cells.items()},
-                "seeds": {name: [_short(v) for v in row.values(name)] for name in cells} if few else {},
+                # one a seed in every list, so that two of them are of the same runs
+                "seeds": {name: [_short(s.get(name)) for s in row.measured.values()] for name in cells} if few else {},
                 "curve": _curve(row) if few else [],
             }
         )

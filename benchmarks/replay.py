@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from rich.table import Table as RichTable
 from benchmarks.cli import prepare
 from benchmarks.errors import UserError, exits_cleanly, fail, is_users, one_line, warn
 from benchmarks.leaderboard import number
-from benchmarks.runs import Run, ScoreSheet, find_runs, read_config, read_run
+from benchmarks.runs import RecordError, Run, ScoreSheet, find_runs, read_config, read_run
 
 Verdict = Literal["identical", "within the seeds' spread", "different"]
 
@@ -85,6 +86,10 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -
     config |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}
     if "data_dir" in config["datamodule"]:
         config["datamodule"] = config["datamodule"] | {"data_dir": data_dir}
+    if "cache_dir" in config["datamodule"]:
+        config["datamodule"] = config["datamodule"] | {"cache_dir": str(out / "cache")}
+    if accelerator is None and (run.record.get("environment") or {}).get("device") == "cpu":
+        accelerator = "cpu"  # "auto" would take a GPU that the record did not have
     if accelerator is not None:
         config["trainer"] = config["trainer"] | {"accelerator": accelerator}
     recorded_threads = (run.record.get("environment") or {}).get("threads")
@@ -96,11 +101,12 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -
     device = torch.device(choose_device(config["trainer"]["accelerator"]))
     if config["threads"] is not None:
         torch.set_num_threads(int(config["threads"]))
-    here = environment(device) | packages() | {"commit": commit()}
+    here = environment(device) | packages()
     there = (run.record.get("environment") or {}) | (run.record.get("packages") or {})
-    there |= {"commit": run.record.get("git")}
     differences = list(environment_differences(there, here))
-    print_environment(differences)
+    # other code in the same environment has to give the same scores, or it is not the code that made them
+    recorded_commit = {"commit": run.record.get("git")}
+    print_environment([*environment_differences(recorded_commit, {"commit": commit()}), *differences])
     data = load_data(config, data_dir)
     if data.info.id != run.record["data"]["id"]:
         raise UserError(
@@ -158,7 +164,10 @@ def compare(recorded: ScoreSheet, replayed: ScoreSheet, others: Sequence[ScoreSh
 
 def siblings(run: Run, protocol_id: str) -> list[ScoreSheet]:
     """The sheets of every seed of the run's row under a protocol."""
-    rows = [read_run(path.parent) for path in sorted(run.path.resolve().parent.glob("seed=*/run.json"))]
+    rows = []
+    for path in sorted(run.path.resolve().parent.glob("seed=*/run.json")):
+        with suppress(RecordError):  # a damaged neighbour says nothing of this run
+            rows.append(read_run(path.parent))
     return [sheet for row in rows if row is not None for sheet in row.sheets if sheet.protocol_id == protocol_id]
 
 

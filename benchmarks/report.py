@@ -3,7 +3,7 @@ terminal."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +185,9 @@ def _trial_runs(searches: Sequence[Search]) -> list[Run]:
     for search in searches:
         for trials in search.trials.values():
             for trial in trials:
-                run = read_run(search.runs_dir / trial.run)
-                if run is not None:
-                    found.append(run)
+                with suppress(RecordError):  # named already, where it lies below the roots
+                    run = read_run(search.runs_dir / trial.run)
+                    found += [] if run is None else [run]
     return found
 
 

@@ -82,9 +82,15 @@ class Run:
         return status
 
     @property
-    def is_trial(self) -> bool:
-        """Whether it was trained to choose hyper-parameters: such a run is no row of a leaderboard."""
+    def was_trial(self) -> bool:
+        """Whether it was trained by a search, to choose hyper-parameters."""
         return (self.record.get("search") or {}).get("role") == "trial"
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a search's trial and nothing more: no row of a leaderboard. One that somebody asked for again, by
+        the command that trains and scores it on the test split, is a run like others."""
+        return self.was_trial and not any(sheet.protocol.get("split") == "test" for sheet in self.sheets)
 
 
 def config_id(config: Mapping[str, Any]) -> str:

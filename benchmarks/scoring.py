@@ -1,5 +1,7 @@
 """Scores a run directory under a protocol. Nothing here trains."""
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -308,11 +310,15 @@ def _strict(node: Any) -> Any:
 
 
 def check_record(config: Mapping[str, Any], sheets: Sequence[ScoreSheet]) -> None:
-    """Before a record is trained again: that its configuration and protocols name nothing but what may be run.
+    """Before a record is trained again: that its configuration and protocols name nothing but what may be run, and that
+    what becomes a folder's or a file's name is one.
 
     Raises:
-        UserError: for a class or function that is not genbench's, torch's or Lightning's own trainer.
+        UserError: for a class or function that is not genbench's, torch's or Lightning's own trainer, or such a name.
     """
+    for name in [*config.get("names", {}).values(), *(sheet.protocol.get("name") for sheet in sheets)]:
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise UserError(f"the record has the name {name!r}; expected letters, digits, dots, dashes and underscores")
     _check_targets(
         [{k: v for k, v in config.items() if k != "logger"}, *(s.protocol for s in sheets)], REPLAYED_PACKAGES
     )
@@ -324,6 +330,9 @@ def _instantiate(node: Mapping[str, Any]) -> Any:
 
 
 def _check_targets(node: Any, packages: tuple[str, ...]) -> None:
+    # records are written resolved: what is still to be resolved could become a name after it was looked at
+    if "${" in json.dumps(node, default=str):
+        raise UserError("the run's configuration has an interpolation, ${...}; a record may only hold plain values")
     for target in _targets(node):
         if not _is_trusted(target, packages):
             raise UserError(

@@ -1,5 +1,7 @@
 """python -m benchmarks.search: the same number of trials for every family, chosen on validation, confirmed on fresh seeds."""
 
+import json
+import shlex
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,7 +79,8 @@ class Parameter:
             raise UserError(f"search space: {self.override!r} needs one {{}} and either choices or low and high")
         if has_bounds and not (self.low < self.high and (self.low > 0 or not self.log)):  # type: ignore[operator]
             raise UserError(
-                f"search space: {self.override!r} has low {self.low} and high {self.high}; expected low < high"
+                f"search space: {self.override!r} has low {self.low} and high {self.high}; expected low < high, and above 0 "
+                "on a logarithmic scale"
             )
 
     @property
@@ -89,7 +92,21 @@ class Parameter:
         return FloatDistribution(self.low or 0.0, self.high or 0.0, log=self.log)
 
     def word(self, value: Any) -> str:
-        return self.override.replace("{}", repr(value))
+        return self.override.replace("{}", json.dumps(value))
+
+
+def _listed(cfg: DictConfig, key: str) -> list[Any]:
+    if not OmegaConf.is_list(cfg[key]):
+        raise UserError(f"{key} is {cfg[key]!r}; expected a list, as in {key}=[...]")
+    return list(cfg[key])
+
+
+def _space(model: str, node: Any) -> dict[str, Parameter]:
+    if not OmegaConf.is_dict(node) or not all(OmegaConf.is_dict(node[name]) for name in node):
+        raise UserError(
+            f"spaces.{model} is no search space; expected parameters, as conf/search has (lr.low=1e-4, say)"
+        )
+    return {str(name): _parameter(_plain_node(node[name])) for name in node}
 
 
 def _parameter(node: Mapping[str, Any]) -> Parameter:
@@ -106,13 +123,9 @@ class _Program:
 
     def __init__(self, cfg: DictConfig, words: Sequence[str]) -> None:
         self.cfg, self.failures = cfg, list[str]()
-        self.families: list[str] = list(cfg.families)
-        self.seeds: list[int] = list(cfg.confirm_seeds)
-        self.spaces = {
-            model: {name: _parameter(_plain_node(node)) for name, node in space.items()}
-            for model, space in cfg.spaces.items()
-        }
-        self._check()
+        self.families, self.seeds = (_listed(cfg, key) for key in ("families", "confirm_seeds"))
+        self.spaces = {model: _space(model, space) for model, space in cfg.spaces.items()}
+        self._check(words)
         self.words = list(_training_words(words))
         # how a trial is scored is said by the selection protocol, and by nothing that was said of the final one
         self.trial_words = [word for word in self.words if not _is_of_protocol(word)]
@@ -120,9 +133,14 @@ class _Program:
         self.done, self.ran, self.seconds = 0, 0, 0.0
         self.jobs = len(self.families) * (cfg.trials + len(self.seeds))
         first = self._config(self.families[0], self.trial_words)
+        for model in self.families:  # what is wrong with the final runs is said before the trials
+            for seed in self.seeds:
+                self._config(model, [*self.words, f"seed={seed}"])
+        if first["trainer"]["devices"] != 1:
+            raise UserError("a search trains on one device: set trainer.devices=1")
         self.protocol_id, self.higher_is_better = self._selected_score(first)
         decisive = {
-            "words": sorted(word for word in self.trial_words if not word.startswith(PATHS)),
+            "configs": {model: config_id(self._config(model, self.trial_words)) for model in self.spaces},
             "spaces": _plain_node(cfg.spaces),
             "select": [cfg.select, self.protocol_id],
             "sampler": [cfg.sampler, cfg.search_seed, cfg.seed],
@@ -137,7 +155,11 @@ class _Program:
                 | {"select": cfg.select, "higher_is_better": self.higher_is_better, "protocol_id": self.protocol_id}
                 | {"protocol": first["protocol"], "sampler": cfg.sampler, "search_seed": cfg.search_seed}
                 | {"seed": cfg.seed, "budget": first["budget"], "spaces": _plain_node(cfg.spaces)}
-                | {"command": " ".join(["python -m benchmarks.search", *words])},
+                | {
+                    "command": " ".join(
+                        ["python -m benchmarks.search", shlex.join(w for w in words if not w.startswith(PATHS))]
+                    )
+                },
             )
 
     def search(self) -> None:
@@ -146,7 +168,12 @@ class _Program:
             for n in range(self.cfg.trials):
                 trials = read_search(self.folder).trials.get(model, [])
                 there = {trial.number: trial for trial in trials}
-                if n in there and there[n].status != "failed":
+                # one that failed, or whose score broke down, is tried again with what it had
+                if (
+                    n in there
+                    and there[n].status != "failed"
+                    and not (there[n].status == "finished" and there[n].value is None)
+                ):
                     self.done += 1
                     continue
                 params = there[n].params if n in there else self._ask(model, n, trials)
@@ -157,7 +184,7 @@ class _Program:
         finished = []
         search = read_search(self.folder)
         for model in self.families:
-            winner = search.best(model)
+            winner = search.best(model, of=self.cfg.trials)  # as many for every family, whatever else was tried
             if winner is None:
                 self.failures.append(f"{model}: no trial has a {self.cfg.select}, nothing to confirm")
                 continue
@@ -228,7 +255,8 @@ class _Program:
         return None, f"has no {self.cfg.select}"
 
     def _ask(self, model: str, n: int, trials: Sequence[Trial]) -> dict[str, Any]:
-        """The n-th trial's parameters: they follow from the seed, n and the trials before, however often it was stopped."""
+        """The n-th trial's parameters: they follow from the seed, n and the trials before, however often it was stopped.
+        For TPE, of trials before that failed and were tried again later, they follow from what was known at the time."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -240,7 +268,10 @@ class _Program:
         )
         for trial in trials:
             if trial.number < n:
-                state = optuna.trial.TrialState.COMPLETE if trial.value is not None else optuna.trial.TrialState.FAIL
+                # to TPE a pruned trial is a bad one, a failed one is none at all: it is to keep away from what diverges
+                has_value, failed = trial.value is not None, trial.status == "failed"
+                states = optuna.trial.TrialState
+                state = states.COMPLETE if has_value else states.FAIL if failed else states.PRUNED
                 study.add_trial(
                     optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value, state=state)
                 )
@@ -269,8 +300,10 @@ class _Program:
             raise UserError(f"select is {self.cfg.select!r}; expected one of {', '.join(directed)}")
         return scorer.id, bool(columns[self.cfg.select].higher_is_better)
 
-    def _check(self) -> None:
+    def _check(self, words: Sequence[str]) -> None:
         cfg = self.cfg
+        if any(word.startswith("model=") for word in words):
+            raise UserError("model is what a search goes through: choose with families=[vae,gan]")
         if cfg.sampler not in ("random", "tpe"):
             raise UserError(f"sampler is {cfg.sampler!r}; expected random or tpe")
         if not isinstance(cfg.trials, int) or cfg.trials < 1:

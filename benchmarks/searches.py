@@ -53,15 +53,16 @@ class Search:
     @property
     def runs_dir(self) -> Path:
         """The folder of runs that it lies in: runs/<datamodule>/_searches/<name>-<id>."""
-        return self.path.resolve().parents[2]
+        return self.path.parents[2]
 
     @property
     def title(self) -> str:
         return f"{self.record['name']}: {self.record['datamodule']} · {self.record['network']}"
 
-    def best(self, model: str) -> Trial | None:
-        """The trial with the best value; of equal ones the first. None where none has a value."""
-        with_value = [trial for trial in self.trials.get(model, []) if trial.value is not None]
+    def best(self, model: str, of: int | None = None) -> Trial | None:
+        """The trial with the best value, of the first so many; of equal ones the first. None where none has a value."""
+        its = [trial for trial in self.trials.get(model, []) if of is None or trial.number < of]
+        with_value = [trial for trial in its if trial.value is not None]
         sign = -1.0 if self.higher_is_better else 1.0
         return min(with_value, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
@@ -90,7 +91,7 @@ def read_search(path: Path) -> Search:
     Raises:
         RecordError: for a file that is damaged or of a newer schema.
     """
-    need = ("id", "name", "datamodule", "network", "select", "higher_is_better")
+    need = ("id", "name", "datamodule", "network", "select", "higher_is_better", "protocol_id", "sampler", "command")
     search = Search(path, read_json(path / "search.json", need=need))
     trials: dict[str, list[Trial]] = defaultdict(list)
     for file in sorted((path / "trials").glob("*.json")):
@@ -100,6 +101,8 @@ def read_search(path: Path) -> Search:
             trial = Trial(**record)
         except TypeError as error:
             raise RecordError(f"{file} is not a trial ({error}); move it away and search again") from error
+        if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:
+            raise RecordError(f"{file} has its run at {trial.run}, which is not in the folder of runs; move it away")
         trials[trial.model].append(trial)
     search.trials = {model: sorted(its, key=lambda trial: trial.number) for model, its in trials.items()}
     return search

@@ -70,7 +70,7 @@ def differences(a: Array, b: Array) -> list[Difference]:
         result = stats.ttest_ind(a, b, axis=1, equal_var=False)
         interval = result.confidence_interval(CONFIDENCE)
     value = a.mean(1) - b.mean(1)
-    constant = (np.ptp(a, axis=1) == 0) & (np.ptp(b, axis=1) == 0)
+    constant = _is_constant(a) & _is_constant(b)
     apart = np.where(value == 0, 1.0, _permutation_p(a.shape[1], b.shape[1]))
     p = np.where(constant, apart, result.pvalue)
     low, high = (np.where(constant, value, side) for side in (interval.low, interval.high))
@@ -86,7 +86,7 @@ def differences_from(a: Array, constant: float) -> list[Difference]:
         n = a.shape[1]
         effects = (1 - 3 / (4 * (n - 1) - 1)) * (a.mean(1) - constant) / a.std(1, ddof=1)
     value = a.mean(1) - constant
-    still = np.ptp(a, axis=1) == 0
+    still = _is_constant(a)
     p = np.where(still, np.where(value == 0, 1.0, _sign_p(n)), result.pvalue)
     low, high = (np.where(still, value, side - constant) for side in (interval.low, interval.high))
     return _as_differences(value, low, high, p, effects)
@@ -107,12 +107,12 @@ def one_sided(a: Array, b: Array | float, margin: float = 0.0) -> tuple[Array, A
     with _quiet():
         if isinstance(b, np.ndarray):
             tests = [stats.ttest_ind(shifted, b, axis=1, equal_var=False, alternative=s) for s in ("greater", "less")]
-            still = (np.ptp(a, axis=1) == 0) & (np.ptp(b, axis=1) == 0)
+            still = _is_constant(a) & _is_constant(b)
             p = _permutation_p(a.shape[1], b.shape[1]) / 2
             off = shifted[:, 0] - b[:, 0]
         else:
             tests = [stats.ttest_1samp(shifted, b, axis=1, alternative=s) for s in ("greater", "less")]
-            still = np.ptp(a, axis=1) == 0
+            still = _is_constant(a)
             p = _sign_p(a.shape[1]) / 2
             off = shifted[:, 0] - b
     greater = np.where(still, np.where(off > 0, p, 1.0), tests[0].pvalue)
@@ -164,15 +164,17 @@ def best_of(values: Sequence[float | None], higher_is_better: bool) -> list[tupl
     """The best of n trials out of those that were made, for n = 1, 2, ...: its expectation, its 10% and 90% quantiles.
 
     Exact over every subset of n of the trials, drawn without replacement (an unbiased form of Dodge et al. 2019,
-    "Show Your Work", eq. 2). A trial without a value (None: it diverged) counts as a trial and is never the best; the
-    numbers are then of the subsets in which any trial has a value. None where no trial of any subset has.
+    "Show Your Work", eq. 2). A trial without a value (None: it diverged) counts as a trial and is never the best. Where
+    more than one subset in ten has no value at all there is no number, but None: an expectation over the lucky ones would
+    flatter a family that mostly diverges. Elsewhere it is of the subsets that have a value.
     """
     sign = -1.0 if higher_is_better else 1.0
     finite = np.sort([sign * value for value in values if value is not None])
     total, lost = len(values), len(values) - len(finite)
     curve: list[tuple[float, float, float] | None] = []
     for n in range(1, total + 1):
-        if not len(finite):
+        without_value = math.comb(lost, n) / math.comb(total, n)
+        if without_value > 0.1:
             curve.append(None)
             continue
         # the i-th best is the best of a subset if it is in it and the others come from those behind it
@@ -196,6 +198,12 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
+
+
+def _is_constant(values: Array) -> NDArray[np.bool_]:
+    """Row by row, whether values differ by no more than rounding does."""
+    same: NDArray[np.bool_] = np.ptp(values, axis=1) <= 1e-12 * np.abs(values).max(axis=1)
+    return same
 
 
 def _permutation_p(n: int, m: int) -> float:

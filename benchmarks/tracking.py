@@ -1,6 +1,7 @@
 """A run's loggers: Weights & Biases, TensorBoard, CSV. What goes wrong in one costs a warning and that logger, never a run."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,10 @@ class Tracker:
             what(self._logger)
         except Exception as error:
             warn(f"logger {type(self._logger).__name__} failed and is left out from here: {one_line(error)[:200]}")
-            self._logger = None
+            left, self._logger = self._logger, None
+            if isinstance(left, WandbLogger):  # left open, it would take in the next job of a sweep
+                with suppress(Exception):
+                    left.experiment.finish(exit_code=1)
 
 
 def _described(config: Mapping[str, Any]) -> dict[str, Any]:

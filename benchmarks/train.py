@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from benchmarks import sweeps
 from benchmarks.cli import prepare
 from benchmarks.errors import UserError, exits_cleanly, one_line
+from benchmarks.leaderboard import flatten
 
 NAMED = ("datamodule", "network", "model")
 # a key that names one, or an address with a password in it
-CREDENTIAL = re.compile(r"(api_?key|token|password|passwd|secret)[^=.]*=|://[^/@\s]+:[^/@\s]+@", re.IGNORECASE)
+CREDENTIAL = re.compile(r"(api_?key|token|password|passwd|secret)[^=.:]*[=:]|://[^/@\s]+:[^/@\s]+@", re.IGNORECASE)
 
 
 @exits_cleanly
@@ -73,11 +74,13 @@ def resolve(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str]) -
     assert isinstance(config, dict)
     if not isinstance(config["seed"], int) or not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']!r}; expected a whole number of 0 or more, below 2^32")
-    for word in words:
+    said = {word.partition("=")[0]: word for word in words}
+    said |= {key: f"{key}={value}" for key, value in flatten(config) if isinstance(value, str) and value}
+    for key, word in said.items():
         if CREDENTIAL.search(word):
             raise UserError(
-                f"{word.partition('=')[0]} looks like a credential, and records keep the command: set it in the "
-                "environment (WANDB_API_KEY, or wandb login)"
+                f"{key} looks like a credential, and records keep commands and configurations: set it in the environment "
+                "(WANDB_API_KEY, or wandb login)"
             )
     config["names"] = {group: Path(choices[group]).name for group in NAMED}
     kept = [word for word in words if not word.startswith(("runs_dir=", "reports_dir="))]

@@ -58,7 +58,8 @@ def _compare(table: Table, column: ColumnHead, min_seeds: int) -> None:
     rows = [(row, values) for row, values in rows if len(values) >= min_seeds]
     if len(rows) < 2:
         return
-    best = next((i for i, (row, _) in enumerate(rows) if row.cells[column.name].is_best), 0)
+    sign = -1 if column.higher_is_better else 1
+    best = min(range(len(rows)), key=lambda i: sign * float(rows[i][1].mean()))
     if len(rows) <= MANY_ROWS:
         pairs = list(combinations(range(len(rows)), 2))
         ranks = rank_intervals([values for _, values in rows], bool(column.higher_is_better))
@@ -72,7 +73,8 @@ def _compare(table: Table, column: ColumnHead, min_seeds: int) -> None:
         table.comparisons.append(Comparison(column.name, rows[i][0].label, rows[j][0].label, difference, p))
         # a best row with too few seeds is in no comparison, and nothing is tied with it
         if best in (i, j) and p >= ALPHA and rows[best][0].cells[column.name].is_best:
-            rows[j if i == best else i][0].cells[column.name].is_tied = True
+            other = rows[j if i == best else i][0].cells[column.name]
+            other.is_tied = not other.is_best
 
 
 def _differences(values: Sequence[Array], pairs: Sequence[tuple[int, int]]) -> list[Difference]:

@@ -28,7 +28,7 @@ def upload(tables: Sequence[Table], answers: Sequence[Answer], title: str, node:
         tables, answers: of the report.
         title: the group of the sweep's runs.
         node: the logger's configuration, conf/logger/wandb.
-        out: where wandb writes.
+        out: the report's folder; wandb writes beside it.
     """
     if is_disabled(node):
         return
@@ -39,7 +39,7 @@ def upload(tables: Sequence[Table], answers: Sequence[Answer], title: str, node:
         with wandb.init(
             project=node.get("project"),
             mode=node.get("mode"),
-            dir=str(out.resolve()),
+            dir=str(out.resolve().parent),  # beside the report, which can be built again byte for byte
             group=title,
             name=f"{title}-leaderboard",
             job_type="report",

@@ -49,7 +49,9 @@ def test_metrics_see_capabilities_and_encoders_only(path: Path) -> None:
     assert all(module.startswith(allowed) for module in ours), ours
 
 
-@pytest.mark.parametrize("name", ["report", "leaderboard", "runs", "claims", "searches", "page", "exports", "wandb_tables", "errors", "cli"])
+@pytest.mark.parametrize(
+    "name", ["report", "leaderboard", "runs", "claims", "searches", "page", "exports", "wandb_tables", "errors", "cli"]
+)
 def test_reports_need_no_torch(name: str) -> None:
     """Nor does anything that they import."""
     seen: set[str] = set()

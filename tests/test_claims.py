@@ -79,7 +79,9 @@ def test_every_model_of_a_side_must_pass() -> None:
     assert found.decisive is not None
     assert found.decisive.left.label == "wgan"
     missing = answer(text, good, vae)
-    assert (missing.verdict, missing.reason) == ("holds", "without wgan, which has no runs here")
+    assert missing.verdict == "undecided", "a sentence of two is not shown by one"
+    assert missing.reason == "holds for what is here, without wgan, which has no such scores"
+    assert answer(text, bad, vae).verdict == "does not hold", "one that fails refutes it"
 
 
 def test_ratios_are_of_geometric_means() -> None:
@@ -125,6 +127,23 @@ def test_spread_is_compared_by_distances_from_the_median() -> None:
     found = answer(text, row("gan", fid=around(5, n=20, spread=0.01)), row("vae", fid=around(5, n=20, spread=3)))
     assert found.verdict == "holds"
     assert found.claim.subject == "spread of fid over seeds"
+
+
+def test_seeds_that_diverged_are_named_and_leave_a_spread_open() -> None:
+    gan, vae = row("gan", fid=around(5)), row("vae", fid=around(9))
+    gan.runs += [Run(Path(f"runs/digits/gan/c1/seed={i}"), {"seed": i, "status": "diverged"}, []) for i in (7, 8)]
+    found = answer(FID, gan, vae)
+    assert (found.verdict, found.reason) == ("holds", "2 of 8 of gan diverged and are not in it")
+    spread = answer(FID + "statistic: spread\n", gan, row("vae", fid=around(9, spread=100)))
+    assert (spread.verdict, spread.p) == ("undecided", None)
+
+
+def test_what_costs_the_same_under_every_protocol_is_answered_once() -> None:
+    rows = row("gan", images_per_second=around(5)), row("vae", images_per_second=around(9))
+    claim = parse_claim("c", FID.replace("quantity: fid", "quantity: 1 / images_per_second"))
+    assert len(answer_all([claim], [table(*rows), table(*rows)])) == 1
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    assert len(answer_all([parse_claim("c", FID)], [table(*rows), table(*rows)])) == 2
 
 
 def test_another_quantity_on_the_right() -> None:
@@ -191,13 +210,17 @@ def test_trials_of_a_search_are_the_values(tmp_path: Path) -> None:
             sheet = ScoreSheet(protocol, "v1", "scored", [Score("fid", value, "", False, 9)])
             runs.append(Run(path, {"seed": 0, "status": "finished", "search": {"role": "trial"}}, [sheet]))
             trials[model].append(Trial(model, i, {}, "finished", value, f"digits/{model}/{i}", "c"))
-    record = {"name": "s", "datamodule": "digits", "network": "mlp", "protocol_id": "v1"}
+    record = {"name": "s", "datamodule": "digits", "network": "mlp", "protocol_id": "v1", "sampler": "random"}
     search = Search(tmp_path / "runs" / "digits" / "_searches" / "s-1", record, trials)
     claim = parse_claim("c", FID + "statistic: spread\nover: trials\n")
     (found,) = answer_all([claim], [], [search], runs)
     assert (found.verdict, found.where) == ("holds", "s: digits · mlp")
     assert found.decisive is not None
     assert found.decisive.left.label == "gan, 20 trials"
+    record["sampler"] = "tpe"
+    (guided,) = answer_all([claim], [], [search], runs)
+    assert guided.verdict == "undecided"
+    assert "not drawn at random" in guided.reason
     (none,) = answer_all([claim], [], [])
     assert none.reason == "no search has these models: python -m benchmarks.search"
 
@@ -227,6 +250,12 @@ def test_a_quantity_is_arithmetic_of_scores(quantity: str, value: float | None) 
         (("fid", "fid +"), "is no expression"),
         (("lower", "better"), "expect is 'better'; expected higher or lower or equal"),
         (("lower", "equal"), "to be equal needs a margin"),
+        (("lower", "equal\nmargin: -1"), "to be equal needs a margin above 0"),
+        (("lower", "lower\nmargin: x"), "margin is 'x'; expected a number"),
+        (("lower", "lower\ndatamodules: mnist"), "datamodules is 'mnist'; expected a list"),
+        (("quantity: fid", "quantity: 5"), "quantity is 5; expected a text"),
+        (("left: gan", "left: [{model: gan, where: 3}]"), "where is 3; expected keys and values"),
+        (("left: gan", "over: trials\nleft: {model: gan, where: {a: 1}}"), "where cannot choose of them"),
         (("title: t", "tittle: t"), "unknown key tittle"),
         (("left: gan\n", ""), "left is missing"),
         (("left: gan", "left: []"), "a side is empty"),

@@ -111,7 +111,12 @@ def report(tmp_path: Path, sweep: Path, capsys: Any) -> Path:
     write_json(
         search / "search.json",
         {"schema": 1, "id": "1", "name": "s", "datamodule": "digits", "network": "mlp", "select": "fid"}
-        | {"higher_is_better": False, "protocol_id": "v", "command": f"python -m benchmarks.search {EVIL}"},
+        | {
+            "higher_is_better": False,
+            "protocol_id": "v",
+            "sampler": "random",
+            "command": f"python -m benchmarks.search {EVIL}",
+        },
     )
     for i, value in enumerate([9.0, None, 7.0]):
         trial = {"model": "gan", "number": i, "params": {"lr": 0.1}, "status": "finished", "value": value}
@@ -122,7 +127,9 @@ def report(tmp_path: Path, sweep: Path, capsys: Any) -> Path:
 
 @needs_browser
 @pytest.mark.parametrize("flags", [(), ("--force-dark-mode", "--window-size=390,9000")], ids=["desktop", "dark phone"])
-def test_the_page_sorts_filters_and_draws_without_an_error(report: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_the_page_sorts_filters_and_draws_without_an_error(
+    report: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
     seen, console = visit(report, tmp_path, *flags)
     assert console == []
     models = [row for row in seen["before"] if row not in ("real train", "pixel noise")]

@@ -51,7 +51,9 @@ def test_differences_of_environment_come_first_and_then_scores_need_not_be_ident
     result = run("replay", f"runs={path}", "out=again", "accelerator=cpu", cwd=copied)
     assert result.returncode == 0, result.stderr
     lines = [line.strip() for line in result.stdout.splitlines()]
-    assert lines.index("environment: device was Some GPU, is cpu") < next(i for i, x in enumerate(lines) if "identical" in x)
+    assert lines.index("environment: device was Some GPU, is cpu") < next(
+        i for i, x in enumerate(lines) if "identical" in x
+    )
     assert any(line.startswith("environment: torch was 1.0, is ") for line in lines)
 
 
@@ -80,6 +82,24 @@ def test_a_record_can_run_nothing_but_what_genbench_trains_with(old: str, new: s
         sheet.write_text(json.dumps(scores))
         result = run("replay", f"runs={path}", "out=again", cwd=copied)
         assert (result.returncode, (copied / "again").exists()) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("model: vae", "model: ../../elsewhere", "the record has the name '../../elsewhere'"),
+        ("seed: 0", "seed: 0\nx: '${oc.env:HOME}'", "an interpolation"),
+    ],
+)
+def test_a_record_can_write_nowhere_else_and_hides_nothing(old: str, new: str, said: str, copied: Path) -> None:
+    path = one_run(copied, "vae")
+    text = (path / "config.yaml").read_text()
+    assert old in text
+    write_text(path / "config.yaml", text.replace(old, new))
+    result = run("replay", f"runs={path}", "out=again", cwd=copied)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert not (copied / "again").exists()
 
 
 def test_other_data_are_said(copied: Path) -> None:

@@ -273,11 +273,27 @@ def test_each_run_is_shown_with_the_command_that_repeats_it(runs: list[Run]) -> 
 
 def test_a_trial_of_a_search_is_no_row(tmp_path: Path) -> None:
     add_run(tmp_path, "vae", 0, {"fid": 1.0})
-    path = add_run(tmp_path, "vae", 1, {"fid": 5.0}, config="c2")
+    path = add_run(tmp_path, "vae", 1, {}, config="c2")
     record = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps(record | {"search": {"role": "trial"}}))
+    (path / "scores" / "quick-p1.json").unlink()
+    on_validation = sheet({"fid": 5.0}, "v1")
+    on_validation.protocol["split"] = "val"
+    write_sheet(path, on_validation)
     (table,) = tables(find_runs(tmp_path))
     assert [(row.label, row.cells["fid"].mean) for row in table.rows] == [("vae", 1.0)]
+    # somebody asked for it again, as for any run
+    write_sheet(path, sheet({"fid": 5.0}))
+    (table,) = tables(find_runs(tmp_path))
+    assert sorted(row.cells["fid"].mean or 0 for row in table.rows) == [1.0, 5.0]
+
+
+def test_a_copy_of_a_run_is_no_other_seed(tmp_path: Path, capsys: Any) -> None:
+    for folder in ("a", "b"):
+        add_run(tmp_path / folder, "vae", 0, {"fid": 1.0})
+    (table,) = tables(find_runs(tmp_path))
+    assert [row.seeds for row in table.rows] == ["1"]
+    assert "is the same run as" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The search: equal trials, chosen on validation, confirmed on fresh seeds; stopped and gone on; failures at the end."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -8,6 +9,7 @@ from unittest import mock
 import pytest
 
 from benchmarks.errors import UserError
+from benchmarks.runs import RecordError
 from benchmarks.search import Parameter
 from benchmarks.searches import Trial, find_searches, read_search, write_search, write_trial
 from tests.conftest import TINY, Result, choices, composed, run
@@ -42,7 +44,12 @@ def test_every_family_has_as_many_trials_and_each_is_a_record(searched: Path) ->
     for trials in found.trials.values():
         for trial in trials:
             record = json.loads((searched / "runs" / trial.run / "run.json").read_text())
-            assert record["search"] == {"id": found.record["id"], "name": "search", "role": "trial", "trial": trial.number}
+            assert record["search"] == {
+                "id": found.record["id"],
+                "name": "search",
+                "role": "trial",
+                "trial": trial.number,
+            }
             assert record["config_id"] == trial.config_id
 
 
@@ -86,6 +93,28 @@ def test_a_finished_search_repeats_nothing_and_more_trials_are_added(searched: P
     assert [trial.number for trial in found.trials["vae"]] == [0, 1, 2]
 
 
+def test_how_it_is_run_makes_no_other_search(searched: Path) -> None:
+    assert search(searched, "threads=1", "checkpoint_seconds=60").returncode == 0
+    assert len(list((searched / "runs" / "digits" / "_searches").iterdir())) == 1
+
+
+def test_the_winner_is_of_as_many_trials_for_every_family(searched: Path) -> None:
+    (found,) = find_searches(searched / "runs", on_bad=lambda error: pytest.fail(str(error)))
+    trials = found.trials["vae"]
+    assert found.best("vae", of=1) == trials[0]
+
+
+def test_a_trial_that_is_asked_for_again_is_a_run_like_others(searched: Path) -> None:
+    (found,) = find_searches(searched / "runs", on_bad=lambda error: pytest.fail(str(error)))
+    trial = found.trials["vae"][0]
+    command = json.loads((searched / "runs" / trial.run / "run.json").read_text())["command"]
+    asked = [word for word in shlex.split(command)[3:] if not word.startswith("protocol")]
+    result = run("train", *asked, *[word for word in TINY if word.startswith("protocol")], cwd=searched)
+    assert result.returncode == 0, result.stderr
+    assert run("report", "runs=runs", "out=again", cwd=searched).returncode == 0
+    assert f",{trial.config_id}," in (searched / "again" / "leaderboard.csv").read_text()
+
+
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_what_is_tried_does_not_depend_on_where_it_was_stopped(sampler: str, tmp_path: Path) -> None:
     """Trials are stood in for by their own learning rate: what is asked is what is looked at."""
@@ -109,7 +138,9 @@ def _stand_in(config: dict[str, Any], label: str) -> Any:
     path = path_of(config)
     described = {"status": "finished", "seed": config["seed"], "config_id": path.parent.name, "names": config["names"]}
     write_record(path, described)
-    sheet = ScoreSheet(config["protocol"], "x", "scored", [Score("fid", config["model"]["optimizer"]["lr"], "", False, 9)])
+    sheet = ScoreSheet(
+        config["protocol"], "x", "scored", [Score("fid", config["model"]["optimizer"]["lr"], "", False, 9)]
+    )
     write_sheet(path, sheet)
     return Outcome(path, "finished", "")
 
@@ -145,6 +176,11 @@ def test_a_failed_trial_stops_no_other_and_is_listed_at_the_end_and_tried_again(
     [
         (["families=[gan,flow]"], "families has flow, which has no search space"),
         (["families=[]"], "families is empty"),
+        (["families=gan"], "families is 'gan'; expected a list, as in families=[...]"),
+        (["model=vae"], "choose with families=[vae,gan]"),
+        (["confirm_seeds=[1,-2]"], "seed is -2"),
+        (["trainer.devices=2"], "a search trains on one device"),
+        (["spaces.gan.lr=0.1"], "spaces.gan is no search space"),
         (["trials=0"], "trials is 0; expected a whole number of 1 or more"),
         (["sampler=grid"], "sampler is 'grid'; expected random or tpe"),
         (["confirm_seeds=[0,1]"], "confirm_seeds has 0, the trials' own seed"),
@@ -191,10 +227,13 @@ def test_a_parameter_that_is_none_is_refused(node: dict[str, Any]) -> None:
 def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
     path = tmp_path / "digits" / "_searches" / "s-1"
     declared = {"id": "1", "name": "s", "datamodule": "d", "network": "n", "select": "fid", "higher_is_better": False}
-    write_search(path, declared | {"protocol_id": "p", "command": "c"})
+    write_search(path, declared | {"protocol_id": "p", "command": "c", "sampler": "random"})
     write_trial(path, Trial("gan", 0, {}, "finished", 1.0, "r", "c"))
     assert read_search(path).best("gan") is not None
     assert read_search(path).best("vae") is None
+    write_trial(path, Trial("gan", 1, {}, "finished", 1.0, "../elsewhere", "c"))
+    with pytest.raises(RecordError, match="not in the folder of runs"):
+        read_search(path)
     (path / "trials" / "gan-0000.json").write_text("{")
     errors: list[str] = []
     assert find_searches(tmp_path, on_bad=lambda error: errors.append(str(error))) == []

@@ -87,6 +87,8 @@ def test_samples_that_do_not_vary_have_the_permutation_tests_p() -> None:
     greater, less = one_sided(a, b)
     assert greater[0] == pytest.approx(exact.pvalue / 2)
     assert less[0] == 1.0
+    (nearly,) = differences(a, np.array([[7.0, 7.0, 7.0, 7.0, np.nextafter(7.0, 8)]]))
+    assert nearly.p == pytest.approx(exact.pvalue), "what rounding adds is no spread"
     (equal,) = differences(a, a)
     assert equal.p == 1.0
     (flipped,) = differences_from(a, 7.0)
@@ -141,6 +143,9 @@ def test_the_best_of_n_is_the_mean_over_every_subset(higher: bool, rng: np.rando
     for n, found in enumerate(best_of(values, higher), 1):
         subsets = [[v for v in subset if v is not None] for subset in itertools.combinations(values, n)]
         bests = sorted(best(subset) for subset in subsets if subset)
+        if len(bests) < 0.9 * len(subsets):
+            assert found is None, "an expectation over the lucky trials alone"
+            continue
         assert found is not None
         expected, low, high = found
         assert expected == pytest.approx(np.mean(bests))
@@ -152,4 +157,5 @@ def test_the_best_of_n_is_the_mean_over_every_subset(higher: bool, rng: np.rando
 
 def test_the_best_of_none_is_none() -> None:
     assert best_of([None, None], higher_is_better=False) == [None, None]
+    assert best_of([5.0] + [None] * 9, higher_is_better=False)[:8] == [None] * 8
     assert len(best_of([1.0] * 400 + [None] * 100, higher_is_better=False)) == 500

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from pytorch_lightning.loggers import WandbLogger
 from wandb.proto import wandb_internal_pb2
 
 from benchmarks.tracking import Tracker
@@ -95,12 +96,12 @@ def test_an_offline_run_holds_configuration_curves_pictures_and_scores(tracked: 
 
 
 def test_the_leaderboard_and_the_claims_go_up_as_tables(tracked: Path) -> None:
-    (path,) = tracked.glob("reports/mine/wandb/offline-run-*/*.wandb")
+    (path,) = tracked.glob("reports/wandb/offline-run-*/*.wandb")
     found = Offline(path)
     assert (found.run.run_group, found.run.job_type) == ("mine", "report")
     tables = [json.loads((path.parent / "files" / name).read_text()) for name in found.files if "table.json" in name]
     boards = [table for table in tables if table["columns"][0] == "model"]
-    assert [row[0] for table in boards for row in table["data"]][0] == "vae"
+    assert next(row[0] for table in boards for row in table["data"]) == "vae"
     (claims,) = [table for table in tables if table["columns"][0] == "claim"]
     verdicts = {row[0]: row[1] for row in claims["data"]}
     assert verdicts["ae_reconstructs_better"] == "undecided"
@@ -161,6 +162,17 @@ def test_a_logger_that_fails_midway_is_left_out_from_there(tmp_path: Path, capsy
     assert "failed and is left out from here: disk full" in capsys.readouterr().err
 
 
+def test_a_wandb_that_fails_midway_is_not_left_open_for_the_next_job(tmp_path: Path) -> None:
+    logger = mock.MagicMock(spec=WandbLogger)
+    logger.log_metrics.side_effect = OSError("disk full")
+    with (
+        mock.patch("benchmarks.tracking.instantiate", return_value=logger),
+        Tracker(config("wandb", mode="offline"), tmp_path) as tracker,
+    ):
+        tracker.log({"loss": 1.0}, step=1)
+    logger.experiment.finish.assert_called_once_with(exit_code=1)
+
+
 @pytest.mark.parametrize("name", ["csv", "tensorboard"])
 def test_a_run_is_logged_by_one_yaml(name: str, tmp_path: Path) -> None:
     result = run("train", "model=ae", f"logger={name}", *TINY, cwd=tmp_path)
@@ -188,6 +200,7 @@ def test_a_run_is_logged_by_one_yaml(name: str, tmp_path: Path) -> None:
         ("+logger.settings.token=abc", True),
         ("data_dir=https://me:pass@host/data", True),
         ("+secret=1", True),
+        ("+logger.settings={api_key:abc}", True),
         ("model.optimizer.lr=1e-3", False),
         ("datamodule.batch_size=64", False),
         ("protocol.metrics.ais.temperatures=10", False),
@@ -199,8 +212,9 @@ def test_a_credential_is_known_when_it_is_seen(word: str, is_one: bool) -> None:
 
 
 def test_a_credential_in_a_command_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    result = run("train", "logger=wandb", "+logger.api_key=0123456789abcdef", cwd=tmp_path)
-    assert result.returncode == 1
-    assert "looks like a credential" in result.stderr
-    assert "0123456789abcdef" not in result.stderr
-    assert not list(tmp_path.iterdir())
+    for word in ("+logger.api_key=0123456789abcdef", "+logger.settings={api_key:0123456789abcdef}"):
+        result = run("train", "logger=wandb", word, cwd=tmp_path)
+        assert result.returncode == 1
+        assert "looks like a credential" in result.stderr
+        assert "0123456789abcdef" not in result.stderr
+        assert not list(tmp_path.iterdir())

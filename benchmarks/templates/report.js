@@ -28,6 +28,10 @@
       element.hidden = !(passes(datamodule, element.dataset.datamodule) && passes(network, element.dataset.network));
     });
     all("[data-family]").forEach((element) => { element.hidden = !passes(family, element.dataset.family); });
+    all(".claim").forEach((claim) => {
+      const answers = all("li[data-datamodule]", claim);
+      claim.hidden = answers.length > 0 && answers.every((answer) => answer.hidden);
+    });
     draw();
   }
   all("input[data-filter]").forEach((box) => box.addEventListener("change", filter));
@@ -155,7 +159,7 @@
     rows.forEach((row) => {
       const tint = row.calibration ? css("--soft") : color(row.family);
       const [xs, ys] = [row.seeds[x] ?? [], row.seeds[y] ?? []];
-      if (xs.length > 1 && xs.length === ys.length) {
+      if (xs.length > 1) {
         traces.push({
           name: row.label, x: xs, y: ys, mode: "markers", showlegend: false, opacity: 0.45, legendgroup: row.label,
           marker: { color: tint, symbol: mark(row.family), size: 6 }, hovertemplate: `${escapeHtml(row.label)}, one seed<extra></extra>`,
