@@ -33,7 +33,8 @@ def prepare(program: str, needs_torch: bool = True) -> None:
     """
     # threads that spin while they wait take the core from those that work, wherever anything else runs on the machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
+    # only training has multiruns: elsewhere a comma is one of a title or a path
+    sys.argv[1:] = [quoted(word, "=" if program == "train" else "=,") for word in sys.argv[1:]]
     given, _ = get_args_parser().parse_known_args()
     if given.help:
         print(help_page(program), end="")
@@ -65,10 +66,16 @@ def help_page(program: str) -> str:
     return "\n".join(lines)
 
 
-def quoted(word: str) -> str:
-    """A value with an equals sign in quotes, which Hydra's grammar asks for: `runs=runs/digits/vae/1a2b3c4d/seed=0`."""
+def quoted(word: str, special: str = "=") -> str:
+    """A value with an equals sign in quotes, which Hydra's grammar asks for: `runs=runs/digits/vae/1a2b3c4d/seed=0`.
+
+    Args:
+        word: of the command line.
+        special: the characters that ask for quotes.
+    """
     key, equals, value = word.partition("=")
-    plain = "=" in value and not set(value) & set("'\"[]{}(),$\\") and not word.startswith("-")
+    stays = set("'\"[]{}(),$\\") - set(special)
+    plain = bool(set(value) & set(special)) and not set(value) & stays and not word.startswith("-")
     return f"{key}{equals}'{value}'" if plain else word
 
 

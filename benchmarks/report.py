@@ -4,6 +4,7 @@ terminal."""
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +121,17 @@ def _build(
 
 
 def print_answers(answers: Sequence[Answer]) -> None:
-    """A line a verdict, in the terminal."""
+    """Each claim and its verdicts, a line a data set, in the terminal."""
     console = _console()
     console.print("\n[bold]Claims[/bold]")
-    for answer in answers:
-        color = COLORS[answer.verdict]
-        effect = effect_text(answer.claim, answer.decisive) if answer.decisive else ""
-        words = "; ".join(word for word in (effect, answer.reason) if word)
-        where = f" [dim]{escape(answer.where)}[/dim]" if answer.where != "—" else ""
-        console.print(
-            f"[{color}]{BADGES[answer.verdict]} {answer.verdict:<13}[/{color}] {escape(answer.claim.title)}{where}\n"
-            f"                  {escape(words)}"
-        )
+    for claim, its in groupby(answers, key=lambda answer: answer.claim):
+        console.print(f"[bold]{escape(claim.title)}[/bold]")
+        for answer in its:
+            effect = effect_text(claim, answer.decisive) if answer.decisive else ""
+            words = "; ".join(word for word in (effect, answer.reason) if word)
+            where = f"{escape(answer.where)}: " if answer.where != "—" else ""
+            color, badge = COLORS[answer.verdict], BADGES[answer.verdict]
+            console.print(f"  [{color}]{badge} {answer.verdict:<13}[/{color}] {where}{escape(words)}")
 
 
 def print_tables(found: Sequence[Table]) -> None:

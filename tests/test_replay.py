@@ -88,7 +88,7 @@ def test_a_record_can_run_nothing_but_what_genbench_trains_with(old: str, new: s
     ("old", "new", "said"),
     [
         ("model: vae", "model: ../../elsewhere", "the record has the name '../../elsewhere'"),
-        ("seed: 0", "seed: 0\nx: '${oc.env:HOME}'", "an interpolation"),
+        ("  _target_: models.vae.VAE", "  _target_: models.vae.VAE\n  x: ${oc.env:HOME}", "an interpolation"),
     ],
 )
 def test_a_record_can_write_nowhere_else_and_hides_nothing(old: str, new: str, said: str, copied: Path) -> None:
