@@ -18,7 +18,7 @@ def test_the_worked_examples_work(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     text = (ROOT / "CONTRIBUTING.md").read_text()
     files = re.findall(r"^`([\w/.]+)`:[^\n]*\n\n```(?:python|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(files) == 7
+    assert len(files) == 9
     for name, content in files:
         assert not (tmp_path / name).exists()
         (tmp_path / name).write_text(content)
@@ -30,8 +30,11 @@ def test_the_worked_examples_work(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         return result.stdout
 
-    (command,) = re.findall(r"^```sh\n(python .*?)\n```", text, re.MULTILINE | re.DOTALL)
-    assert "mean_gap" in run(*command.replace("python", sys.executable, 1).split())
+    train, search = re.findall(r"^```sh\n(python .*?)\n```", text, re.MULTILINE | re.DOTALL)
+    assert "mean_gap" in run(*train.replace("python", sys.executable, 1).split())
+    searched = run(*search.replace("python", sys.executable, 1).split())
+    assert "lsgan · trial 1 of 1" in searched
+    assert "A least-squares GAN's samples have a mean nearer to the data's than a GAN's" in searched
     (sheet,) = tmp_path.glob("runs/moons/lsgan/*/seed=0/scores/with_mean_gap-*.json")
     scores = {score["name"]: score["value"] for score in json.loads(sheet.read_text())["scores"]}
     assert scores["mean_gap"] > 0
