@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from benchmarks.errors import UserError
-from benchmarks.leaderboard import PARTS, Row, Table, flatten, number
+from benchmarks.leaderboard import PARTS, Row, Table, budget_text, flatten, number
 from benchmarks.runs import Run, read_config
 from benchmarks.searches import Search
 from benchmarks.statistics import ALPHA, MIN_SEEDS, Array, deviations, differences, differences_from, holm, one_sided
@@ -64,7 +64,7 @@ class Claim:
         name: its file's.
         title: the sentence.
         quantity: of one run: a score's or cost's name, or arithmetic of several, e.g. "fid / fid_fitted".
-        left: models, each of which is tested against every one of `right`; all must pass.
+        left: models, each of which is tested against every one of `right` that has had the same budget; all must pass.
         right: models, or one number.
         expect: of left against right. "equal": within `margin`.
         scale: whether values are compared by difference, or by ratio (of geometric means).
@@ -108,12 +108,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Group:
-    """One side's values, a number a run, and the runs; `diverged` counts those that have no value because they diverged."""
+    """One side's values, a number a run, and the runs.
+
+    Args:
+        diverged: how many runs have no value because they diverged.
+        budget: what each was given, in words: rows that were given different amounts are not compared.
+    """
 
     label: str
     values: Array
     runs: tuple[Path, ...]
     diverged: int = 0
+    budget: str | None = None
 
 
 # by whether it is the right side, and by the side: one group a row that it names
@@ -392,7 +398,8 @@ def _row_groups(claim: Claim, table: Table) -> Groups:
             kept = {seed: value for seed, value in found.items() if value is not None}
             if kept:
                 runs = tuple(paths[seed] for seed in kept)
-                made = Group(row.label, np.array(list(kept.values())), runs, row.count("diverged"))
+                lost, budget = row.count("diverged"), budget_text(row.runs[0].record)
+                made = Group(row.label, np.array(list(kept.values())), runs, lost, budget)
                 groups.setdefault((is_right, side), []).append(made)
     return groups if _wanted(claim, table.datamodule) else {}
 
@@ -437,6 +444,8 @@ def _answer(claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds
         right = [group for side in claim.right for group in groups.get((True, side), [])]
     if not left or not right:
         return []
+    if not any(_is_fair(a, b) for a, b in product(left, right)):
+        return [Answer(claim, *place, "undecided", "no two of its rows have had the same budget")]
     there = [*left, *(group for group in right if isinstance(group, Group))]
     few = [f"{group.label} has {len(group.values)}" for group in there if len(group.values) < min_seeds]
     if few:
@@ -465,6 +474,8 @@ def _pairs(claim: Claim, left: Sequence[Group], right: Sequence[Group | float]) 
     and against it. Those with as many values on each side are tested in one call."""
     shapes: dict[tuple[int, int], list[tuple[Group, Group | float]]] = {}
     for a, b in product(left, right):
+        if not _is_fair(a, b):
+            continue
         shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append((a, b))
     parts = [_tested(claim, pairs) for pairs in shapes.values()]
     kept = sorted((pair for pairs, _, _ in parts for pair in pairs), key=lambda pair: -pair.p_holds)[:SHOWN_PAIRS]
@@ -526,6 +537,10 @@ def _decide(answers: Sequence[Answer]) -> list[Answer]:
             answer = replace(answer, adjusted_p=p, verdict=verdict, reason=reason)
         decided.append(answer)
     return decided
+
+
+def _is_fair(a: Group, b: Group | float) -> bool:
+    return not isinstance(b, Group) or a.budget == b.budget
 
 
 def _reaches_over_margin(answer: Answer) -> bool:

@@ -58,7 +58,7 @@ def markdown(
             lines.append("")
     for search in searches:
         lines += [
-            f"## Search {_md(search.title)}",
+            f"## Search: {_md(search.title)}",
             "",
             "| model | trials | best | expected best of n |",
             "|" + " --- |" * 4,

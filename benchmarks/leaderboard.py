@@ -206,7 +206,7 @@ class Table:
             parts.append(f"{data['binarize']} binarisation")
         if data["dequantize"]:
             parts.append("dequantised")
-        budgets = {_budget_text(run.record) for row in self.models for run in row.runs} - {None}
+        budgets = {budget_text(run.record) for row in self.models for run in row.runs} - {None}
         if budgets:
             parts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else "budgets DIFFER between its rows")
         return ", ".join(parts)
@@ -269,6 +269,12 @@ def cell_text(cell: Cell) -> str:
     return f"{cell.mean:,.{digits}f} ± {cell.deviation:,.{digits}f}"
 
 
+def budget_text(record: Mapping[str, Any]) -> str | None:
+    """What a run was given, in words; None where its record does not say."""
+    budget = record.get("budget")
+    return f"{number(budget['amount'])} {budget['unit']}" if budget else None
+
+
 def flatten(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
     """A nested configuration as dotted keys and their values."""
     if isinstance(node, Mapping):
@@ -276,11 +282,6 @@ def flatten(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
             yield from flatten(value, f"{prefix}{key}.")
     else:
         yield prefix[:-1], node
-
-
-def _budget_text(record: Mapping[str, Any]) -> str | None:
-    budget = record.get("budget")
-    return f"{number(budget['amount'])} {budget['unit']}" if budget else None
 
 
 def _key(run: Run, protocol_id: str) -> tuple[str, str, str, str]:

@@ -57,7 +57,7 @@ class Search:
 
     @property
     def title(self) -> str:
-        return f"{self.record['name']}: {self.record['datamodule']} · {self.record['network']}"
+        return f"{self.record['datamodule']} · {self.record['network']} ({self.record['name']})"
 
     def best(self, model: str, of: int | None = None) -> Trial | None:
         """The trial with the best value, of the first so many; of equal ones the first. None where none has a value."""

@@ -146,6 +146,20 @@ def test_what_costs_the_same_under_every_protocol_is_answered_once() -> None:
     assert len(answer_all([parse_claim("c", FID)], [table(*rows), table(*rows)])) == 2
 
 
+def test_rows_of_different_budgets_are_not_compared() -> None:
+    def given(model: str, config: str, mean: float, amount: int) -> Row:
+        made = row(model, config, fid=around(mean))
+        for run in made.runs:
+            run.record["budget"] = {"unit": "images", "amount": amount}
+        return made
+
+    gan, vae = given("gan", "c1", 5, 1000), given("vae", "c2", 1, 9000)
+    found = answer(FID, gan, vae)
+    assert (found.verdict, found.reason) == ("undecided", "no two of its rows have had the same budget")
+    found = answer(FID, gan, vae, given("vae", "c3", 9, 1000))
+    assert (found.verdict, len(found.pairs)) == ("holds", 1)
+
+
 def test_another_quantity_on_the_right() -> None:
     text = "title: t\nquantity: ais\nleft: vae\nright: gan\nright_quantity: ais + ais_gap\nexpect: higher\n"
     vae = row("vae", ais=around(100), ais_gap=around(50))
@@ -214,7 +228,7 @@ def test_trials_of_a_search_are_the_values(tmp_path: Path) -> None:
     search = Search(tmp_path / "runs" / "digits" / "_searches" / "s-1", record, trials)
     claim = parse_claim("c", FID + "statistic: spread\nover: trials\n")
     (found,) = answer_all([claim], [], [search], runs)
-    assert (found.verdict, found.where) == ("holds", "s: digits · mlp")
+    assert (found.verdict, found.where) == ("holds", "digits · mlp (s)")
     assert found.decisive is not None
     assert found.decisive.left.label == "gan, 20 trials"
     record["sampler"] = "tpe"

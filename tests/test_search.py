@@ -76,7 +76,7 @@ def test_the_winner_is_the_best_trial_and_its_seeds_are_fresh(searched: Path) ->
 def test_its_report_has_the_winners_as_rows_and_the_curves(searched: Path) -> None:
     text = (searched / "reports" / "search" / "leaderboard.md").read_text()
     assert "| gan | 1 |" in text
-    assert "## Search search: digits · mlp" in text
+    assert "## Search: digits · mlp (search)" in text
     assert "expected best of n" in text
     page = (searched / "reports" / "search" / "index.html").read_text()
     assert "Expected best of n trials" in page

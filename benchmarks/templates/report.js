@@ -104,7 +104,7 @@
   }
   const isLog = (values) => {
     const positive = values.filter((value) => value > 0);
-    return positive.length === values.length && values.length > 1 && Math.max(...values) / Math.min(...values) > 30;
+    return positive.length === values.length && values.length > 1 && Math.max(...values) / Math.min(...values) > 8;
   };
   function layout(x, y, logX, logY) {
     const axis = (title, log) => ({
