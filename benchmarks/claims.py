@@ -277,6 +277,11 @@ def names_in(quantity: str, claim: str = "") -> frozenset[str]:
     return frozenset(names)
 
 
+@lru_cache(maxsize=256)
+def _parsed(quantity: str) -> ast.expr:
+    return ast.parse(quantity, mode="eval").body
+
+
 def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
     """The expression's value for a run's scores; None where a score is missing or the value is no finite number."""
     if not names_in(quantity) <= scores.keys():
@@ -297,7 +302,7 @@ def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
         raise AssertionError(ast.dump(node))  # names_in lets nothing else through
 
     try:
-        result = value(ast.parse(quantity, mode="eval").body)
+        result = value(_parsed(quantity))
     except (ValueError, ZeroDivisionError, OverflowError):
         return None
     return result if math.isfinite(result) else None

@@ -43,10 +43,10 @@ def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
     for table in tables:
         for row in table.models:
             slug = row_slug(table, row)
-            done = [run for run in row.runs if run.status == "finished"]
+            first = next((run for run in row.runs if run.status == "finished"), None)
             for kind, (file, _) in KINDS.items():
-                source = next((run.path / file for run in done if (run.path / file).is_file()), None)
-                if source is not None:
+                source = first.path / file if first is not None else None
+                if source is not None and source.is_file():
                     target = out / "pictures" / f"{slug}-{file}"
                     with replacing(target) as temporary:
                         shutil.copyfile(source, temporary)

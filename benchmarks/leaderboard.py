@@ -1,7 +1,7 @@
 """Records to tables: grouped by what may be compared, one row a model, a mean and a spread over training seeds."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -137,8 +137,9 @@ class Row:
         """How many seeds ended how, in words."""
         if self.is_calibration:
             return "—"
-        said = [f"{n} {status}" for status in ("diverged", "failed") if (n := self.count(status))]
-        return ", ".join([str(self.count("finished")), *said])
+        counts = Counter("diverged" if run.path in self.diverged else run.status for run in self.runs)
+        said = [f"{n} {status}" for status in ("diverged", "failed") if (n := counts[status])]
+        return ", ".join([str(counts["finished"]), *said])
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,11 @@ def save_pictures(run: Path, model: GenerativeModel, data: DataModule) -> None:
             restored = model.reconstruct(real.to(model.device)).float().cpu()
             _save(run / "reconstructions.png", pairs(real, restored) if is_images else scatter(restored, real))
         if isinstance(model, Encodes):
-            codes = model.encode(real[: 2 * ways].to(model.device))
-            show("code_interpolations", model.decode(between(model.prior, codes[:ways], codes[ways:], steps)), steps)
+            pairs_there = min(ways, len(real) // 2)  # a validation split may be very small
+            codes = model.encode(real[: 2 * pairs_there].to(model.device))
+            if pairs_there:
+                way = between(model.prior, codes[:pairs_there], codes[pairs_there:], steps)
+                show("code_interpolations", model.decode(way), steps)
 
 
 def between(prior: Prior, start: Tensor, end: Tensor, steps: int) -> Tensor:

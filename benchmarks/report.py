@@ -95,7 +95,9 @@ def _build(
     logger: Mapping[str, Any] | None,
 ) -> None:
     # two jobs of a sweep may have left one run, and roots may overlap: a run counts once
-    runs = list({run.path.resolve(): run for root in roots for run in _readable(root, len(roots) > 1)}.values())
+    runs = [run for root in roots for run in _readable(root, len(roots) > 1)]
+    if len(roots) > 1:
+        runs = list({run.path.resolve(): run for run in runs}.values())
     found_searches = [search for root in roots for search in find_searches(root, _left_out)]
     searches = list({search.path.resolve(): search for search in found_searches}.values())
     if not runs:

@@ -42,7 +42,7 @@ class RecordError(UserError):
     """A record that cannot be read. The message names the file and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen, which is slower to make: a report makes hundreds of thousands
 class Score:
     """One cell. `value` is None where the score does not apply or failed; `detail["reason"]` then says why."""
 
@@ -194,7 +194,10 @@ def read_sheets(run: Path) -> list[ScoreSheet]:
     """
     sheets = []
     folder = run / "scores"
-    names = sorted(name for name in os.listdir(folder) if name.endswith(".json")) if folder.is_dir() else []
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+    except FileNotFoundError:
+        names = []
     for path in (folder / name for name in names):
         sheet = read_json(path, need=("protocol", "protocol_id", "status", "scores"))
         del sheet["schema"]
@@ -238,12 +241,12 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
     for path in sorted(_record_files(root)):
         try:
             run = read_run(path.parent)
-            if run is not None:
-                found.append(run)
         except RecordError as error:
             if on_bad is None:
                 raise
             on_bad(error)
+        else:
+            found += [] if run is None else [run]
     if not found:
         raise RecordError(
             f"{root} holds no finished run (no run.json that can be read); train one: python -m benchmarks.train"
@@ -258,7 +261,8 @@ def read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
         RecordError: for a file that is damaged, no record of genbench's, or of a newer schema.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as stream:  # reports read tens of thousands: no text layer in between
+            value = json.loads(stream.read())
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} is damaged ({' '.join(str(error).split())}); restore it or move it away") from error
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int):

@@ -23,8 +23,8 @@ MIN_SEEDS = 5
 CONFIDENCE = 0.95
 ALPHA = 1 - CONFIDENCE
 RESAMPLES = 1000
-# rows whose resampled means are in memory at once
-_CHUNK = 10_000
+# rows whose resampled means are in memory at once: as many as a processor's cache holds
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
