@@ -238,9 +238,9 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
     if not root.is_dir():
         raise RecordError(f"{root} is not a folder; set runs=PATH to a run or a folder of runs")
     found = []
-    for path in sorted(_record_files(root)):
+    for path in sorted(_run_folders(root), key=lambda path: path.parts):
         try:
-            run = read_run(path.parent)
+            run = read_run(path)
         except RecordError as error:
             if on_bad is None:
                 raise
@@ -281,8 +281,8 @@ def finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _record_files(root: Path) -> Iterator[Path]:
+def _run_folders(root: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
         folders[:] = [f for f in folders if f not in ("checkpoints", "scores", "wandb", CALIBRATION, SEARCHES)]
         if "run.json" in files:
-            yield Path(folder) / "run.json"
+            yield Path(folder)

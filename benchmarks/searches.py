@@ -112,7 +112,8 @@ def find_searches(root: Path, on_bad: Callable[[RecordError], None]) -> list[Sea
     """Every search at or below `root`, in the order of their paths; `on_bad` is told of those that cannot be read."""
     found = []
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(f for f in folders if f not in ("checkpoints", "scores", "trials", "wandb"))
+        # a search lies beside the runs, and never in one
+        folders[:] = sorted(f for f in folders if f != "trials" and not f.startswith("seed="))
         if "search.json" in files:
             try:
                 found.append(read_search(Path(folder)))
