@@ -452,9 +452,20 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
         short = {key: key.rsplit(".", 1)[-1] for key in differing}
         names = {key: word if list(short.values()).count(word) == 1 else key for key, word in short.items()}
         for config_id, values in flat.items():
-            said = [f"{names[key]}={values.get(key)}" for key in differing]
+            said = [f"{names[key]}={_brief(values.get(key))}" for key in differing]
             labels[model, config_id] = f"{model} ({', '.join(said if 0 < len(said) <= 4 else [config_id])})"
+        its = [labels[model, config_id] for config_id in flat]
+        for config_id in flat:  # values that differ in their fourth digit only
+            if its.count(labels[model, config_id]) > 1:
+                labels[model, config_id] = f"{model} ({config_id})"
     return labels
+
+
+def _brief(value: Any) -> str:
+    """A setting as a label has room for it: numbers to three digits."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_brief, value))}]"
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else str(value)
 
 
 def _decisive(path: Path) -> dict[str, Any]:

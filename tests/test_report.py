@@ -204,6 +204,13 @@ def test_configurations_of_one_model_are_told_apart_by_what_differs(tmp_path: Pa
     assert [row.label for row in table.rows] == ["vae (beta=1.0)", "vae (beta=4.0)"]
 
 
+def test_settings_are_brief_in_labels_and_still_tell_rows_apart(tmp_path: Path) -> None:
+    for i, beta in enumerate([0.12345678, 0.12349999, 0.5]):
+        add_run(tmp_path, "vae", 0, {"fid": 1.0}, config=f"c{i}", beta=beta)
+    (table,) = tables(find_runs(tmp_path))
+    assert sorted(row.label for row in table.rows) == ["vae (beta=0.5)", "vae (c0)", "vae (c1)"]
+
+
 def test_a_sweep_in_which_nothing_finished_is_still_a_table(tmp_path: Path) -> None:
     add_run(tmp_path, "gan", 0, {}, status="failed", error="out of memory")
     (table,) = tables(find_runs(tmp_path))

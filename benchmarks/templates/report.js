@@ -120,7 +120,7 @@
   }
   function plot(figure, traces, shape) {
     const target = figure.querySelector(".plot");
-    Plotly.react(target, traces, shape, { responsive: true, displaylogo: false, displayModeBar: false });
+    Plotly.react(target, traces, shape, { displaylogo: false, displayModeBar: false });
   }
   const shown = (row) => row.calibration || passes(chosen("family"), row.family);
   const dash = (rows, row) => DASHES[rows.filter((other) => other.family === row.family).indexOf(row) % DASHES.length];
@@ -238,6 +238,11 @@
       }
     }), { rootMargin: "600px" });
     drawings.forEach(([figure]) => watcher.observe(figure));
+    // a chart follows its box, which changes with more than the window: a filter, a turned phone, a zoom
+    const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+      if (target.classList.contains("js-plotly-plot") && target.offsetParent !== null) Plotly.Plots.resize(target);
+    }));
+    drawings.forEach(([figure]) => sizes.observe(figure.querySelector(".plot")));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
 })();
