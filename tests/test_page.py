@@ -65,6 +65,8 @@ addEventListener("load", () => setTimeout(() => {
   seen.axis = document.querySelector("[data-chart=curve] .plot").layout.xaxis.title.text;
   seen.reachable = all("button, input, select, summary, a[href], [tabindex='0']").filter(shown).every((e) => e.tabIndex >= 0);
   seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  seen.fits = all(".js-plotly-plot").filter(shown)
+    .map((p) => Math.round(p.querySelector("svg").getBoundingClientRect().width) - p.clientWidth);
   seen.text = document.body.innerText;
   const pre = document.createElement("pre");
   pre.id = "seen";
@@ -147,6 +149,7 @@ def test_the_page_sorts_filters_and_draws_without_an_error(
     assert seen["axis"] == "seconds of training"
     assert seen["reachable"], "something cannot be reached with a keyboard"
     assert seen["wide"] <= 0, "the page itself scrolls sideways"
+    assert max(seen["fits"]) <= 1, "a chart is wider than its box"
     assert "NaN" not in seen["text"]
     assert "undefined" not in seen["text"]
 
