@@ -78,7 +78,7 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -
         UserError: where the record cannot be replayed: it names classes that are not genbench's, its data are others.
     """
     from benchmarks.provenance import commit, environment, packages
-    from benchmarks.scoring import check_record, choose_device, load_data
+    from benchmarks.scoring import check_record, choose_device, load_data, set_threads
     from benchmarks.training import path_of, train_and_score
 
     config = read_config(run.path)
@@ -99,15 +99,14 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -
     import torch
 
     device = torch.device(choose_device(config["trainer"]["accelerator"]))
-    if config["threads"] is not None:
-        torch.set_num_threads(int(config["threads"]))
+    set_threads(config)
     here = environment(device) | packages()
     there = (run.record.get("environment") or {}) | (run.record.get("packages") or {})
     differences = list(environment_differences(there, here))
     # other code in the same environment has to give the same scores, or it is not the code that made them
     recorded_commit = {"commit": run.record.get("git")}
     print_environment([*environment_differences(recorded_commit, {"commit": commit()}), *differences])
-    data = load_data(config, data_dir)
+    data = load_data(config)
     if data.info.id != run.record["data"]["id"]:
         raise UserError(
             f"the data differ: {run.record['data']['id']} in the record, {data.info.id} here; set data_dir to those it had"

@@ -166,18 +166,15 @@ class _Program:
         """Every trial of every family that is not there yet."""
         for model in self.families:
             for n in range(self.cfg.trials):
-                trials = read_search(self.folder).trials.get(model, [])
+                so_far = read_search(self.folder)
+                trials = so_far.trials.get(model, [])
                 there = {trial.number: trial for trial in trials}
                 # one that failed, or whose score broke down, is tried again with what it had
-                if (
-                    n in there
-                    and there[n].status != "failed"
-                    and not (there[n].status == "finished" and there[n].value is None)
-                ):
+                if n in there and (there[n].value is not None or there[n].status == "diverged"):
                     self.done += 1
                     continue
                 params = there[n].params if n in there else self._ask(model, n, trials)
-                self._try(model, n, params)
+                self._try(model, n, params, so_far)
 
     def confirm(self) -> list[Path]:
         """Trains and scores each family's winner on fresh seeds; the folders of all that finished."""
@@ -197,14 +194,14 @@ class _Program:
                     finished.append(outcome.path)
         return finished
 
-    def _try(self, model: str, n: int, params: Mapping[str, Any]) -> None:
+    def _try(self, model: str, n: int, params: Mapping[str, Any], so_far: Search) -> None:
         from benchmarks.training import path_of
 
         words = [self.spaces[model][name].word(value) for name, value in params.items()]
         config = self._config(model, [*self.trial_words, *words, f"seed={self.cfg.seed}"])
         config["search"] = self._role("trial", n)
         said = ", ".join(f"{name}={number(v) if isinstance(v, float) else v}" for name, v in params.items())
-        outcome = self._run(config, f"{model} · trial {n + 1} of {self.cfg.trials} · {said}", read_search(self.folder))
+        outcome = self._run(config, f"{model} · trial {n + 1} of {self.cfg.trials} · {said}", so_far)
         run = path_of(config)
         value, reason = (None, self.failures[-1]) if outcome is None else self._value(run, outcome)
         trial = Trial(

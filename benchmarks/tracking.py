@@ -12,10 +12,9 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from benchmarks.errors import one_line, warn
+from benchmarks.gallery import KINDS
 from benchmarks.runs import ScoreSheet
 from benchmarks.wandb_tables import is_disabled, is_wandb
-
-PICTURES = ("samples", "reconstructions", "interpolations", "code_interpolations", "traversals")
 
 
 class Tracker:
@@ -49,8 +48,9 @@ class Tracker:
         """Those that the run left beside its record."""
 
         def send(logger: Logger) -> None:
-            for name in PICTURES:
-                path = self.run / f"{name}.png"
+            for file, _ in KINDS.values():
+                path = self.run / file
+                name = path.stem
                 if not path.is_file():
                     continue
                 if isinstance(logger, WandbLogger):
