@@ -78,10 +78,13 @@ def test_ais_is_nearer_at_10_000() -> None:
 
 
 def test_tuned_temperatures_leave_less_error_than_a_sigmoid_of_as_many() -> None:
-    """Where the posterior is far narrower than the prior: elsewhere the two are alike."""
+    """Where the posterior is far narrower than the prior: elsewhere the two are alike.
+
+    About half the error is left; of 256 images' means the ratio varies by 0.05, of 32 images' by 0.15.
+    """
     model, settings = PPCA(), Settings(chains=16, temperatures=300, leapfrog=5)
     model.weight *= model.prior.dim**0.5
-    x = model.draw(32)
+    x = model.draw(256)
     generator = torch.Generator().manual_seed(fresh_seed())
     target = Target(model.decode, model.prior, x, model.sigma, settings.chains)
     betas = sigmoid_schedule(settings.temperatures, len(x))
