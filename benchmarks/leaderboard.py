@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ class Row:
     def has_any(self, columns: Sequence[ColumnHead]) -> bool:
         return any(self.cells[c.name].mean is not None for c in columns if c.name in self.cells)
 
-    @property
+    @cached_property
     def seeds(self) -> str:
         """How many seeds ended how, in words."""
         if self.is_calibration:

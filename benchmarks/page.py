@@ -7,6 +7,7 @@ import math
 import os
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
@@ -173,7 +174,12 @@ def _record(run: Run, out: Path) -> dict[str, Any]:
 
 def _link(path: Path, out: Path) -> str:
     """Relative to the page, as an address."""
-    return "./" + quote(Path(os.path.relpath(path, out)).as_posix(), safe="/=")
+    return f"{_folder_link(path.parent, out)}/{quote(path.name, safe='=')}"
+
+
+@lru_cache(maxsize=1024)  # a row's seeds lie in one folder, and a path from one folder to another takes long to find
+def _folder_link(folder: Path, out: Path) -> str:
+    return "./" + quote(Path(os.path.relpath(folder, out)).as_posix(), safe="/=")
 
 
 def _params(trial: Trial) -> str:

@@ -238,7 +238,7 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
     if not root.is_dir():
         raise RecordError(f"{root} is not a folder; set runs=PATH to a run or a folder of runs")
     found = []
-    for path in sorted(_run_folders(root), key=lambda path: path.parts):
+    for path in _run_folders(root):
         try:
             run = read_run(path)
         except RecordError as error:
@@ -282,7 +282,8 @@ def finite_or_none(value: float) -> float | None:
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
+    """In the order of their paths, part by part."""
     for folder, folders, files in os.walk(root):
-        folders[:] = [f for f in folders if f not in ("checkpoints", "scores", "wandb", CALIBRATION, SEARCHES)]
+        folders[:] = sorted(f for f in folders if f not in ("checkpoints", "scores", "wandb", CALIBRATION, SEARCHES))
         if "run.json" in files:
             yield Path(folder)
