@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import hydra
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from benchmarks.cli import prepare
 from benchmarks.errors import UserError, exits_cleanly, fail, is_users, one_line, warn
 from benchmarks.leaderboard import number
+from benchmarks.report import console_of_tables
 from benchmarks.runs import RecordError, Run, ScoreSheet, find_runs, read_config, read_run
 
 Verdict = Literal["identical", "within the seeds' spread", "different"]
@@ -194,8 +194,7 @@ def print_comparison(found: Sequence[Comparison]) -> None:
         off = None if c.recorded is None or c.replayed is None else c.replayed - c.recorded
         numbers = ["—" if value is None else number(value) for value in (c.recorded, c.replayed, off, c.spread)]
         table.add_row(c.name, *numbers, c.verdict)
-    console = Console()
-    (console if console.is_terminal else Console(width=140)).print(table)
+    console_of_tables().print(table)
 
 
 if __name__ == "__main__":

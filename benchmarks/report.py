@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -43,8 +43,7 @@ def _hydra_main(cfg: DictConfig) -> None:
     if not isinstance(cfg.min_seeds, int) or cfg.min_seeds < 2:
         raise UserError(f"min_seeds is {cfg.min_seeds!r}; expected a whole number of 2 or more")
     claims = None if cfg.claims is None else Path(cfg.claims)
-    logger: Any = OmegaConf.to_container(cfg.logger, resolve=True) if cfg.logger else None
-    build([Path(cfg.runs)], Path(cfg.out), cfg.title, claims, cfg.min_seeds, logger)
+    build([Path(cfg.runs)], Path(cfg.out), cfg.title, claims, cfg.min_seeds, cfg.logger)
 
 
 def build(
@@ -117,14 +116,14 @@ def _build(
     write_text(out / "index.html", page(found, failures, pictures, title, answers, searches, out, min_seeds))
     print_tables(found)
     print_answers(answers)
-    if logger is not None and is_wandb(logger):
+    if logger and is_wandb(logger):
         upload(found, answers, title, logger, out)
     print(f"{out / 'index.html'}: {sum(len(t.rows) for t in found)} rows of {len(runs)} runs")
 
 
 def print_answers(answers: Sequence[Answer]) -> None:
     """Each claim and its verdicts, a line a data set, in the terminal."""
-    console = _console()
+    console = console_of_tables()
     console.print("\n[bold]Claims[/bold]")
     for claim, its in groupby(answers, key=lambda answer: answer.claim):
         console.print(f"[bold]{escape(claim.title)}[/bold]")
@@ -138,7 +137,7 @@ def print_answers(answers: Sequence[Answer]) -> None:
 
 def print_tables(found: Sequence[Table]) -> None:
     """Scores, then cost, in the terminal."""
-    console = _console()
+    console = console_of_tables()
     for table in found:
         console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
         for part, columns, rows in table.parts:
@@ -155,16 +154,17 @@ def print_tables(found: Sequence[Table]) -> None:
     )
 
 
+def console_of_tables() -> Console:
+    """As wide as the terminal; where the output goes to a file, as wide as tables need."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 def print_scores(run: Path, protocol_id: str | None = None) -> None:
     """One run's scores, a line each; under one protocol, if that is given."""
     for sheet in read_sheets(run):
         if protocol_id in (None, sheet.protocol_id):
             _print_sheet(sheet)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
 
 
 def _readable(root: Path, is_one_of_many: bool) -> list[Run]:

@@ -47,9 +47,8 @@ def _hydra_main(cfg: DictConfig) -> None:
     if confirmed:
         from benchmarks.report import build
 
-        logger: Any = OmegaConf.to_container(cfg.logger, resolve=True) if cfg.logger else None
         out = Path(cfg.reports_dir) / cfg.search_name
-        build([*confirmed, program.folder], out, cfg.search_name, logger=logger)
+        build([*confirmed, program.folder], out, cfg.search_name, logger=cfg.logger)
     if program.failures:
         raise SystemExit(1)
 

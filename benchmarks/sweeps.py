@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from benchmarks.errors import fail, one_line
 
@@ -40,8 +40,8 @@ class Leaderboard(Callback):
         failed = any(o["status"] == "failed" for o in outcomes)
         try:
             if paths:
-                logger: Any = OmegaConf.to_container(config.logger, resolve=True) if config.get("logger") else None
-                build(paths, Path(config.reports_dir) / config.sweep_name, title=config.sweep_name, logger=logger)
+                out = Path(config.reports_dir) / config.sweep_name
+                build(paths, out, title=config.sweep_name, logger=config.get("logger"))
         except Exception as error:  # Hydra would turn it into a warning, and the sweep would seem to have gone well
             fail(f"the leaderboard could not be built: {one_line(error)}")
             failed = True

@@ -52,7 +52,11 @@ addEventListener("load", () => setTimeout(() => {
   seen.fewer = all(".js-plotly-plot").map((plot) => plot.data.length);
   seen.figures = all(".gallery figure").filter(shown).length;
   set("family", "gan", true);
+  const tally = () => all("[data-verdict]").map((count) => Number(count.textContent));
+  const badges = () => all("[data-answer]").filter(shown).length;
+  seen.tally = [[tally(), badges()]];
   set("datamodule", "mnist", false);
+  seen.tally.push([tally(), badges()]);
   seen.sections = all("main > section[data-datamodule]").filter(shown).map((s) => s.dataset.datamodule);
   set("datamodule", "mnist", true);
   const kinds = all(".tabs button");
@@ -144,6 +148,9 @@ def test_the_page_sorts_filters_and_draws_without_an_error(
     assert sum(seen["fewer"]) < sum(seen["traces"])
     assert seen["figures"] > 0
     assert set(seen["sections"]) == {"digits"}
+    (whole, answers), (part, fewer) = seen["tally"]
+    assert (sum(whole), sum(part)) == (answers, fewer), "the tally is of what is shown"
+    assert 0 < fewer < answers
     assert "interpolations" in seen["kinds"]
     assert len(seen["chosen"]) == 1
     assert seen["axis"] == "seconds of training"

@@ -32,6 +32,10 @@
       const answers = all("li[data-datamodule]", claim);
       claim.hidden = answers.length > 0 && answers.every((answer) => answer.hidden);
     });
+    all("[data-verdict]").forEach((count) => {
+      const its = all("[data-answer]").filter((answer) => answer.dataset.answer === count.dataset.verdict);
+      count.textContent = String(its.filter((answer) => !answer.hidden).length);
+    });
     draw();
   }
   all("input[data-filter]").forEach((box) => box.addEventListener("change", filter));
