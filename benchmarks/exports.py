@@ -5,12 +5,12 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.claims import Answer, effect_text, p_text
 from benchmarks.leaderboard import Cell, ColumnHead, Row, Table, cell_text, number
 from benchmarks.runs import Run
 from benchmarks.searches import Search
 from benchmarks.statistics import MIN_SEEDS
 from benchmarks.uncertainty import too_few
+from benchmarks.verdicts import Answer, effect_text, p_text
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 LEGEND = (

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from benchmarks.claims import Answer, Claim, Group, Pair, effect_text, p_text
+from benchmarks.claims import Claim
 from benchmarks.exports import ARROWS
 from benchmarks.gallery import EMBEDDED_ROWS, KINDS, row_slug
 from benchmarks.leaderboard import ColumnHead, Row, Table, cell_text, number
@@ -26,6 +26,7 @@ from benchmarks.runs import Run
 from benchmarks.searches import Search, Trial
 from benchmarks.statistics import MIN_SEEDS
 from benchmarks.uncertainty import too_few
+from benchmarks.verdicts import Answer, Group, Pair, effect_text, p_text
 
 # of a curve, what is not plotted against the budget
 SPENT = ("images", "seconds", "updates")

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmarks import exports, uncertainty
-from benchmarks.claims import Answer, Claim, answer_all, effect_text, load_claims
+from benchmarks.claims import Claim, load_claims
 from benchmarks.cli import prepare
 from benchmarks.errors import UserError, exits_cleanly, fail
 from benchmarks.gallery import copy_pictures, save_sheets
@@ -24,6 +24,7 @@ from benchmarks.page import BADGES, page
 from benchmarks.runs import RecordError, Run, ScoreSheet, find_runs, read_run, read_sheets, write_text
 from benchmarks.searches import Search, find_searches
 from benchmarks.statistics import MIN_SEEDS
+from benchmarks.verdicts import Answer, answer_all, effect_text
 from benchmarks.wandb_tables import is_wandb, upload
 
 # of a table, in the terminal

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.claims import Answer, effect_text
 from benchmarks.errors import one_line, warn
 from benchmarks.exports import head
 from benchmarks.leaderboard import Table
+from benchmarks.verdicts import Answer, effect_text
 
 
 def is_wandb(node: Mapping[str, Any] | None) -> bool:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.claims import Answer, Side, answer_all, effect_text, evaluate, load_claims, parse_claim
+from benchmarks.claims import Side, evaluate, load_claims, parse_claim
 from benchmarks.errors import UserError
 from benchmarks.leaderboard import Row, Table
 from benchmarks.report import build
 from benchmarks.runs import Run, Score, ScoreSheet
 from benchmarks.searches import Search, Trial
+from benchmarks.verdicts import Answer, answer_all, effect_text
 from tests.conftest import choices
 
 FID = "title: t\nquantity: fid\nleft: gan\nright: vae\nexpect: lower\n"
