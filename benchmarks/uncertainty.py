@@ -59,7 +59,8 @@ def _compare(table: Table, column: ColumnHead, min_seeds: int) -> None:
     if len(rows) < 2:
         return
     sign = -1 if column.higher_is_better else 1
-    best = min(range(len(rows)), key=lambda i: sign * float(rows[i][1].mean()))
+    means = [row.cells[column.name].mean or 0.0 for row, _ in rows]
+    best = min(range(len(rows)), key=lambda i: sign * means[i])
     if len(rows) <= MANY_ROWS:
         pairs = list(combinations(range(len(rows)), 2))
         ranks = rank_intervals([values for _, values in rows], bool(column.higher_is_better))
