@@ -49,7 +49,7 @@ class AIS(Ruler):
 
     columns: ClassVar[tuple[Column, ...]] = (
         Column("ais", "nats", True),
-        Column("ais_gap", "nats", False),
+        Column("ais_gap", "nats", None),  # of the number beside it, and no merit of a model
         Column("bits_per_dim", "bits/dim", False),
     )
 
