@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import yaml
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, fail
 from benchmarks.leaderboard import Row, flatten
-from benchmarks.runs import read_config
+from benchmarks.runs import RecordError, read_config
 
 _OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -44,8 +44,12 @@ class Side:
     def matches(self, row: Row) -> bool:
         if row.model != self.model or row.is_calibration:
             return False
-        config = dict(flatten(read_config(row.runs[0].path))) if self.where else {}
-        return all(key in config and repr(config[key]) == value for key, value in self.where)
+        try:
+            config = dict(flatten(read_config(row.runs[0].path))) if self.where else {}
+        except RecordError as error:
+            fail(f"{error} (in no claim on {self.name})")
+            return False
+        return all(key in config and _as_text(config[key]) == value for key, value in self.where)
 
 
 @dataclass(frozen=True)
@@ -168,9 +172,10 @@ def parse_claim(name: str, text: str) -> Claim:
     ]:
         if key in found and (not isinstance(found[key], kinds) or isinstance(found[key], bool)):
             raise UserError(f"claim {name}: {key} is {found[key]!r}; expected {expected}")
-    is_number = isinstance(found["right"], int | float) and not isinstance(found["right"], bool)
+    right = _number(found["right"])
+    is_number = right is not None
     found["left"] = _sides(name, found["left"])
-    found["right"] = float(found["right"]) if is_number else _sides(name, found["right"])
+    found["right"] = right if is_number else _sides(name, found["right"])
     found["datamodules"] = tuple(found.get("datamodules") or ())
     claim = Claim(name, **found)
     for is_right in (False, True):
@@ -264,9 +269,28 @@ def _sides(name: str, given: Any) -> tuple[Side, ...]:
             if not isinstance(where, dict):
                 raise UserError(f"claim {name}: where is {where!r}; expected keys and values")
             # as text, which can be a key itself, whatever the value
-            sides.append(Side(str(side["model"]), tuple((str(k), repr(v)) for k, v in where.items())))
+            sides.append(Side(str(side["model"]), tuple((str(k), _as_text(v)) for k, v in where.items())))
         else:
             raise UserError(f"claim {name}: {side!r} is no model; expected a name, or model and where")
     if not sides:
         raise UserError(f"claim {name}: a side is empty; expected a model's name")
     return tuple(sides)
+
+
+def _number(value: Any) -> float | None:
+    """A yaml's number; 1e-3 is one too, which YAML 1.1 reads as text. None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _as_text(value: Any) -> str:
+    """A setting, so that equal ones are equal texts: 4, 4.0 and "4" alike."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_text, value))}]"
+    found = _number(value)
+    return str(value) if found is None else f"{found:.12g}"

@@ -4,7 +4,7 @@ Needs no torch. What is tested, and how it is corrected, is in `benchmarks.stati
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -29,14 +29,14 @@ class Group:
     """One side's values, a number a run, and the runs.
 
     Args:
-        diverged: how many runs have no value because they diverged.
+        lost: how many runs have no value: seeds that diverged, or trials that have none for whatever reason.
         budget: what each was given, in words: rows that were given different amounts are not compared.
     """
 
     label: str
     values: Array
     runs: tuple[Path, ...]
-    diverged: int = 0
+    lost: int = 0
     budget: str | None = None
 
 
@@ -72,7 +72,7 @@ class Answer:
     p: float | None = None
     adjusted_p: float | None = None
     leans: Literal["holds", "does not hold"] = "holds"
-    absent: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def decisive(self) -> Pair | None:
@@ -102,6 +102,7 @@ def answer_all(
         min_seeds: a side with fewer values decides nothing.
     """
     by_path = {run.path.resolve(): run for run in runs} if searches else {}
+    tested = [table for table in tables if table.protocol["split"] == "test"]
     answers = []
     for claim in claims:
         found: list[Answer] = []
@@ -115,15 +116,9 @@ def answer_all(
                 else:
                     found += _answer(claim, place, groups, min_seeds)
         else:
-            seen = set()
-            for table in tables:
-                # costs are the same under every protocol: one answer for each data set and network
-                key = (table.datamodule, table.network, table.data["id"])
-                is_new = not claim.scores <= set(PARTS["Cost"]) or key not in seen
-                if table.protocol["split"] == "test" and is_new:
-                    seen.add(key)
-                    place = (f"{table.title} · {table.protocol['name']}", table.datamodule, table.network)
-                    found += _answer(claim, place, _row_groups(claim, table), min_seeds)
+            for table, groups in _grouped(claim, tested):
+                place = (_where(table, tested), table.datamodule, table.network)
+                found += _answer(claim, place, groups, min_seeds)
         answers += found or [Answer(claim, "—", "", "", "undecided", _nothing(claim))]
     return _decide(answers)
 
@@ -149,6 +144,35 @@ def p_text(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
+def _where(table: Table, among: Sequence[Table]) -> str:
+    """Names a table, with its ids where another has the same name."""
+
+    def name(of: Table) -> str:
+        return f"{of.title} · {of.protocol['name']}"
+
+    is_alone = sum(name(other) == name(table) for other in among) == 1
+    return name(table) if is_alone else f"{name(table)} (data {table.data['id']}, protocol {table.protocol_id})"
+
+
+def _grouped(claim: Claim, tables: Sequence[Table]) -> list[tuple[Table, Groups]]:
+    """The tables that a claim is answered on. A run costs the same under every protocol, so of the tables of one data set
+    and network a claim on costs has the one that knows most."""
+    grouped = [(table, _row_groups(claim, table)) for table in tables]
+    if not claim.scores <= set(PARTS["Cost"]):
+        return grouped
+    most: dict[tuple[str, str, str], tuple[Table, Groups]] = {}
+    for table, groups in grouped:
+        place = (table.datamodule, table.network, table.data["id"])
+        if place not in most or _size(groups) > _size(most[place][1]):
+            most[place] = (table, groups)
+    return list(most.values())
+
+
+def _size(groups: Groups) -> tuple[int, int]:
+    """How many of a claim's sides are there, and how many values."""
+    return len(groups), sum(len(group.values) for its in groups.values() for group in its)
+
+
 def _row_groups(claim: Claim, table: Table) -> Groups:
     groups: Groups = {}
     for is_right, side in claim.sides:
@@ -161,7 +185,9 @@ def _row_groups(claim: Claim, table: Table) -> Groups:
             kept = {seed: value for seed, value in found.items() if value is not None}
             if kept:
                 runs = tuple(paths[seed] for seed in kept)
-                lost, budget = row.count("diverged"), budget_text(row.runs[0].record)
+                others = [run for run in row.runs if int(run.record["seed"]) not in kept]
+                lost = sum(run.path in row.diverged or run.status == "diverged" for run in others)
+                budget = budget_text(row.runs[0].record)
                 made = Group(row.label, np.array(list(kept.values())), runs, lost, budget)
                 groups.setdefault((is_right, side), []).append(made)
     return groups if _wanted(claim, table.datamodule) else {}
@@ -182,8 +208,9 @@ def _trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Gro
                     values.append(value)
                     paths.append(run.path)
         if values:
-            lost = sum(trial.status == "diverged" for trial in search.trials[side.model])
-            groups[is_right, side] = [Group(f"{side.name}, {len(values)} trials", np.array(values), tuple(paths), lost)]
+            lost = len(search.trials[side.model]) - len(values)
+            label = f"{side.name} ({len(values)} trials)"
+            groups[is_right, side] = [Group(label, np.array(values), tuple(paths), lost)]
     return groups if _wanted(claim, search.record["datamodule"]) else {}
 
 
@@ -201,40 +228,63 @@ def _answer(claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds
         right = [group for side in claim.right for group in groups.get((True, side), [])]
     if not left or not right:
         return []
-    if not any(_is_fair(a, b) for a, b in product(left, right)):
+    fair = [(a, b) for a, b in product(left, right) if not isinstance(b, Group) or a.budget == b.budget]
+    if not fair:
         return [Answer(claim, *place, "undecided", "no two of its rows have had the same budget")]
-    there = [*left, *(group for group in right if isinstance(group, Group))]
-    few = [f"{group.label} has {len(group.values)}" for group in there if len(group.values) < min_seeds]
-    if few:
-        what = "trials" if claim.over == "trials" else "seeds"
+    what = "trials" if claim.over == "trials" else "seeds"
+    few = [f"{group.label} has {len(group.values)}" for group in _groups_in(fair) if len(group.values) < min_seeds]
+    pairs = [(a, b) for a, b in fair if all(len(group.values) >= min_seeds for group in _groups_in([(a, b)]))]
+    if not pairs:
         reason = f"too few {what}: {', '.join(few)}, {min_seeds} are needed"
         return [Answer(claim, *place, "undecided", reason)]
-    if claim.scale == "ratio" and any((group.values <= 0).any() for group in there):
+    tested = _groups_in(pairs)
+    if claim.scale == "ratio" and any((group.values <= 0).any() for group in tested):
         return [Answer(claim, *place, "undecided", "a ratio of values that are not all above 0 says nothing")]
-    pairs, p_holds, p_fails = _pairs(claim, left, right)
+    fate = "have no value" if claim.over == "trials" else "diverged"
+    lost = [f"{g.lost} of {g.lost + len(g.values)} of {g.label} {fate}" for g in tested if g.lost]
+    if lost and claim.statistic == "spread":
+        reason = f"{', '.join(lost)}: what has no value is part of the spread"
+        return [Answer(claim, *place, "undecided", reason)]
+    kept, p_holds, p_fails = _all_tested(claim, pairs)
     # every pair must pass, so the largest p-value is the whole's (Berger 1982); one pair is enough to refute it
     holds, fails = float(p_holds.max()), min(1.0, len(p_fails) * float(p_fails.min()))
-    absent = tuple(side.name for is_right, side in claim.sides if (is_right, side) not in groups)
-    diverged = [f"{g.diverged} of {g.diverged + len(g.values)} of {g.label} diverged" for g in there if g.diverged]
-    if diverged and claim.statistic == "spread":
-        reason = f"{', '.join(diverged)}: what diverged has no value, and is part of the spread"
-        return [Answer(claim, *place, "undecided", reason)]
-    reasons = [f"{', '.join(diverged)} and are not in it"] if diverged else []
-    if len(pairs) < len(p_holds):
+    reasons = [f"{', '.join(lost)} and are not in it"] if lost else []
+    if few:
+        reasons.append(f"too few {what} to be in it: {', '.join(few)}")
+    if len(kept) < len(p_holds):
         reasons.append(f"{len(p_holds)} pairs, of which those that say least for it are kept")
     p, leans = min(1.0, 2 * min(holds, fails)), "holds" if holds <= fails else "does not hold"
-    return [Answer(claim, *place, "undecided", "; ".join(reasons), tuple(pairs), p, leans=leans, absent=absent)]  # type: ignore[arg-type]
+    missing = tuple(_missing(claim, groups, fair, tested))
+    return [Answer(claim, *place, "undecided", "; ".join(reasons), tuple(kept), p, leans=leans, missing=missing)]  # type: ignore[arg-type]
 
 
-def _pairs(claim: Claim, left: Sequence[Group], right: Sequence[Group | float]) -> tuple[list[Pair], Array, Array]:
-    """Every left group against every right one: the pairs that say least for the claim, and the p-values of all, for it
-    and against it. Those with as many values on each side are tested in one call."""
+def _groups_in(pairs: Iterable[tuple[Group, Group | float]]) -> list[Group]:
+    """Each group of some pairs, once."""
+    return list({id(group): group for pair in pairs for group in pair if isinstance(group, Group)}.values())
+
+
+def _missing(
+    claim: Claim, groups: Groups, fair: Sequence[tuple[Group, Group | float]], tested: Sequence[Group]
+) -> Iterator[str]:
+    """Of the models that a claim names, those of which no row was tested, and why."""
+    there, comparable = ({id(group) for group in its} for its in (tested, _groups_in(fair)))
+    for is_right, side in claim.sides:
+        its = {id(group) for group in groups.get((is_right, side), [])}
+        if not its:
+            yield f"{side.name}, which has no such scores"
+        elif not its & comparable:
+            yield f"{side.name}, which has had another budget"
+        elif not its & there:
+            yield f"{side.name}, which has too few"
+
+
+def _all_tested(claim: Claim, pairs: Sequence[tuple[Group, Group | float]]) -> tuple[list[Pair], Array, Array]:
+    """The pairs that say least for the claim, and the p-values of all, for it and against it. Those with as many values
+    on each side are tested in one call."""
     shapes: dict[tuple[int, int], list[tuple[Group, Group | float]]] = {}
-    for a, b in product(left, right):
-        if not _is_fair(a, b):
-            continue
+    for a, b in pairs:
         shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append((a, b))
-    parts = [_tested(claim, pairs) for pairs in shapes.values()]
+    parts = [_tested(claim, its) for its in shapes.values()]
     kept = sorted((pair for pairs, _, _ in parts for pair in pairs), key=lambda pair: -pair.p_holds)[:SHOWN_PAIRS]
     return kept, np.concatenate([holds for _, holds, _ in parts]), np.concatenate([fails for _, _, fails in parts])
 
@@ -286,18 +336,16 @@ def _decide(answers: Sequence[Answer]) -> list[Answer]:
                 open_ = f"not beyond chance, after correction for {len(tested)} tests"
                 if _reaches_over_margin(answer):
                     open_ = "the interval reaches over the margin"
-            elif verdict == "holds" and answer.absent:  # one that fails refutes it; those that are here do not prove it
+            elif (
+                verdict == "holds" and answer.missing
+            ):  # one that fails refutes it; those that are here do not prove it
                 verdict = "undecided"
-                open_ = f"holds for what is here, without {' and '.join(answer.absent)}, which has no such scores"
+                open_ = f"holds for what is here, without {' and '.join(answer.missing)}"
             reasons = [answer.reason, open_]
             reason = "; ".join(r for r in reasons if r)
             answer = replace(answer, adjusted_p=p, verdict=verdict, reason=reason)
         decided.append(answer)
     return decided
-
-
-def _is_fair(a: Group, b: Group | float) -> bool:
-    return not isinstance(b, Group) or a.budget == b.budget
 
 
 def _reaches_over_margin(answer: Answer) -> bool:
@@ -312,4 +360,7 @@ def _nothing(claim: Claim) -> str:
     if claim.over == "trials":
         return "no search has these models: python -m benchmarks.search"
     where = f" on {', '.join(claim.datamodules)}" if claim.datamodules else ""
-    return f"no scored runs{where} have {', '.join(sorted(claim.scores))} of both sides"
+    left, right = (" or ".join(side.name for r, side in claim.sides if r == is_right) for is_right in (False, True))
+    return f"no scored runs{where} have {', '.join(sorted(claim.scores))} of {left}" + (
+        f" and of {right}" * bool(right)
+    )

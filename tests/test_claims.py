@@ -85,6 +85,18 @@ def test_every_model_of_a_side_must_pass() -> None:
     assert answer(text, bad, vae).verdict == "does not hold", "one that fails refutes it"
 
 
+def test_a_row_with_too_few_seeds_is_named_and_decides_nothing() -> None:
+    """One run that somebody tried does not take the verdict from rows that have seeds enough."""
+    gan, vae, tried = row("gan", fid=around(5)), row("vae", fid=around(9)), row("vae", "c2", fid=[1.0])
+    found = answer(FID, gan, vae, tried)
+    assert (found.verdict, len(found.pairs)) == ("holds", 1)
+    assert found.reason == "too few seeds to be in it: vae (c2) has 1"
+    assert answer(FID, row("gan", fid=around(50)), vae, tried).verdict == "does not hold"
+    both = FID.replace("left: gan", "left: [gan, wgan]")
+    assert answer(both, gan, row("wgan", fid=[5.0]), vae).verdict == "undecided", "of wgan nothing is known"
+    assert answer(both, row("gan", fid=around(50)), row("wgan", fid=[5.0]), vae).verdict == "does not hold"
+
+
 def test_ratios_are_of_geometric_means() -> None:
     text = FID + "scale: ratio\n"
     found = answer(text, row("gan", fid=[4.0, 1.0, 2.0, 3.0, 2.5]), row("vae", fid=[8.0, 2.0, 4.0, 6.0, 5.0]))
@@ -106,6 +118,7 @@ def test_against_a_number() -> None:
     assert float(words[2].rstrip(",")) == pytest.approx(3, abs=0.1)
     assert words[3:5] == ["against", "1.500"]
     assert answer(text, row("ae", fid=around(11), fid_fitted=around(10))).verdict == "does not hold"
+    assert parse_claim("c", text.replace("1.5", "15e-1")).right == 1.5, "YAML 1.1 reads it as text"
 
 
 def test_equal_means_within_a_margin_and_its_opposite() -> None:
@@ -135,6 +148,9 @@ def test_seeds_that_diverged_are_named_and_leave_a_spread_open() -> None:
     gan.runs += [Run(Path(f"runs/digits/gan/c1/seed={i}"), {"seed": i, "status": "diverged"}, []) for i in (7, 8)]
     found = answer(FID, gan, vae)
     assert (found.verdict, found.reason) == ("holds", "2 of 8 of gan diverged and are not in it")
+    speed = "title: t\nquantity: fid + 1\nleft: gan\nright: vae\nexpect: lower\n"
+    gan.diverged = {gan.runs[0].path}  # its samples broke down, and this number it has
+    assert answer(speed, gan, vae).reason == "2 of 8 of gan diverged and are not in it"
     spread = answer(FID + "statistic: spread\n", gan, row("vae", fid=around(9, spread=100)))
     assert (spread.verdict, spread.p) == ("undecided", None)
 
@@ -143,8 +159,18 @@ def test_what_costs_the_same_under_every_protocol_is_answered_once() -> None:
     rows = row("gan", images_per_second=around(5)), row("vae", images_per_second=around(9))
     claim = parse_claim("c", FID.replace("quantity: fid", "quantity: 1 / images_per_second"))
     assert len(answer_all([claim], [table(*rows), table(*rows)])) == 1
+    for tables in ([table(rows[1]), table(*rows)], [table(*rows), table(rows[1])]):
+        (found,) = answer_all([claim], tables)
+        assert found.verdict == "does not hold", "the table that has both sides answers it"
+
+
+def test_tables_of_one_name_are_told_apart() -> None:
     rows = row("gan", fid=around(5)), row("vae", fid=around(9))
-    assert len(answer_all([parse_claim("c", FID)], [table(*rows), table(*rows)])) == 2
+    first, second = table(*rows), table(*rows)
+    second.protocol_id = "p2"
+    found = answer_all([parse_claim("c", FID)], [first, second, table(*rows, datamodule="mnist")])
+    name = "digits · mlp · quick (data d1, protocol {})"
+    assert [a.where for a in found] == [name.format("p1"), name.format("p2"), "mnist · mlp · quick"]
 
 
 def test_rows_of_different_budgets_are_not_compared() -> None:
@@ -159,6 +185,10 @@ def test_rows_of_different_budgets_are_not_compared() -> None:
     assert (found.verdict, found.reason) == ("undecided", "no two of its rows have had the same budget")
     found = answer(FID, gan, vae, given("vae", "c3", 9, 1000))
     assert (found.verdict, len(found.pairs)) == ("holds", 1)
+    both = FID.replace("left: gan", "left: [gan, wgan]")
+    found = answer(both, gan, given("vae", "c3", 9, 1000), given("wgan", "c4", 50, 9000))
+    assert found.verdict == "undecided"
+    assert found.reason == "holds for what is here, without wgan, which has had another budget"
 
 
 def test_another_quantity_on_the_right() -> None:
@@ -176,8 +206,11 @@ def test_a_model_with_several_configurations_is_chosen_by_its_settings(tmp_path:
         (tmp_path / each.config_id / "config.yaml").write_text(f"model: {{beta: {beta}}}\n")
     gan = row("gan", fid=around(5))
     assert answer(FID, gan, first, second).verdict == "does not hold", "every row of the side must pass"
-    chosen = FID.replace("right: vae", "right: {model: vae, where: {model.beta: 1.0}}")
-    assert answer(chosen, gan, first, second).verdict == "holds"
+    for written in ("1.0", "1", "1e0", '"1"'):
+        chosen = FID.replace("right: vae", f"right: {{model: vae, where: {{model.beta: {written}}}}}")
+        assert answer(chosen, gan, first, second).verdict == "holds"
+    (tmp_path / "c2" / "config.yaml").write_text("{")
+    assert answer(chosen, gan, first, second).verdict == "holds", "a damaged configuration is in no claim"
 
 
 def test_holms_correction_is_over_every_answer() -> None:
@@ -198,7 +231,7 @@ def test_validation_scores_calibration_rows_and_other_data_answer_nothing() -> N
     claim = parse_claim("c", FID + "datamodules: [mnist]\n")
     (found,) = answer_all([claim], [table(*rows)])
     assert (found.verdict, found.where) == ("undecided", "—")
-    assert found.reason == "no scored runs on mnist have fid of both sides"
+    assert found.reason == "no scored runs on mnist have fid of gan and of vae"
     (found,) = answer_all([parse_claim("c", FID)], [table(*rows, split="val")])
     assert found.where == "—"
     assert not Side("real train").matches(Row("real train", "real train", "", is_calibration=True))
@@ -231,7 +264,12 @@ def test_trials_of_a_search_are_the_values(tmp_path: Path) -> None:
     (found,) = answer_all([claim], [], [search], runs)
     assert (found.verdict, found.where) == ("holds", "digits · mlp (s)")
     assert found.decisive is not None
-    assert found.decisive.left.label == "gan, 20 trials"
+    assert found.decisive.left.label == "gan (20 trials)"
+    trials["vae"].append(Trial("vae", 20, {}, "finished", None, "digits/vae/20", "c", "its samples are no numbers"))
+    (open_,) = answer_all([claim], [], [search], runs)
+    assert open_.verdict == "undecided"
+    assert open_.reason == "1 of 21 of vae (20 trials) have no value: what has no value is part of the spread"
+    trials["vae"].pop()
     record["sampler"] = "tpe"
     (guided,) = answer_all([claim], [], [search], runs)
     assert guided.verdict == "undecided"
