@@ -114,7 +114,7 @@ class Curve(Callback):
         budget: whose fractions 1, 1/2, 1/4, ... are the points.
         points: how many.
         score: from a model in scoring mode to values by name.
-        log_row: also gets each row, with the images shown so far.
+        log_row: also gets each row; after an interruption those from before it too.
     """
 
     def __init__(
@@ -163,6 +163,8 @@ class Curve(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self._next = state_dict["rows"], state_dict["next"]
+        for row in self.rows:
+            self.log_row(row)
 
 
 class Checkpoint(Callback):

@@ -42,12 +42,15 @@ def warn(message: str) -> None:
 
 
 def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:
-    """Turns a user's mistake inside a program into one line on stderr and exit status 1."""
+    """Turns a user's mistake inside a program into one line on stderr and exit status 1, and Ctrl-C into one and 130."""
 
     @wraps(program)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return program(*args, **kwargs)
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on with what is not finished")
+            raise SystemExit(130) from None
         except Exception as error:
             if not is_users(error):
                 raise

@@ -15,11 +15,12 @@ from benchmarks.verdicts import Answer, effect_text, p_text
 ARROWS = {True: "↑", False: "↓", None: ""}
 LEGEND = (
     "Mean ± standard deviation over training seeds; **bold** is the best of a column, and † is not significantly worse "
-    "(Welch's t-test, Holm's correction, 5%)."
+    "(Welch's t-test, Holm's correction, 5%). Intervals and ranks are in leaderboard.csv, every comparison in "
+    "comparisons.csv."
 )
 _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
     **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "∞": r"$_\infty$", "²": r"$^2$", "₂": r"$_2$"},
     **{"—": "---", "σ": r"$\sigma$", "β": r"$\beta$", "−": "$-$", "·": r"$\cdot$", "†": r"$^\dagger$", "<": "$<$"},
     ">": "$>$",
@@ -78,7 +79,7 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def latex(tables: Sequence[Table], answers: Sequence[Answer] = ()) -> str:
+def latex(tables: Sequence[Table], answers: Sequence[Answer] = (), min_seeds: int = MIN_SEEDS) -> str:
     r"""The same tables for a paper; needs \usepackage{booktabs}."""
     lines = ["% needs \\usepackage{booktabs}"]
     if answers:
@@ -91,6 +92,8 @@ def latex(tables: Sequence[Table], answers: Sequence[Answer] = ()) -> str:
             lines.append(" & ".join(map(_tex, cells)) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     for table in tables:
+        if few := too_few(table, min_seeds):
+            lines += [f"% {_tex(table.title)}: {_tex(few)}"]
         for part, columns, rows in table.parts:
             lines += [f"% {_tex(table.title)}, {part}: {_tex(table.notes)}"]
             lines += [rf"\begin{{tabular}}{{l{'r' * (1 + len(columns))}}}", r"\toprule"]
@@ -99,6 +102,7 @@ def latex(tables: Sequence[Table], answers: Sequence[Answer] = ()) -> str:
                 cells = [_tex_cell(row, column) for column in columns]
                 lines.append(" & ".join([_tex(row.label), _tex(row.seeds), *cells]) + r" \\")
             lines += [r"\bottomrule", r"\end{tabular}", ""]
+    lines.append(_tex(LEGEND.replace("**bold**", "bold")))
     return "\n".join(lines) + "\n"
 
 
@@ -146,8 +150,10 @@ def comparisons_csv(tables: Sequence[Table]) -> str:
     """Every pairwise comparison: a less b, its 95% interval, Hedges' g, p before and after Holm's correction."""
     names = [
         "datamodule",
+        "data_id",
         "network",
         "protocol",
+        "protocol_id",
         "column",
         "a",
         "b",
@@ -160,7 +166,7 @@ def comparisons_csv(tables: Sequence[Table]) -> str:
     ]
     lines = []
     for table in tables:
-        place = [table.datamodule, table.network, table.protocol["name"]]
+        place = [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
         for c in table.comparisons:
             d = c.difference
             lines.append([*place, c.column, c.a, c.b, d.value, d.low, d.high, d.g, d.p, c.adjusted_p])
@@ -168,8 +174,10 @@ def comparisons_csv(tables: Sequence[Table]) -> str:
 
 
 def claims_csv(answers: Sequence[Answer]) -> str:
-    """A line for each pair of rows behind an answer; one line where there is none."""
-    names = ["claim", "title", "where", "verdict", "reason", "p", "p_holm", "left", "right", "effect", "low", "high"]
+    """A line for each pair of rows behind an answer; one line where there is none. The effect is left less right, or left
+    over right, as `scale` says, also where the right side is a number."""
+    names = ["claim", "title", "where", "verdict", "reason", "p", "p_holm", "left", "right"]
+    names += ["scale", "unit", "effect", "low", "high"]
     lines: list[list[Any]] = []
     for answer in answers:
         facts: list[Any] = [answer.claim.name, answer.claim.title, answer.where, answer.verdict, answer.reason]
@@ -177,9 +185,10 @@ def claims_csv(answers: Sequence[Answer]) -> str:
         for pair in answer.pairs:
             right = pair.right if isinstance(pair.right, float) else pair.right.label
             runs = " ".join(map(str, answer.runs))
-            lines.append([*facts, pair.left.label, right, pair.effect, pair.low, pair.high, pair.g, runs])
+            its = [answer.claim.scale, answer.claim.unit if answer.claim.scale == "difference" else ""]
+            lines.append([*facts, pair.left.label, right, *its, pair.effect, pair.low, pair.high, pair.g, runs])
         if not answer.pairs:
-            lines.append(facts + [None] * 7)
+            lines.append(facts + [None] * 9)
     return _csv([*names, "hedges_g", "runs"], lines)
 
 

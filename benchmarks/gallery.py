@@ -27,7 +27,7 @@ KINDS = {
         "One latent with one of its dimensions moved from −3 to 3, a dimension a row: the same latent for every model.",
     ),
 }
-# rows of a table that have their pictures in the page; the others' lie beside it
+# rows of a table that have their pictures in the page; it links to the others'
 EMBEDDED_ROWS = 12
 
 
@@ -38,20 +38,23 @@ def row_slug(table: Table, row: Row) -> str:
 
 
 def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Path]]:
-    """The pictures of each row's first finished seed, beside the page: by row and kind."""
-    copied: dict[str, dict[str, Path]] = {}
+    """The pictures of each row's first finished seed, by row and kind: those of a table's first rows, copied beside the
+    page; the others', where the run left them."""
+    found: dict[str, dict[str, Path]] = {}
     for table in tables:
-        for row in table.models:
+        for i, row in enumerate(table.models):
             slug = row_slug(table, row)
             first = next((run for run in row.runs if run.status == "finished"), None)
             for kind, (file, _) in KINDS.items():
                 source = first.path / file if first is not None else None
                 if source is not None and source.is_file():
-                    target = out / "pictures" / f"{slug}-{file}"
-                    with replacing(target) as temporary:
-                        shutil.copyfile(source, temporary)
-                    copied.setdefault(slug, {})[kind] = target
-    return copied
+                    place = found.setdefault(slug, {})
+                    place[kind] = source
+                    if i < EMBEDDED_ROWS:
+                        place[kind] = out / "pictures" / f"{slug}-{file}"
+                        with replacing(place[kind], is_precious=False) as temporary:
+                            shutil.copyfile(source, temporary)
+    return found
 
 
 def save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) -> None:
@@ -68,7 +71,7 @@ def save_sheets(table: Table, pictures: dict[str, dict[str, Path]], out: Path) -
                 draw.text((left, 2), label, fill="black", font=ImageFont.load_default(16))
                 sheet.paste(tile, (left, head))
                 left += tile.width + gap
-            with replacing(out / f"{table.slug}-{file}") as temporary:
+            with replacing(out / f"{table.slug}-{file}", is_precious=False) as temporary:
                 sheet.save(temporary, format="PNG", optimize=True)
 
 

@@ -288,7 +288,7 @@ def flatten(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 def _key(run: Run, protocol_id: str) -> tuple[str, str, str, str]:
     names = run.record["names"]
-    return names["datamodule"], run.record.get("data", {}).get("id", ""), names["network"], protocol_id
+    return names["datamodule"], run.record["data"]["id"], names["network"], protocol_id
 
 
 def _table(members: list[tuple[Run, ScoreSheet | None]]) -> Table:
@@ -446,15 +446,16 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
         if len(variants) == 1:
             labels[model, variants[0][0]] = model
             continue
-        flat = {config_id: dict(flatten(_decisive(run.path))) for config_id, run in variants}
+        flat = {config_id: dict(flatten(config)) for config_id, run in variants if (config := _decisive(run.path))}
+        labels |= {(model, config_id): f"{model} ({config_id})" for config_id, _ in variants}
         keys = sorted({key for values in flat.values() for key in values})
         differing = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
         # a key's last word, where that says which it is
         short = {key: key.rsplit(".", 1)[-1] for key in differing}
         names = {key: word if list(short.values()).count(word) == 1 else key for key, word in short.items()}
-        for config_id, values in flat.items():
+        for config_id, values in flat.items() if 0 < len(differing) <= 4 else ():
             said = [f"{names[key]}={_brief(values.get(key))}" for key in differing]
-            labels[model, config_id] = f"{model} ({', '.join(said if 0 < len(said) <= 4 else [config_id])})"
+            labels[model, config_id] = f"{model} ({', '.join(said)})"
         its = [labels[model, config_id] for config_id in flat]
         for config_id in flat:  # values that differ in their fourth digit only
             if its.count(labels[model, config_id]) > 1:
@@ -470,5 +471,10 @@ def _brief(value: Any) -> str:
 
 
 def _decisive(path: Path) -> dict[str, Any]:
-    config = read_config(path)
+    """Nothing where it cannot be read, which is said: a row can be labelled by its id."""
+    try:
+        config = read_config(path)
+    except RecordError as error:
+        fail(f"{error} (its row goes by its id)")
+        return {}
     return {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}

@@ -1,7 +1,6 @@
 """The report's page: one HTML file that needs nothing else, with its charts' library inside."""
 
 import base64
-import csv
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from benchmarks.claims import Claim
 from benchmarks.exports import ARROWS
 from benchmarks.gallery import EMBEDDED_ROWS, KINDS, row_slug
 from benchmarks.leaderboard import ColumnHead, Row, Table, cell_text, number
-from benchmarks.runs import Run
+from benchmarks.runs import Run, read_curve
 from benchmarks.searches import Search, Trial
 from benchmarks.statistics import MIN_SEEDS
 from benchmarks.uncertainty import too_few
@@ -243,9 +242,11 @@ def _chart_data(table: Table) -> dict[str, Any]:
 
 def _curve(row: Row) -> list[dict[str, list[float | None]]]:
     """Mean and deviation over seeds at each point of the budget, of what was spent and what was scored."""
-    curves = [_read_curve(run.path / "curve.csv") for run in row.runs if run.status == "finished"]
+    curves = [read_curve(run.path) for run in row.runs if run.status == "finished"]
     points = []
-    for at in zip_longest(*[curve for curve in curves if curve]):
+    # from the end, which is the whole budget for all: a slow start may have passed several of the first points in one
+    backwards = [curve[::-1] for curve in curves if curve]
+    for at in list(zip_longest(*backwards))[::-1]:
         there = [point for point in at if point is not None]
         names = dict.fromkeys(name for point in there for name in point)
         point: dict[str, list[float | None]] = {}
@@ -256,17 +257,6 @@ def _curve(row: Row) -> list[dict[str, list[float | None]]]:
                 point[name] = [_short(statistics.fmean(values)), _short(deviation)]
         points.append(point)
     return points
-
-
-def _read_curve(path: Path) -> list[dict[str, float]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return [
-                {name: float(text) for name, text in line.items() if name is not None and text}
-                for line in csv.DictReader(stream)
-            ]
-    except (OSError, ValueError, TypeError):  # a report is good without a curve
-        return []
 
 
 def _search_data(search: Search) -> dict[str, Any]:

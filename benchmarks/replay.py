@@ -1,6 +1,5 @@
 """python -m benchmarks.replay: trains runs again from their records alone, and compares every score."""
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from rich.table import Table as RichTable
 from benchmarks.cli import prepare
 from benchmarks.errors import UserError, exits_cleanly, fail, is_users, one_line, warn
 from benchmarks.leaderboard import number
-from benchmarks.report import console_of_tables
+from benchmarks.report import console_of_tables, left_out
 from benchmarks.runs import RecordError, Run, ScoreSheet, find_runs, read_config, read_run
+from benchmarks.statistics import next_value
 
-Verdict = Literal["identical", "within the seeds' spread", "different"]
+Verdict = Literal["identical", "within the seeds' spread", "one seed, no spread", "different"]
 
 
 @exits_cleanly
@@ -29,7 +29,8 @@ def main() -> None:
 @hydra.main(config_path="pkg://conf", config_name="replay", version_base="1.3")
 @exits_cleanly  # inside Hydra too, which would print a traceback
 def _hydra_main(cfg: DictConfig) -> None:
-    runs = [run for run in find_runs(Path(cfg.runs)) if run.status == "finished" and run.sheets]
+    found = find_runs(Path(cfg.runs), on_bad=left_out)
+    runs = [run for run in found if run.status == "finished" and run.sheets]
     if not runs:
         raise UserError(
             f"{cfg.runs} holds no run that is finished and scored; set runs=PATH to one or to a folder of them"
@@ -40,10 +41,8 @@ def _hydra_main(cfg: DictConfig) -> None:
         try:
             failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator)
         except Exception as error:  # the others can still be replayed
-            if not is_users(error):
-                raise
             failed += 1
-            fail(one_line(error))
+            fail(one_line(error) if is_users(error) else f"{type(error).__name__}: {one_line(error)}")
     if failed:
         fail(f"{failed} of {len(runs)} runs were not reproduced")
         raise SystemExit(1)
@@ -51,28 +50,31 @@ def _hydra_main(cfg: DictConfig) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A score as it was recorded and as it came out again; `spread` is the standard deviation over the row's seeds."""
+    """A score as it was recorded and as it came out again; `expected` is where one more seed of the row would lie."""
 
     name: str
     recorded: float | None
     replayed: float | None
-    spread: float | None
+    expected: tuple[float, float] | None
 
     @property
     def verdict(self) -> Verdict:
         if self.recorded == self.replayed:
             return "identical"
-        if self.recorded is None or self.replayed is None or self.spread is None:
+        if self.recorded is None or self.replayed is None:
             return "different"
-        # a replay is one more run of the row: nearly all of those lie within two deviations
-        return "within the seeds' spread" if abs(self.replayed - self.recorded) <= 2 * self.spread else "different"
+        if self.expected is None:
+            return "one seed, no spread"
+        low, high = self.expected
+        return "within the seeds' spread" if low <= self.replayed <= high else "different"
 
 
 def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -> bool:
     """Trains and scores a run again under `out`, prints the comparison, and says whether it was reproduced.
 
     Reproduced means: identical, where training ran on the CPU in the same environment on a budget that is not of
-    seconds; elsewhere no score farther off than two of the row's standard deviations.
+    seconds; elsewhere no score outside of where one more seed of the row would lie (95% for all scores of a protocol
+    together). A row of one seed has no such place: its differences are printed, and decide nothing.
 
     Raises:
         UserError: where the record cannot be replayed: it names classes that are not genbench's, its data are others.
@@ -153,11 +155,12 @@ def compare(recorded: ScoreSheet, replayed: ScoreSheet, others: Sequence[ScoreSh
         others: of every seed of the row under it, the recorded one among them.
     """
     new = {score.name: score.value for score in replayed.scores}
+    judged = sum(score.value is not None for score in recorded.scores)
     found = []
     for score in recorded.scores:
         values = [s.value for sheet in others for s in sheet.scores if s.name == score.name and s.value is not None]
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        found.append(Comparison(score.name, score.value, new.get(score.name), spread))
+        expected = next_value(values, of=judged) if len(values) > 1 else None
+        found.append(Comparison(score.name, score.value, new.get(score.name), expected))
     return found
 
 
@@ -189,11 +192,12 @@ def print_comparison(found: Sequence[Comparison]) -> None:
     print(f"      {len(found) - len(different)} of {len(found)} scores are identical to the bit", flush=True)
     if not different:
         return
-    table = RichTable("score", "recorded", "replayed", "difference", "spread over seeds", "verdict", header_style="")
+    table = RichTable("score", "recorded", "replayed", "difference", "expected of a seed", "verdict", header_style="")
     for c in different:
         off = None if c.recorded is None or c.replayed is None else c.replayed - c.recorded
-        numbers = ["—" if value is None else number(value) for value in (c.recorded, c.replayed, off, c.spread)]
-        table.add_row(c.name, *numbers, c.verdict)
+        numbers = ["—" if value is None else number(value) for value in (c.recorded, c.replayed, off)]
+        expected = " to ".join(map(number, c.expected)) if c.expected is not None else "—"
+        table.add_row(c.name, *numbers, expected, c.verdict)
     console_of_tables().print(table)
 
 

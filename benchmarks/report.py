@@ -66,7 +66,7 @@ def build(
         logger: a choice of conf/logger; with wandb the tables go up as well.
 
     Raises:
-        RecordError: where there is no run. A single bad record is named and left out.
+        RecordError: where there is neither a run nor a search. A single bad record is named and left out.
         UserError: for claims that are none.
     """
     asked = load_claims(claims)
@@ -95,13 +95,18 @@ def _build(
     logger: Mapping[str, Any] | None,
 ) -> None:
     # two jobs of a sweep may have left one run, and roots may overlap: a run counts once
-    runs = [run for root in roots for run in _readable(root, len(roots) > 1)]
+    runs, empty = [], list[RecordError]()
+    for root in roots:
+        try:
+            runs += find_runs(root, on_bad=left_out)
+        except RecordError as error:
+            empty.append(error)
     if len(roots) > 1:
         runs = list({run.path.resolve(): run for run in runs}.values())
-    found_searches = [search for root in roots for search in find_searches(root, _left_out)]
+    found_searches = [search for root in roots for search in find_searches(root, left_out)]
     searches = list({search.path.resolve(): search for search in found_searches}.values())
-    if not runs:
-        raise RecordError("no run has a record that can be read")
+    if not runs and not searches:
+        raise empty[0]
     found = tables(runs)
     uncertainty.add(found, min_seeds)
     answers = answer_all(asked, found, searches, [*runs, *_trial_runs(searches)], min_seeds)
@@ -109,12 +114,16 @@ def _build(
     pictures = copy_pictures(found, out)
     for table in found:
         save_sheets(table, pictures, out)
-    write_text(out / "leaderboard.md", exports.markdown(found, failures, title, answers, searches, min_seeds))
-    write_text(out / "leaderboard.tex", exports.latex(found, answers))
-    write_text(out / "leaderboard.csv", exports.leaderboard_csv(found))
-    write_text(out / "comparisons.csv", exports.comparisons_csv(found))
-    write_text(out / "claims.csv", exports.claims_csv(answers))
-    write_text(out / "index.html", page(found, failures, pictures, title, answers, searches, out, min_seeds))
+    files = {
+        "leaderboard.md": exports.markdown(found, failures, title, answers, searches, min_seeds),
+        "leaderboard.tex": exports.latex(found, answers, min_seeds),
+        "leaderboard.csv": exports.leaderboard_csv(found),
+        "comparisons.csv": exports.comparisons_csv(found),
+        "claims.csv": exports.claims_csv(answers),
+        "index.html": page(found, failures, pictures, title, answers, searches, out, min_seeds),
+    }
+    for name, text in files.items():
+        write_text(out / name, text, is_precious=False)
     print_tables(found)
     print_answers(answers)
     if logger and is_wandb(logger):
@@ -168,17 +177,8 @@ def print_scores(run: Path, protocol_id: str | None = None) -> None:
             _print_sheet(sheet)
 
 
-def _readable(root: Path, is_one_of_many: bool) -> list[Run]:
-    """The runs at or below a root, less those whose records are bad, which are named."""
-    try:
-        return find_runs(root, on_bad=_left_out)
-    except RecordError:
-        if is_one_of_many:
-            return []
-        raise
-
-
-def _left_out(error: RecordError) -> None:
+def left_out(error: RecordError) -> None:
+    """Names a record that cannot be read; the others still count."""
     fail(f"{error} (left out)")
 
 

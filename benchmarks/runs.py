@@ -5,6 +5,7 @@ pictures, and `scores/<protocol>-<protocol id>.json`. A record is written once, 
 renamed; nothing edits it afterwards.
 """
 
+import csv
 import hashlib
 import json
 import math
@@ -115,16 +116,20 @@ def calibration_path(runs_dir: Path, datamodule: str, data_id: str, row: str) ->
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; once it is written it is synced and takes `path`'s place, or is removed."""
+def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`; once it is written it takes `path`'s place, or is removed.
+
+    What is precious is synced to the disk first; what can be made again from records need not wait for that.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if is_precious:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -133,8 +138,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
+def write_text(path: Path, text: str, is_precious: bool = True) -> None:
+    with replacing(path, is_precious) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -165,7 +170,7 @@ def read_record(run: Path) -> dict[str, Any] | None:
         RecordError: for a file that is damaged or of a newer schema.
     """
     path = run / "run.json"
-    return read_json(path, need=("status", "seed", "config_id", "names")) if path.is_file() else None
+    return read_json(path, need=("status", "seed", "config_id", "names", "data")) if path.is_file() else None
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -207,6 +212,18 @@ def read_sheets(run: Path) -> list[ScoreSheet]:
         except TypeError as error:
             raise RecordError(f"{path} is not a score sheet ({error}); move it away and score the run again") from error
     return sheets
+
+
+def read_curve(run: Path) -> list[dict[str, float]]:
+    """`curve.csv`: a row a point of the budget, each with the columns that have a number; nothing where it cannot be read."""
+    try:
+        with (run / "curve.csv").open(encoding="utf-8", newline="") as stream:
+            return [
+                {name: float(text) for name, text in line.items() if name is not None and text}
+                for line in csv.DictReader(stream)
+            ]
+    except (OSError, ValueError, TypeError):  # nothing rests on a curve
+        return []
 
 
 def is_finished(run: Path) -> bool:

@@ -42,13 +42,12 @@ def _hydra_main(cfg: DictConfig) -> None:
         program.search()
         confirmed = program.confirm()
     finally:
-        for failure in program.failures:
+        for failure in [*program.diverged, *program.failures]:
             fail(failure)
-    if confirmed:
-        from benchmarks.report import build
+    from benchmarks.report import build
 
-        out = Path(cfg.reports_dir) / cfg.search_name
-        build([*confirmed, program.folder], out, cfg.search_name, logger=cfg.logger)
+    out = Path(cfg.reports_dir) / cfg.search_name
+    build([*confirmed, program.folder], out, cfg.search_name, logger=cfg.logger)
     if program.failures:
         raise SystemExit(1)
 
@@ -121,7 +120,7 @@ class _Program:
     """One search from its configuration: what is asked for, what is there, and what failed."""
 
     def __init__(self, cfg: DictConfig, words: Sequence[str]) -> None:
-        self.cfg, self.failures = cfg, list[str]()
+        self.cfg, self.failures, self.diverged = cfg, list[str](), list[str]()
         self.families, self.seeds = (_listed(cfg, key) for key in ("families", "confirm_seeds"))
         self.spaces = {model: _space(model, space) for model, space in cfg.spaces.items()}
         self._check(words)
@@ -176,8 +175,10 @@ class _Program:
                 self._try(model, n, params, so_far)
 
     def confirm(self) -> list[Path]:
-        """Trains and scores each family's winner on fresh seeds; the folders of all that finished."""
-        finished = []
+        """Trains and scores each family's winner on fresh seeds; the folders of all that have a record, however they ended."""
+        from benchmarks.training import path_of
+
+        ended = []
         search = read_search(self.folder)
         for model in self.families:
             winner = search.best(model, of=self.cfg.trials)  # as many for every family, whatever else was tried
@@ -188,10 +189,13 @@ class _Program:
                 words = [self.spaces[model][name].word(value) for name, value in winner.params.items()]
                 config = self._config(model, [*self.words, *words, f"seed={seed}"])
                 config["search"] = self._role("confirmation", winner.number)
-                outcome = self._run(config, f"{model} · winner (trial {winner.number}) · seed {seed}", search)
-                if outcome is not None and outcome.status == "finished":
-                    finished.append(outcome.path)
-        return finished
+                label = f"{model} · winner (trial {winner.number}) · seed {seed}"
+                outcome = self._run(config, label, search)
+                if outcome is not None and outcome.status == "diverged":
+                    self.diverged.append(f"{label}: {outcome.message}")
+                if (path_of(config) / "run.json").is_file():
+                    ended.append(path_of(config))
+        return ended
 
     def _try(self, model: str, n: int, params: Mapping[str, Any], so_far: Search) -> None:
         from benchmarks.training import path_of

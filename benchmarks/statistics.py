@@ -92,6 +92,19 @@ def differences_from(a: Array, constant: float) -> list[Difference]:
     return _as_differences(value, low, high, p, effects)
 
 
+def next_value(values: Sequence[float], of: int = 1) -> tuple[float, float]:
+    """Where one more value lies, if it is drawn like those that are there from a normal distribution: the 95% prediction
+    interval mean ± t·s·√(1 + 1/n).
+
+    Args:
+        values: two or more.
+        of: how many such intervals are to hold together (Bonferroni).
+    """
+    n, mean = len(values), float(np.mean(values))
+    reach = float(stats.t.ppf(1 - ALPHA / (2 * of), n - 1)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
+    return mean - reach, mean + reach
+
+
 def one_sided(a: Array, b: Array | float, margin: float = 0.0) -> tuple[Array, Array]:
     """Row by row, p-values for "mean a - mean b > margin" and for "< margin", each against its opposite.
 

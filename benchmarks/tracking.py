@@ -39,10 +39,10 @@ class Tracker:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self.close(failed=error is not None)
 
-    def log(self, values: Mapping[str, float | None], step: int) -> None:
+    def log(self, row: Mapping[str, float | None]) -> None:
         """A row of the curve, at so many images shown."""
-        known = {key: value for key, value in values.items() if value is not None}
-        self._do(lambda logger: logger.log_metrics(known, step=step))
+        known = {key: value for key, value in row.items() if value is not None}
+        self._do(lambda logger: logger.log_metrics(known, step=int(known["images"])))
 
     def log_pictures(self, step: int) -> None:
         """Those that the run left beside its record."""

@@ -20,7 +20,7 @@ from benchmarks.callbacks import Checkpoint, Clock, Curve, Diverged, ProgressBar
 from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.pictures import save_pictures
 from benchmarks.provenance import describe_run, reset_peak_memory
-from benchmarks.runs import Status, config_id, is_finished, read_record, run_path, write_record, write_text
+from benchmarks.runs import Status, config_id, is_finished, read_curve, read_record, run_path, write_record, write_text
 from benchmarks.scoring import (
     choose_device,
     load_data,
@@ -75,10 +75,15 @@ def train_and_score(config: Mapping[str, Any], label: str) -> Outcome:
             if outcome is not None:
                 tracker.close(failed=True)
                 return outcome
+        else:  # only to be scored: its logger's run is to have what it has
+            for row in read_curve(run):
+                tracker.log(row)
+        images = (read_record(run) or {})["spent"]["images"]
+        tracker.log_pictures(step=images)
         data = load_data(config)
         score_calibration(Path(config["runs_dir"]), data, scorer)
         sheet = score_run(run, load_trained(run, device), data, scorer)
-        tracker.log_scores(sheet, step=(read_record(run) or {})["spent"]["images"])
+        tracker.log_scores(sheet, step=images)
     return Outcome(run, "finished", f"{run} is trained and scored")
 
 
@@ -116,7 +121,6 @@ def _train(run: Path, config: Mapping[str, Any], label: str, device: torch.devic
             raise SystemExit(0)
         model.to(device)
         save_pictures(run, model, data)
-        tracker.log_pictures(step=model.images)
         speed = sampling_speed(model)
         write_record(run, describe("finished", None, more_cost={"sampling_images_per_second": speed}))
     except Diverged as error:
@@ -159,14 +163,11 @@ def _fit(
             if score.value is not None
         }
 
-    def log(row: Mapping[str, float | None]) -> None:
-        tracker.log(row, step=model.images)
-
     checkpoint = Checkpoint(checkpoint_path, clock, config["checkpoint_seconds"])
     callbacks = [
         clock,
         Watch(clock, budget),
-        Curve(run / "curve.csv", clock, budget, config["curve_points"], score, log),
+        Curve(run / "curve.csv", clock, budget, config["curve_points"], score, tracker.log),
         checkpoint,
         ProgressBar(label, clock, budget),
     ]

@@ -48,7 +48,17 @@ def upload(tables: Sequence[Table], answers: Sequence[Answer], title: str, node:
             for table in tables:
                 rows, heads = _rows(table)
                 run.log({f"leaderboard/{table.slug}": wandb.Table(data=rows, columns=heads)})
-            columns: list[str | int] = ["claim", "verdict", "data", "effect", "low", "high", "p_holm", "sentence"]
+            columns: list[str | int] = [
+                "claim",
+                "verdict",
+                "data",
+                "scale",
+                "effect",
+                "low",
+                "high",
+                "p_holm",
+                "sentence",
+            ]
             run.log({"claims": wandb.Table(data=[_claim(answer) for answer in answers], columns=columns)})
             run.summary.update({f"verdict/{a.claim.name}/{a.where}": a.verdict for a in answers})
     except Exception as error:  # no network, no account, no such package
@@ -75,6 +85,7 @@ def _claim(answer: Answer) -> list[Any]:
         answer.claim.name,
         answer.verdict,
         answer.where,
+        answer.claim.scale,
         *numbers,
         answer.adjusted_p,
         f"{answer.claim.title}: {said}",

@@ -1,10 +1,12 @@
 """Replay: the same bits on the CPU, differences against the seeds' spread elsewhere, and what a record may not name."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from benchmarks.replay import Comparison, compare, environment_differences, protocol_of
 from benchmarks.runs import Score, ScoreSheet, write_text
@@ -126,12 +128,18 @@ def test_a_difference_is_held_against_the_spread_over_seeds() -> None:
     others = [sheet(fid=1.0, elbo=5.0, kid=None), sheet(fid=3.0, elbo=5.0, kid=None), sheet(fid=2.0, elbo=5.0, kid=1.0)]
     recorded = sheet(fid=2.0, elbo=5.0, kid=None, gone=1.0)
     found = {c.name: c for c in compare(recorded, sheet(fid=3.9, elbo=5.0, kid=None), others)}
-    assert found["fid"] == Comparison("fid", 2.0, 3.9, 1.0)
+    # a prediction interval of three values of mean 2 and deviation 1, for three scores together
+    reach = stats.t.ppf(1 - 0.05 / 6, 2) * math.sqrt(4 / 3)
+    assert found["fid"].expected == pytest.approx((2 - reach, 2 + reach))
     assert found["fid"].verdict == "within the seeds' spread"
     assert found["elbo"].verdict == "identical"
     assert found["kid"].verdict == "identical"
     assert found["gone"].verdict == "different"
-    assert compare(sheet(fid=2.0), sheet(fid=4.1), others)[0].verdict == "different"
+    assert compare(sheet(fid=2.0), sheet(fid=6.9), others)[0].verdict == "within the seeds' spread"
+    assert compare(sheet(fid=2.0), sheet(fid=7.0), others)[0].verdict == "different"
+    alone = compare(sheet(fid=2.0), sheet(fid=2.1), [sheet(fid=2.0)])
+    assert alone == [Comparison("fid", 2.0, 2.1, None)]
+    assert alone[0].verdict == "one seed, no spread"
 
 
 def test_what_was_not_recorded_is_no_difference() -> None:

@@ -326,7 +326,7 @@ def test_rows_with_seeds_enough_have_intervals_ranks_and_comparisons(five_seeds:
     assert pairs["gan", "wgan"].adjusted_p > 0.05
     assert pairs["gan", "wgan"].adjusted_p == max(c.adjusted_p for c in pairs.values())
     line = comparisons_csv(found).splitlines()[1]
-    assert line.startswith("digits,mlp,quick,fid,vae,gan,")
+    assert line.startswith("digits,d1,mlp,quick,p1,fid,vae,gan,")
 
 
 def test_a_row_with_too_few_seeds_gets_no_statement_and_the_report_says_so(five_seeds: list[Run]) -> None:
@@ -396,6 +396,11 @@ def test_one_bad_record_does_not_cost_the_report(runs: list[Run], tmp_path: Path
     (runs[0].path / "run.json").write_text("{")
     build([tmp_path], tmp_path / "out", "x")
     assert "left out" in capsys.readouterr().err
+    path = add_run(tmp_path, "vae", 0, {"fid": 1.0}, config="c2")
+    (path / "config.yaml").write_text("{")
+    build([tmp_path], tmp_path / "out", "x")
+    assert f"{path / 'config.yaml'} cannot be read" in capsys.readouterr().err
+    assert "vae (c2)" in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from benchmarks.runs import (
     write_text,
 )
 
-RECORD = {"status": "finished", "seed": 0, "config_id": "0" * 8, "names": {"model": "vae"}}
+RECORD = {"status": "finished", "seed": 0, "config_id": "0" * 8, "names": {"model": "vae"}, "data": {"id": "d"}}
 SHEET = ScoreSheet({"name": "quick"}, "abcd1234", "scored", [Score("fid", 1.5, "", False, 10, {"encoder": "x"})])
 CONFIG: dict[str, Any] = {
     "model": {"latent_dim": 2},
@@ -111,7 +111,7 @@ def test_a_run_that_has_not_ended_has_no_record(tmp_path: Path) -> None:
         ('{"schema": 1, "stat', "is damaged"),
         ("[]", "is not a record"),
         ('{"schema": "x"}', "is not a record"),
-        ('{"schema": 1}', "lacks status, seed, config_id, names"),
+        ('{"schema": 1}', "lacks status, seed, config_id, names, data"),
         (json.dumps({"schema": SCHEMA + 1}), "install a newer genbench"),
     ],
 )

@@ -16,6 +16,7 @@ from benchmarks.statistics import (
     differences_from,
     holm,
     mean_intervals,
+    next_value,
     one_sided,
     rank_intervals,
 )
@@ -41,6 +42,14 @@ def test_intervals_are_the_same_on_every_call_and_need_two_values(rng: np.random
     assert mean_intervals(np.empty((0, 5))).shape == (0, 2)
     with pytest.raises(ValueError, match="2 values"):
         mean_intervals(np.ones((3, 1)))
+
+
+def test_the_next_value_lies_where_it_is_said_to(rng: np.random.Generator) -> None:
+    draws = rng.normal(3, 2, (4000, 6))
+    for of, level in ((1, 0.95), (10, 0.995)):
+        ends = [next_value(row[:5].tolist(), of) for row in draws]
+        held = np.mean([low <= new <= high for (low, high), new in zip(ends, draws[:, 5], strict=True)])
+        assert abs(held - level) < 5 * math.sqrt(level * (1 - level) / len(draws))
 
 
 def test_differences_are_welchs(rng: np.random.Generator) -> None:

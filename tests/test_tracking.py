@@ -118,7 +118,7 @@ def test_a_disabled_wandb_is_not_there(switch: str, tmp_path: Path, monkeypatch:
         monkeypatch.setenv("WANDB_DISABLED", "true")
     made = config("wandb", mode="disabled" if switch == "mode" else "offline")
     with mock.patch("benchmarks.tracking.instantiate") as instantiate, Tracker(made, tmp_path) as tracker:
-        tracker.log({"loss": 1.0}, step=1)
+        tracker.log({"images": 1, "loss": 1.0})
     instantiate.assert_not_called()
     assert not list(tmp_path.iterdir())
 
@@ -144,7 +144,7 @@ def test_a_missing_logger_costs_a_warning(name: str, tmp_path: Path, capsys: Any
         mock.patch("benchmarks.tracking.instantiate", side_effect=ModuleNotFoundError("No module named 'it'")),
         Tracker(config(name), tmp_path) as tracker,
     ):
-        tracker.log({"loss": 1.0}, step=1)
+        tracker.log({"images": 1, "loss": 1.0})
         tracker.log_pictures(step=1)
     assert capsys.readouterr().err.count("warning: ") == 1
 
@@ -156,8 +156,8 @@ def test_a_logger_that_fails_midway_is_left_out_from_there(tmp_path: Path, capsy
         mock.patch("benchmarks.tracking.instantiate", return_value=logger),
         Tracker(config("csv"), tmp_path) as tracker,
     ):
-        tracker.log({"loss": 1.0}, step=1)
-        tracker.log({"loss": 1.0}, step=2)
+        tracker.log({"images": 1, "loss": 1.0})
+        tracker.log({"images": 2, "loss": 1.0})
     assert logger.log_metrics.call_count == 1
     assert "failed and is left out from here: disk full" in capsys.readouterr().err
 
@@ -169,7 +169,7 @@ def test_a_wandb_that_fails_midway_is_not_left_open_for_the_next_job(tmp_path: P
         mock.patch("benchmarks.tracking.instantiate", return_value=logger),
         Tracker(config("wandb", mode="offline"), tmp_path) as tracker,
     ):
-        tracker.log({"loss": 1.0}, step=1)
+        tracker.log({"images": 1, "loss": 1.0})
     logger.experiment.finish.assert_called_once_with(exit_code=1)
 
 
