@@ -7,9 +7,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 
 from benchmarks.errors import UserError
-from benchmarks.runs import RecordError
+from benchmarks.runs import RecordError, Score, ScoreSheet, Status, write_record, write_sheet
 from benchmarks.search import Parameter
 from benchmarks.searches import Trial, find_searches, read_search, write_search, write_trial
 from tests.conftest import TINY, Result, choices, composed, run
@@ -18,6 +19,9 @@ SMALL = (
     *(*TINY, "families=[gan,vae]", "trials=2", "confirm_seeds=[7]", "selection.samples=100", "selection.examples=100"),
     "budget.amount=1300",
 )
+
+
+DATA = {"id": "d", "sizes": {"test": 9}, "binarize": "none", "dequantize": False}
 
 
 def search(folder: Path, *words: str) -> Result:
@@ -131,18 +135,44 @@ def test_what_is_tried_does_not_depend_on_where_it_was_stopped(sampler: str, tmp
     assert len({params["lr"] for params in tried["whole"]}) == 12
 
 
-def _stand_in(config: dict[str, Any], label: str) -> Any:
-    from benchmarks.runs import Score, ScoreSheet, write_record, write_sheet
+def _stand_in(config: dict[str, Any], label: str, status: Status = "finished") -> Any:
+    from benchmarks.scoring import make_scorer
     from benchmarks.training import Outcome, path_of
 
     path = path_of(config)
-    described = {"status": "finished", "seed": config["seed"], "config_id": path.parent.name, "names": config["names"]}
-    write_record(path, described)
-    sheet = ScoreSheet(
-        config["protocol"], "x", "scored", [Score("fid", config["model"]["optimizer"]["lr"], "", False, 9)]
+    write_record(
+        path,
+        {"status": status, "seed": config["seed"], "config_id": path.parent.name, "names": config["names"]}
+        | {"data": DATA, "search": config["search"], "error": "the loss is nan"},
     )
-    write_sheet(path, sheet)
-    return Outcome(path, "finished", "")
+    if status == "finished":
+        lr = config["model"]["optimizer"]["lr"]
+        protocol_id = make_scorer(config["protocol"], config, torch.device("cpu")).id
+        write_sheet(path, ScoreSheet(config["protocol"], protocol_id, "scored", [Score("fid", lr, "", False, 9)]))
+    return Outcome(path, status, f"{path} {status}")
+
+
+def test_winners_that_diverge_are_in_the_report_and_named_at_the_end(tmp_path: Path) -> None:
+    def diverges_once(config: dict[str, Any], label: str) -> Any:
+        return _stand_in(config, label, "diverged" if config["seed"] == 8 else "finished")
+
+    with mock.patch("benchmarks.training.train_and_score", side_effect=diverges_once):
+        result = run("search", *TINY, "families=[gan]", "trials=2", "confirm_seeds=[7,8]", cwd=tmp_path)
+    assert result.returncode == 0, "to diverge is a result"
+    assert "seed 8: " in result.stderr
+    assert "| gan | 1, 1 diverged |" in (tmp_path / "reports" / "search" / "leaderboard.md").read_text()
+
+
+def test_a_search_without_a_winner_has_its_report(tmp_path: Path) -> None:
+    def diverges(config: dict[str, Any], label: str) -> Any:
+        return _stand_in(config, label, "diverged")
+
+    with mock.patch("benchmarks.training.train_and_score", side_effect=diverges):
+        result = run("search", *TINY, "families=[gan]", "trials=2", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "error: gan: no trial has a fid, nothing to confirm\n"
+    assert "## Search: digits · mlp (search)" in (tmp_path / "reports" / "search" / "leaderboard.md").read_text()
+    assert (tmp_path / "reports" / "search" / "index.html").is_file()
 
 
 def test_a_failed_trial_stops_no_other_and_is_listed_at_the_end_and_tried_again(tmp_path: Path) -> None:
