@@ -141,7 +141,8 @@ def leaderboard_csv(tables: Sequence[Table]) -> str:
                 facts = [row.label, row.model, row.config_id, column.name, column.unit, column.higher_is_better]
                 cell = cell or Cell(None)
                 numbers: list[Any] = [cell.mean, cell.deviation, *(cell.interval or (None, None))]
-                numbers += [*(cell.rank or (None, None, None)), cell.n, cell.reason]
+                numbers += [*(cell.rank or (None, None, None)), cell.n]
+                numbers.append(row.why_not(column.name) if cell.mean is None else None)
                 lines.append(place + facts + numbers)
     return _csv(names, lines)
 

@@ -130,6 +130,15 @@ class Row:
         """How many seeds ended so; a run whose samples are no numbers has diverged, whatever its losses were."""
         return sum((status == "diverged" if run.path in self.diverged else run.status == status) for run in self.runs)
 
+    def why_not(self, column: str) -> str:
+        """Why there is no number in a column."""
+        cell = self.cells.get(column)
+        if cell is not None and cell.reason:
+            return cell.reason
+        if self.runs and not self.count("finished"):
+            return f"no seed finished ({self.seeds.removeprefix('0, ')})"
+        return "was not measured"
+
     def has_any(self, columns: Sequence[ColumnHead]) -> bool:
         return any(self.cells[c.name].mean is not None for c in columns if c.name in self.cells)
 

@@ -70,6 +70,8 @@ def page(
         "row_slug": row_slug,
         "too_few": lambda table: too_few(table, min_seeds),
         "data_cells": _data_cells,
+        "dashes": _dashes,
+        "model_of": lambda table, label: next(row.model for row in table.rows if row.label == label),
         "forest": _forest,
         "groups": _groups,
         "is_group": lambda side: isinstance(side, Group),
@@ -92,7 +94,7 @@ def page(
         searches=searches,
         galleries=[_gallery(table, pictures, out) for table in tables],
         kinds={kind: text for kind, (_, text) in KINDS.items()},
-        filters=_filters(tables),
+        filters=_filters(tables, searches),
         min_seeds=min_seeds,
         css=Markup((assets / "report.css").read_text(encoding="utf-8")),
         script=Markup((assets / "report.js").read_text(encoding="utf-8")),
@@ -103,25 +105,28 @@ def page(
     )
 
 
-def _filters(tables: Sequence[Table]) -> dict[str, list[str]]:
-    """What can be chosen of, in the tables' order; nothing where there is only one."""
+def _filters(tables: Sequence[Table], searches: Sequence[Search]) -> dict[str, list[str]]:
+    """What can be chosen of, in the order of the page; nothing where there is only one."""
+    records = [search.record for search in searches]
+    families = [row.model for table in tables for row in table.models]
+    families += [model for search in searches for model in search.trials]
     found = {
-        "datamodule": dict.fromkeys(table.datamodule for table in tables),
-        "network": dict.fromkeys(table.network for table in tables),
-        "family": dict.fromkeys(row.model for table in tables for row in table.models),
+        "datamodule": dict.fromkeys([*(t.datamodule for t in tables), *(r["datamodule"] for r in records)]),
+        "network": dict.fromkeys([*(t.network for t in tables), *(r["network"] for r in records)]),
+        "family": dict.fromkeys(families),
     }
     return {name: list(values) for name, values in found.items() if len(values) > 1}
 
 
 def _data_cells(row: Row, columns: Sequence[ColumnHead]) -> Markup:
     """A row's cells. Built here and not in the template: there may be tens of thousands."""
-    return Markup("").join(_data_cell(row.cells.get(column.name)) for column in columns)
+    return Markup("").join(_data_cell(row, column.name) for column in columns)
 
 
-def _data_cell(cell: Any) -> Markup:
+def _data_cell(row: Row, column: str) -> Markup:
+    cell = row.cells.get(column)
     if cell is None or cell.mean is None:
-        reason = cell.reason if cell is not None and cell.reason else "does not apply"
-        return Markup('<td><abbr title="{}">—</abbr></td>').format(reason)
+        return Markup('<td><abbr title="{}">—</abbr></td>').format(row.why_not(column))
     kind = ' class="best"' if cell.is_best else ' class="tied"' if cell.is_tied else ""
     said = '<span class="hidden"> (best)</span>' if cell.is_best else ""
     if cell.is_tied:
@@ -135,6 +140,20 @@ def _data_cell(cell: Any) -> Markup:
         small += "</small>"
     # numbers and fixed words only
     return Markup(f'<td{kind} data-value="{cell.mean!r}">{escape(cell_text(cell))}{said}{small}</td>')
+
+
+def _dashes(rows: Sequence[Row], columns: Sequence[ColumnHead]) -> list[tuple[str, str, str]]:
+    """Why cells of models have no number: columns, models, reason. For those who cannot point at a cell."""
+    by_column: dict[tuple[str, str], dict[str, None]] = {}  # a reason's models in a column, in their order
+    for column in columns:
+        for row in rows:
+            cell = row.cells.get(column.name)
+            if not row.is_calibration and (cell is None or cell.mean is None):
+                by_column.setdefault((row.why_not(column.name), column.title), {})[row.model] = None
+    grouped: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (reason, title), models in by_column.items():
+        grouped.setdefault((reason, tuple(models)), []).append(title)
+    return [(", ".join(titles), ", ".join(models), reason) for (reason, models), titles in grouped.items()]
 
 
 def _gallery(
@@ -197,7 +216,7 @@ def _forest(claim: Claim, pair: Pair) -> Markup:
     """The effect's interval as a line with a point, beside the line of no difference."""
     is_ratio = claim.scale == "ratio"
     effect, low, high = (math.log(v) if is_ratio else v for v in (pair.effect, pair.low, pair.high))
-    margin = (math.log(claim.margin) if is_ratio else claim.margin) if claim.margin is not None else 0.0
+    margin = abs((math.log(claim.margin) if is_ratio else claim.margin) if claim.margin is not None else 0.0)
     reach = 1.15 * max(abs(low), abs(high), margin, 1e-12)
 
     def x(value: float) -> str:

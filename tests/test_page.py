@@ -57,8 +57,21 @@ addEventListener("load", () => setTimeout(() => {
   seen.tally = [[tally(), badges()]];
   set("datamodule", "mnist", false);
   seen.tally.push([tally(), badges()]);
-  seen.sections = all("main > section[data-datamodule]").filter(shown).map((s) => s.dataset.datamodule);
+  const sections = () => all("main > section[data-datamodule]").filter(shown).map((s) => s.dataset.datamodule);
+  seen.sections = sections();
   set("datamodule", "mnist", true);
+  seen.restored = sections();
+  all("details").forEach((d) => { d.open = true; });
+  set("family", "gan", false);
+  seen.pairs = all(".comparisons tbody th").filter(shown).map((cell) => cell.textContent);
+  seen.failures = all("section[aria-labelledby=failures] li").filter(shown).length;
+  set("family", "gan", true);
+  const trials = all("table.sortable").find((t) => t.caption.textContent.startsWith("Every trial"));
+  const value = trials.querySelectorAll("thead button")[2];
+  value.click();
+  value.click();
+  seen.trials = all("tbody tr", trials).map((row) => row.cells[2].firstChild.textContent);
+  seen.why = all(".why li").map((item) => item.innerText);
   const kinds = all(".tabs button");
   seen.kinds = kinds.map((button) => button.textContent);
   kinds[1]?.click();
@@ -67,7 +80,13 @@ addEventListener("load", () => setTimeout(() => {
   select.value = "seconds";
   select.dispatchEvent(new Event("change"));
   seen.axis = document.querySelector("[data-chart=curve] .plot").layout.xaxis.title.text;
-  seen.reachable = all("button, input, select, summary, a[href], [tabindex='0']").filter(shown).every((e) => e.tabIndex >= 0);
+  // what can be clicked is a button, and what scrolls can be scrolled by keys
+  seen.mouseOnly = all("table.sortable thead th").filter((th) => th.querySelector("button") === null).length
+    + all("main *").filter((e) => e.onclick !== null || getComputedStyle(e).cursor === "pointer")
+      .filter((e) => !e.closest("button, summary, a, label, select, .plot")).length
+    + all(".scroll").filter((e) => e.scrollWidth > e.clientWidth && e.tabIndex !== 0).length;
+  all(".scroll")[0].removeAttribute("tabindex");
+  seen.control = all(".scroll").filter((e) => e.tabIndex !== 0).length;
   seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   seen.fits = all(".js-plotly-plot").filter(shown)
     .map((p) => Math.round(p.querySelector("svg").getBoundingClientRect().width) - p.clientWidth);
@@ -116,7 +135,7 @@ def report(tmp_path: Path, sweep: Path, capsys: Any) -> Path:
     search = tmp_path / "runs" / "digits" / "_searches" / "s-1"
     write_json(
         search / "search.json",
-        {"schema": 1, "id": "1", "name": "s", "datamodule": "digits", "network": "mlp", "select": "fid"}
+        {"schema": 1, "id": "1", "name": "s", "datamodule": "fashion_mnist", "network": "mlp", "select": "fid"}
         | {
             "higher_is_better": False,
             "protocol_id": "v",
@@ -125,8 +144,9 @@ def report(tmp_path: Path, sweep: Path, capsys: Any) -> Path:
         },
     )
     for i, value in enumerate([9.0, None, 7.0]):
-        trial = {"model": "gan", "number": i, "params": {"lr": 0.1}, "status": "finished", "value": value}
-        write_json(search / "trials" / f"gan-{i}.json", {"schema": 1, **trial, "run": "digits/x", "config_id": "c"})
+        trial = {"model": "flow", "number": i, "params": {"lr": 0.1}, "value": value}
+        trial |= {"status": "finished" if value is not None else "diverged", "reason": None if value else EVIL}
+        write_json(search / "trials" / f"flow-{i}.json", {"schema": 1, **trial, "run": "digits/x", "config_id": "c"})
     build([tmp_path / "runs"], tmp_path / "out", "A report", None)
     return tmp_path / "out" / "index.html"
 
@@ -147,14 +167,21 @@ def test_the_page_sorts_filters_and_draws_without_an_error(
     assert "gan" not in seen["rows"]
     assert sum(seen["fewer"]) < sum(seen["traces"])
     assert seen["figures"] > 0
-    assert set(seen["sections"]) == {"digits"}
+    assert set(seen["sections"]) == {"digits", "fashion_mnist"}
+    assert sorted(seen["restored"]) == ["digits", "fashion_mnist", "mnist"]
+    assert seen["pairs"]
+    assert not [pair for pair in seen["pairs"] if "gan" in pair.split(" ")]
+    assert seen["failures"] == 0, "the one that diverged is a GAN's"
+    assert seen["trials"] == ["9", "7", "diverged"]
+    assert f"MSE of {EVIL}: was not measured" in seen["why"]
     (whole, answers), (part, fewer) = seen["tally"]
     assert (sum(whole), sum(part)) == (answers, fewer), "the tally is of what is shown"
     assert 0 < fewer < answers
     assert "interpolations" in seen["kinds"]
     assert len(seen["chosen"]) == 1
     assert seen["axis"] == "seconds of training"
-    assert seen["reachable"], "something cannot be reached with a keyboard"
+    assert seen["mouseOnly"] == 0, "something cannot be had with a keyboard"
+    assert seen["control"] == 1
     assert seen["wide"] <= 0, "the page itself scrolls sideways"
     assert max(seen["fits"]) <= 1, "a chart is wider than its box"
     assert "NaN" not in seen["text"]

@@ -24,10 +24,11 @@
   const passes = (set, value) => set === null || value === undefined || value === "" || set.has(value);
   function filter() {
     const [datamodule, network, family] = ["datamodule", "network", "family"].map(chosen);
-    all("[data-datamodule]").forEach((element) => {
-      element.hidden = !(passes(datamodule, element.dataset.datamodule) && passes(network, element.dataset.network));
+    all("[data-datamodule], [data-family]").forEach((element) => {
+      const its = element.dataset;
+      element.hidden = !(passes(datamodule, its.datamodule) && passes(network, its.network)
+        && passes(family, its.family) && passes(family, its.otherFamily));
     });
-    all("[data-family]").forEach((element) => { element.hidden = !passes(family, element.dataset.family); });
     all(".claim").forEach((claim) => {
       const answers = all("li[data-datamodule]", claim);
       claim.hidden = answers.length > 0 && answers.every((answer) => answer.hidden);
@@ -43,7 +44,7 @@
   // ---- sorting: numbers by their value, words by the alphabet; calibration rows and dashes stay below
   function key(row, index) {
     const cell = row.cells[index];
-    if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
+    if (cell.dataset.value !== undefined) return cell.dataset.value === "" ? null : Number(cell.dataset.value);
     const text = cell.textContent.trim();
     return text === "—" || text === "" ? null : text;
   }
@@ -213,7 +214,7 @@
         drawings.push([curve, () => drawCurve(curve, table)]);
       }
       const scatter = charts.querySelector("[data-chart=scatter]");
-      const columns = table.columns.map(([name, title]) => [name, title]);
+      const columns = table.columns.map(([name, title, unit]) => [name, `${title}${unit ? ` [${unit}]` : ""}`]);
       if (columns.length > 1) {
         scatter.hidden = false;
         options(scatter.querySelector("[data-axis=y]"), columns, ["fid", "wasserstein2"]);
@@ -249,4 +250,6 @@
     drawings.forEach(([figure]) => sizes.observe(figure.querySelector(".plot")));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
+  // a browser that brings a page back may bring back what was chosen on it
+  addEventListener("pageshow", filter);
 })();
