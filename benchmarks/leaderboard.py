@@ -124,7 +124,15 @@ class Row:
 
     def values(self, column: str) -> list[float]:
         """One number a seed."""
-        return [scores[column] for scores in self.measured.values() if column in scores]
+        return self._by_column.get(column, [])
+
+    @cached_property
+    def _by_column(self) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = defaultdict(list)
+        for scores in self.measured.values():
+            for column, value in scores.items():
+                found[column].append(value)
+        return dict(found)
 
     def count(self, status: str) -> int:
         """How many seeds ended so; a run whose samples are no numbers has diverged, whatever its losses were."""
@@ -310,14 +318,14 @@ def _table(members: list[tuple[Run, ScoreSheet | None]]) -> Table:
     rows = []
     for (model, config_id), group in by_config.items():
         diverged = {run.path for run, its_sheet in group if its_sheet and its_sheet.status == "diverged"}
-        row = Row(labels[model, config_id], model, config_id, [run for run, _ in group], diverged=diverged)
         scored = [(run, _scores(run, its_sheet)) for run, its_sheet in group if run.status == "finished"]
-        row.cells = _cells([scores for _, scores in scored])
-        row.measured = {
+        measured = {
             int(run.record["seed"]): {score.name: score.value for score in scores if score.value is not None}
             for run, scores in scored
         }
-        rows.append(row)
+        cells = _cells([scores for _, scores in scored])
+        its_runs = [run for run, _ in group]
+        rows.append(Row(labels[model, config_id], model, config_id, its_runs, cells, False, diverged, measured))
     rows.sort(key=lambda row: (_place(FAMILY_ORDER, row.model), row.label))
     _mark_best(rows, sheet)
     if sheet is not None:

@@ -1,7 +1,8 @@
 """python -m benchmarks.report_cost: what a report of 10,000 runs costs, on records that it makes itself.
 
-Every record is as large as a real one: 35 scores, a curve of 8 points, a configuration, an environment. Nothing is learned
-from their numbers. `python -m benchmarks.report_cost 2000` takes another number of runs.
+Every record is as large as a real one: 35 scores, a curve of 8 points, a configuration, an environment; a row's first seed
+has its pictures, and no report opens the others'. Nothing is learned from their numbers.
+`python -m benchmarks.report_cost 2000` takes another number of runs.
 """
 
 import contextlib
@@ -13,7 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from PIL import Image
+
 from benchmarks.errors import UserError, exits_cleanly
+from benchmarks.gallery import KINDS
 from benchmarks.leaderboard import PARTS
 from benchmarks.report import build
 from benchmarks.runs import Score, ScoreSheet, write_record, write_sheet, write_text
@@ -45,11 +49,17 @@ def make_records(root: Path, count: int) -> None:
     """`count` finished runs: families, then seeds, then data sets, then configurations."""
     draw = random.Random(0)
     names = [name for part, columns in PARTS.items() if part not in NO_SCORES for name in columns]
+    picture = io.BytesIO()
+    Image.effect_noise((224, 224), 64).save(picture, format="PNG")
     for i in range(count):
         family, seed = FAMILIES[i % 5], i // 5 % SEEDS
         data, number = DATA[i // (5 * SEEDS) % len(DATA)], i // (5 * SEEDS * len(DATA))
         config = f"{number:08x}"
         run = root / data / family / config / f"seed={seed}"
+        run.mkdir(parents=True)
+        if seed == 0:
+            for file, _ in KINDS.values():
+                (run / file).write_bytes(picture.getvalue())
         spent = {"images": 80_000, "seconds": draw.uniform(3, 5), "updates": 1250}
         write_text(
             run / "config.yaml",

@@ -232,8 +232,9 @@ def _answer(claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds
     if not fair:
         return [Answer(claim, *place, "undecided", "no two of its rows have had the same budget")]
     what = "trials" if claim.over == "trials" else "seeds"
-    few = [f"{group.label} has {len(group.values)}" for group in _groups_in(fair) if len(group.values) < min_seeds]
-    pairs = [(a, b) for a, b in fair if all(len(group.values) >= min_seeds for group in _groups_in([(a, b)]))]
+    small = {id(group): group for group in _groups_in(fair) if len(group.values) < min_seeds}
+    few = [f"{group.label} has {len(group.values)}" for group in small.values()]
+    pairs = [(a, b) for a, b in fair if id(a) not in small and id(b) not in small]
     if not pairs:
         reason = f"too few {what}: {', '.join(few)}, {min_seeds} are needed"
         return [Answer(claim, *place, "undecided", reason)]
