@@ -7,6 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -25,6 +26,13 @@ def said(result: Result) -> str:
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+def test_ctrl_c_is_one_line_wherever_it_comes(sweep: Path) -> None:
+    with mock.patch("benchmarks.report.build", side_effect=KeyboardInterrupt):
+        result = run("report", f"runs={sweep / 'runs'}", cwd=sweep)
+    assert said(result) == "error: interrupted; the same command goes on with what is not finished"
+    assert result.returncode == 130
 
 
 def test_a_run_leaves_what_the_design_says(sweep: Path) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from benchmarks import uncertainty
+from benchmarks.claims import parse_claim
 from benchmarks.exports import comparisons_csv, latex, leaderboard_csv, markdown
 from benchmarks.leaderboard import Cell, cell_text, number, tables
 from benchmarks.page import page
 from benchmarks.report import build
 from benchmarks.runs import CALIBRATION, Run, Score, ScoreSheet, find_runs, write_record, write_sheet, write_text
+from benchmarks.verdicts import answer_all
 
 EVIL = '<script>alert("1")</script>|`*'
 
@@ -354,11 +356,41 @@ def test_rows_that_chance_may_have_ordered_share_the_best(five_seeds: list[Run])
 
 
 def test_latex_has_every_row_and_escapes_what_a_record_says(tmp_path: Path) -> None:
-    add_run(tmp_path, "a_b & 50% $x$ #1 {~^}\\", 0, {"fid": 1.0})
+    add_run(tmp_path, "a_b & 50% $x$ #1 {~^}\\|", 0, {"fid": 1.0})
     text = latex(tables(find_runs(tmp_path)))
     row = next(line for line in text.splitlines() if line.startswith("a"))
-    assert row.startswith(r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\}\textbackslash{} & 1 & ")
+    assert row.startswith(
+        r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\}\textbackslash{}\textbar{} & 1 & "
+    )
+    assert "Too few seeds" in text
+    assert "is not significantly worse" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule")
+
+
+def test_curves_of_seeds_meet_at_the_end_of_the_budget(tmp_path: Path) -> None:
+    """A first step that takes long passes several of the first points in one, in one seed and not in the other."""
+    for seed, text in enumerate(["10,90\n20,50\n40,30", "22,70\n42,10"]):
+        path = add_run(tmp_path, "vae", seed, {"fid": 1.0})
+        (path / "curve.csv").write_text(f"images,val_fid\n{text}\n")
+    found = tables(find_runs(tmp_path))
+    shown = page(found, [], {}, "x", out=tmp_path)
+    data = json.loads(shown.partition('id="data">')[2].partition("</script>")[0])
+    curve = data["tables"][0]["rows"][0]["curve"]
+    assert [point["images"][0] for point in curve] == [10, 21, 41]
+    assert [point["val_fid"][0] for point in curve] == [90, 60, 20]
+
+
+def test_a_margin_below_zero_is_drawn(tmp_path: Path) -> None:
+    """Not worse by more than a margin: the margin is below zero."""
+    for seed in range(5):
+        add_run(tmp_path, "vae", seed, {"fid": 10.0 + seed})
+        add_run(tmp_path, "gan", seed, {"fid": 9.5 + seed})
+    text = "title: t\nquantity: fid\nleft: gan\nright: vae\nexpect: lower\nmargin: -4\n"
+    found = tables(find_runs(tmp_path))
+    answers = answer_all([parse_claim("c", text)], found)
+    assert answers[0].decisive is not None
+    shown = page(found, [], {}, "x", answers, out=tmp_path)
+    assert [float(width) > 0 for width in re.findall(r'<rect x="[\d.-]+" width="([\d.-]+)"', shown)] == [True]
 
 
 def test_budgets_that_differ_are_pointed_out(tmp_path: Path) -> None:

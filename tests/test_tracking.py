@@ -1,5 +1,6 @@
 """Loggers: what an offline run of Weights & Biases holds, read back; and that nothing of a logger can end a run."""
 
+import csv
 import json
 import struct
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 from pytorch_lightning.loggers import WandbLogger
 from wandb.proto import wandb_internal_pb2
 
+from benchmarks.budget import Budget
+from benchmarks.callbacks import Clock, Curve
 from benchmarks.tracking import Tracker
 from benchmarks.train import CREDENTIAL
 from tests.conftest import TINY, composed, run, run_process
@@ -191,6 +194,28 @@ def test_a_run_is_logged_by_one_yaml(name: str, tmp_path: Path) -> None:
         events.Reload()
         assert {"val_fid", "quick/fid"} <= set(events.Tags()["scalars"])
         assert "pictures/samples" in events.Tags()["images"]
+
+
+def test_a_finished_run_that_is_only_scored_logs_its_curve_too(tmp_path: Path) -> None:
+    assert run("train", "model=ae", *TINY, cwd=tmp_path).returncode == 0
+    (folder,) = (tmp_path / "runs" / "digits" / "ae").glob("*/seed=0")
+    for sheet in folder.glob("scores/*.json"):
+        sheet.unlink()
+    result = run("train", "model=ae", "logger=csv", *TINY, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (path,) = folder.rglob("metrics.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    curve = list(csv.DictReader((folder / "curve.csv").read_text().splitlines()))
+    assert [row["val_fid"] for row in rows if row["val_fid"]] == [row["val_fid"] for row in curve]
+    assert [row["quick/fid"] for row in rows if row["quick/fid"]]
+
+
+def test_a_run_that_goes_on_logs_what_was_before(tmp_path: Path) -> None:
+    logged: list[Any] = []
+    curve = Curve(tmp_path / "curve.csv", Clock(), Budget("images", 8), 3, lambda model: {}, logged.append)
+    rows = [{"images": 2, "val_fid": 9.0}, {"images": 4, "val_fid": 5.0}]
+    curve.load_state_dict({"rows": rows, "next": 2})
+    assert logged == rows
 
 
 @pytest.mark.parametrize(
