@@ -276,7 +276,7 @@ def _missing(
         elif not its & comparable:
             yield f"{side.name}, which has had another budget"
         elif not its & there:
-            yield f"{side.name}, which has too few"
+            yield f"{side.name}, which has too few {'trials' if claim.over == 'trials' else 'seeds'}"
 
 
 def _all_tested(claim: Claim, pairs: Sequence[tuple[Group, Group | float]]) -> tuple[list[Pair], Array, Array]:
