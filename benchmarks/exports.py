@@ -18,6 +18,8 @@ LEGEND = (
     "(Welch's t-test, Holm's correction, 5%). Intervals and ranks are in leaderboard.csv, every comparison in "
     "comparisons.csv."
 )
+# of a line of a CSV, which tells its table from every other
+_PLACE = ("datamodule", "data_id", "network", "protocol", "protocol_id")
 _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
@@ -108,69 +110,29 @@ def latex(tables: Sequence[Table], answers: Sequence[Answer] = (), min_seeds: in
 
 def leaderboard_csv(tables: Sequence[Table]) -> str:
     """One line a row and column: what a program would rather read than a wide table."""
-    names = [
-        "datamodule",
-        "data_id",
-        "network",
-        "protocol",
-        "protocol_id",
-        "row",
-        "model",
-        "config_id",
-        "column",
-        "unit",
-    ]
-    names += [
-        "higher_is_better",
-        "mean",
-        "deviation",
-        "low",
-        "high",
-        "rank",
-        "rank_low",
-        "rank_high",
-        "seeds",
-        "reason",
-    ]
+    names = [*_PLACE, "row", "model", "config_id", "column", "unit", "higher_is_better"]
+    names += ["mean", "deviation", "low", "high", "rank", "rank_low", "rank_high", "seeds", "reason"]
     lines: list[list[Any]] = []
     for table in tables:
-        place = [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
         for row in table.rows:
             for column in table.columns:
-                cell = row.cells.get(column.name)
+                cell = row.cells.get(column.name) or Cell(None)
                 facts = [row.label, row.model, row.config_id, column.name, column.unit, column.higher_is_better]
-                cell = cell or Cell(None)
                 numbers: list[Any] = [cell.mean, cell.deviation, *(cell.interval or (None, None))]
                 numbers += [*(cell.rank or (None, None, None)), cell.n]
-                numbers.append(row.why_not(column.name) if cell.mean is None else None)
-                lines.append(place + facts + numbers)
+                reason = row.why_not(column.name) if cell.mean is None else None
+                lines.append([*_place(table), *facts, *numbers, reason])
     return _csv(names, lines)
 
 
 def comparisons_csv(tables: Sequence[Table]) -> str:
     """Every pairwise comparison: a less b, its 95% interval, Hedges' g, p before and after Holm's correction."""
-    names = [
-        "datamodule",
-        "data_id",
-        "network",
-        "protocol",
-        "protocol_id",
-        "column",
-        "a",
-        "b",
-        "difference",
-        "low",
-        "high",
-        "hedges_g",
-        "p",
-        "p_holm",
-    ]
+    names = [*_PLACE, "column", "a", "b", "difference", "low", "high", "hedges_g", "p", "p_holm"]
     lines = []
     for table in tables:
-        place = [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
         for c in table.comparisons:
             d = c.difference
-            lines.append([*place, c.column, c.a, c.b, d.value, d.low, d.high, d.g, d.p, c.adjusted_p])
+            lines.append([*_place(table), c.column, c.a, c.b, d.value, d.low, d.high, d.g, d.p, c.adjusted_p])
     return _csv(names, lines)
 
 
@@ -197,6 +159,10 @@ def head(column: ColumnHead) -> str:
     """A column's title, unit and direction."""
     unit = f" [{column.unit}]" if column.unit else ""
     return f"{column.title}{unit} {ARROWS[column.higher_is_better]}".rstrip()
+
+
+def _place(table: Table) -> list[str]:
+    return [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
 
 
 def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
