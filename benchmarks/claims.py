@@ -235,6 +235,8 @@ def _parsed(quantity: str) -> ast.expr:
 
 def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
     """The expression's value for a run's scores; None where a score is missing or the value is no finite number."""
+    if quantity in scores:  # nearly all are one score
+        return scores[quantity] if math.isfinite(scores[quantity]) else None
     if not names_in(quantity) <= scores.keys():
         return None
 

@@ -315,22 +315,23 @@ def _table(members: list[tuple[Run, ScoreSheet | None]]) -> Table:
     for run, its_sheet in members:
         by_config[run.record["names"]["model"], run.record["config_id"]].append((run, its_sheet))
     labels = _labels({key: group[0][0] for key, group in by_config.items()})
-    rows = []
+    rows, scores = [], list[Score]()
     for (model, config_id), group in by_config.items():
         diverged = {run.path for run, its_sheet in group if its_sheet and its_sheet.status == "diverged"}
-        scored = [(run, _scores(run, its_sheet)) for run, its_sheet in group if run.status == "finished"]
+        all_scored = [(run, _scores(run, its_sheet)) for run, its_sheet in group]
+        scores += [score for _, its in all_scored for score in its]
+        scored = [(run, its) for run, its in all_scored if run.status == "finished"]
         measured = {
-            int(run.record["seed"]): {score.name: score.value for score in scores if score.value is not None}
-            for run, scores in scored
+            int(run.record["seed"]): {score.name: score.value for score in its if score.value is not None}
+            for run, its in scored
         }
-        cells = _cells([scores for _, scores in scored])
+        cells = _cells([its for _, its in scored])
         its_runs = [run for run, _ in group]
         rows.append(Row(labels[model, config_id], model, config_id, its_runs, cells, False, diverged, measured))
     rows.sort(key=lambda row: (_place(FAMILY_ORDER, row.model), row.label))
     _mark_best(rows, sheet)
     if sheet is not None:
         rows += _calibration_rows(first, sheet)
-    scores = [score for run, its_sheet in members if its_sheet for score in _scores(run, its_sheet)]
     return Table(
         datamodule=first.record["names"]["datamodule"],
         network=first.record["names"]["network"],

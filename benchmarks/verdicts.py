@@ -294,9 +294,12 @@ def _tested(claim: Claim, pairs: Sequence[tuple[Group, Group | float]]) -> tuple
     is_ratio = claim.scale == "ratio"
 
     def stacked(groups: Iterable[Group | float]) -> Array:
-        values = np.stack([group.values for group in groups if isinstance(group, Group)])
+        its = [group for group in groups if isinstance(group, Group)]
+        each = {id(group): group for group in its}  # a group is in many pairs
+        values = np.stack([group.values for group in each.values()])
         values = deviations(values) if claim.statistic == "spread" else values
-        return np.log(values) if is_ratio else values
+        place = {key: i for i, key in enumerate(each)}
+        return (np.log(values) if is_ratio else values)[[place[id(group)] for group in its]]
 
     a = stacked(left for left, _ in pairs)
     b: Array | float
