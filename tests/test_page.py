@@ -28,9 +28,16 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; se
 # what a person would do, and what they would see; its answer is put where the dumped page shows it
 VISIT = """
 <script>
-addEventListener("load", () => setTimeout(() => {
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+// a chart is drawn after the frame in which it is first in view, and on a busy machine frames come late
+const isDrawn = () => document.querySelector("[data-chart=curve] .plot").layout && all(".js-plotly-plot").length >= 3;
+const wait = (polls) => {
+  if (isDrawn() || polls === 0) look();
+  else requestAnimationFrame(() => setTimeout(() => wait(polls - 1), 50));
+};
+addEventListener("load", () => setTimeout(() => wait(250), 500));
+function look() {
   const seen = {};
-  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const shown = (element) => element.offsetParent !== null;
   const order = (table) => all("tbody th[scope=row]", table).map((cell) => cell.textContent);
   const table = all("table.sortable").find((t) => t.querySelector("[data-column=fid]"));
@@ -95,7 +102,7 @@ addEventListener("load", () => setTimeout(() => {
   pre.id = "seen";
   pre.textContent = JSON.stringify(seen);
   document.body.append(pre);
-}, 1500));
+}
 </script>
 """
 

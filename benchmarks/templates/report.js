@@ -248,6 +248,9 @@
       if (target.classList.contains("js-plotly-plot") && target.offsetParent !== null) Plotly.Plots.resize(target);
     }));
     drawings.forEach(([figure]) => sizes.observe(figure.querySelector(".plot")));
+    addEventListener("beforeprint", () => drawings.forEach(([figure, make]) => {
+      if (!seen.has(figure) && figure.offsetParent !== null) make();
+    }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
   // a browser that brings a page back may bring back what was chosen on it
