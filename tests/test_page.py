@@ -29,13 +29,11 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; se
 VISIT = """
 <script>
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-// a chart is drawn after the frame in which it is first in view, and on a busy machine frames come late
-const isDrawn = () => document.querySelector("[data-chart=curve] .plot").layout && all(".js-plotly-plot").length >= 3;
-const wait = (polls) => {
-  if (isDrawn() || polls === 0) look();
-  else requestAnimationFrame(() => setTimeout(() => wait(polls - 1), 50));
-};
-addEventListener("load", () => setTimeout(() => wait(250), 500));
+// a chart is drawn after the frame in which it is first in view, or to be printed: a headless browser may have no frames
+addEventListener("load", () => setTimeout(() => {
+  dispatchEvent(new Event("beforeprint"));
+  look();
+}, 1500));
 function look() {
   const seen = {};
   const shown = (element) => element.offsetParent !== null;

@@ -236,11 +236,13 @@
   }
   if (typeof Plotly !== "undefined") {
     prepare();
+    const drawFirst = (figure) => {
+      if (seen.has(figure)) return;
+      seen.add(figure);
+      drawings.find(([other]) => other === figure)[1]();
+    };
     const watcher = new IntersectionObserver((entries) => entries.forEach((entry) => {
-      if (entry.isIntersecting && !seen.has(entry.target)) {
-        seen.add(entry.target);
-        drawings.find(([figure]) => figure === entry.target)[1]();
-      }
+      if (entry.isIntersecting) drawFirst(entry.target);
     }), { rootMargin: "600px" });
     drawings.forEach(([figure]) => watcher.observe(figure));
     // a chart follows its box, which changes with more than the window: a filter, a turned phone, a zoom
@@ -248,8 +250,8 @@
       if (target.classList.contains("js-plotly-plot") && target.offsetParent !== null) Plotly.Plots.resize(target);
     }));
     drawings.forEach(([figure]) => sizes.observe(figure.querySelector(".plot")));
-    addEventListener("beforeprint", () => drawings.forEach(([figure, make]) => {
-      if (!seen.has(figure) && figure.offsetParent !== null) make();
+    addEventListener("beforeprint", () => drawings.forEach(([figure]) => {
+      if (figure.offsetParent !== null) drawFirst(figure);
     }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
