@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import fail, warn
-from benchmarks.runs import CALIBRATION, RecordError, Run, Score, ScoreSheet, read_config, read_sheets
+from benchmarks.runs import CALIBRATION, RecordError, Run, Score, ScoreSheet, Status, read_config, read_sheets
 from benchmarks.statistics import Difference
 
 # the parts of a table that fit a page, with their columns in order; columns of other metrics stand in a part of their own
@@ -134,9 +134,13 @@ class Row:
                 found[column].append(value)
         return dict(found)
 
-    def count(self, status: str) -> int:
-        """How many seeds ended so; a run whose samples are no numbers has diverged, whatever its losses were."""
-        return sum((status == "diverged" if run.path in self.diverged else run.status == status) for run in self.runs)
+    def ended(self, run: Run) -> Status:
+        """How one of its runs ended; one whose samples are no numbers has diverged, whatever its losses were."""
+        return "diverged" if run.path in self.diverged else run.status
+
+    def count(self, status: Status) -> int:
+        """How many seeds ended so."""
+        return sum(self.ended(run) == status for run in self.runs)
 
     def why_not(self, column: str) -> str:
         """Why there is no number in a column."""
@@ -155,7 +159,7 @@ class Row:
         """How many seeds ended how, in words."""
         if self.is_calibration:
             return "—"
-        counts = Counter("diverged" if run.path in self.diverged else run.status for run in self.runs)
+        counts = Counter(map(self.ended, self.runs))
         said = [f"{n} {status}" for status in ("diverged", "failed") if (n := counts[status])]
         return ", ".join([str(counts["finished"]), *said])
 

@@ -109,7 +109,7 @@ def _build(
         raise empty[0]
     found = tables(runs)
     uncertainty.add(found, min_seeds)
-    answers = answer_all(asked, found, searches, [*runs, *_trial_runs(searches)], min_seeds)
+    answers = answer_all(asked, found, searches, [*runs, *_trial_runs(searches, runs)], min_seeds)
     failures = [run for run in runs if run.status != "finished" and not run.is_trial]
     pictures = copy_pictures(found, out)
     for table in found:
@@ -182,15 +182,16 @@ def left_out(error: RecordError) -> None:
     fail(f"{error} (left out)")
 
 
-def _trial_runs(searches: Sequence[Search]) -> list[Run]:
-    """The runs of every trial that has a record."""
+def _trial_runs(searches: Sequence[Search], known: Sequence[Run]) -> list[Run]:
+    """The runs of every trial that has a record, less those that are known: most lie below the roots."""
+    there = {run.path.resolve() for run in known} if searches else set()
+    trials = [(search, trial) for search in searches for its in search.trials.values() for trial in its]
     found = []
-    for search in searches:
-        for trials in search.trials.values():
-            for trial in trials:
-                with suppress(RecordError):  # named already, where it lies below the roots
-                    run = read_run(search.runs_dir / trial.run)
-                    found += [] if run is None else [run]
+    for path in (search.runs_dir / trial.run for search, trial in trials):
+        if path.resolve() not in there:
+            with suppress(RecordError):  # named already, where it lies below the roots
+                run = read_run(path)
+                found += [] if run is None else [run]
     return found
 
 

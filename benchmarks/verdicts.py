@@ -185,8 +185,7 @@ def _row_groups(claim: Claim, table: Table) -> Groups:
             kept = {seed: value for seed, value in found.items() if value is not None}
             if kept:
                 runs = tuple(paths[seed] for seed in kept)
-                others = [run for run in row.runs if int(run.record["seed"]) not in kept]
-                lost = sum(run.path in row.diverged or run.status == "diverged" for run in others)
+                lost = sum(row.ended(run) == "diverged" for run in row.runs if int(run.record["seed"]) not in kept)
                 budget = budget_text(row.runs[0].record)
                 made = Group(row.label, np.array(list(kept.values())), runs, lost, budget)
                 groups.setdefault((is_right, side), []).append(made)
