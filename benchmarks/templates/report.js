@@ -153,11 +153,12 @@
     });
     plot(figure, traces, layout(SPENT[x], `validation ${nameOf(y)}`, true, isLog(heights)));
   }
+  const headOf = ([, title, unit]) => `${title}${unit ? ` [${unit}]` : ""}`;
   function drawScatter(figure, table) {
     const [x, y] = [figure.querySelector("[data-axis=x]").value, figure.querySelector("[data-axis=y]").value];
     const title = (name) => {
-      const [, text, unit, higher] = table.columns.find((column) => column[0] === name);
-      return `${text}${unit ? ` [${unit}]` : ""} ${higher ? "↑" : "↓"}`;
+      const column = table.columns.find((other) => other[0] === name);
+      return `${headOf(column)} ${column[3] ? "↑" : "↓"}`;
     };
     const rows = table.rows.filter((row) => shown(row) && row.cells[x] && row.cells[y]);
     const traces = [];
@@ -214,7 +215,7 @@
         drawings.push([curve, () => drawCurve(curve, table)]);
       }
       const scatter = charts.querySelector("[data-chart=scatter]");
-      const columns = table.columns.map(([name, title, unit]) => [name, `${title}${unit ? ` [${unit}]` : ""}`]);
+      const columns = table.columns.map((column) => [column[0], headOf(column)]);
       if (columns.length > 1) {
         scatter.hidden = false;
         options(scatter.querySelector("[data-axis=y]"), columns, ["fid", "wasserstein2"]);
