@@ -1,12 +1,15 @@
-"""Before a program starts: its help page, its typing errors, and a torch and a torchvision that fit each other."""
+"""How a program starts: its entry point, its help page, and checks of its command line and of the installation."""
 
 import difflib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from importlib import metadata, resources
 from typing import Any
 
+import hydra
 import yaml
 from hydra import compose, initialize_config_module
 from hydra._internal.utils import get_args_parser
@@ -17,23 +20,51 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import UserError, exits_cleanly, one_line
+
+Task = Callable[[DictConfig], None]
+
+
+def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[], None]]:
+    """Makes the entry point of a program from its task, which takes the composed configuration.
+
+    The entry point prints help, checks the command line, composes conf/<name>.yaml, and turns mistakes of the user into
+    one line and exit status 1.
+
+    Args:
+        name: of the program and of its file in conf/.
+        needs_torch: whether to check that torch and torchvision fit each other, which takes seconds.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        # errors are also caught inside of Hydra, which would print a traceback
+        run = hydra.main(config_path="pkg://conf", config_name=name, version_base="1.3")(exits_cleanly(task))
+
+        @exits_cleanly
+        @wraps(task)
+        def main() -> None:
+            prepare(name, needs_torch)
+            run()
+
+        return main
+
+    return decorate
 
 
 def prepare(program: str, needs_torch: bool = True) -> None:
-    """Prints the program's help and exits if that is asked for; otherwise checks the installation and the words given.
+    """Prints the help page and exits if the command asks for help; otherwise checks the installation and the command.
 
     Args:
-        program: the name of its file in conf/.
-        needs_torch: whether torch and torchvision are looked at, which takes seconds.
+        program: its name.
+        needs_torch: whether to check torch and torchvision.
 
     Raises:
-        UserError: for a torch and a torchvision that do not match, a group's choice that does not exist, or a key that
-            is in no configuration. The message names what comes nearest.
+        UserError: for a torch and a torchvision that do not fit, a choice that does not exist, or an unknown key. The
+            message names the nearest known words.
     """
-    # threads that spin while they wait take the core from those that work, wherever anything else runs on the machine
+    # spinning threads take the core from working threads wherever something else runs on the machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # only training has multiruns: elsewhere a comma is one of a title or a path
+    # only training has multiruns: elsewhere a comma belongs to a title or a path
     sys.argv[1:] = [quoted(word, "=" if program == "train" else "=,") for word in sys.argv[1:]]
     given, _ = get_args_parser().parse_known_args()
     if given.help:
@@ -45,7 +76,7 @@ def prepare(program: str, needs_torch: bool = True) -> None:
 
 
 def help_page(program: str) -> str:
-    """What the program does, its groups with their choices, and its keys with their defaults."""
+    """The help page: what the program does, its groups with their choices, and its keys with their defaults."""
     folder = resources.files("conf")
     text = (folder / f"{program}.yaml").read_text(encoding="utf-8")
     comment = [line[1:].removeprefix(" ") for line in text.split("\n\n", 1)[0].splitlines() if line.startswith("#")]
@@ -67,50 +98,50 @@ def help_page(program: str) -> str:
 
 
 def quoted(word: str, special: str = "=") -> str:
-    """A value with an equals sign in quotes, which Hydra's grammar asks for: `runs=runs/digits/vae/1a2b3c4d/seed=0`.
+    """Puts a value with special characters in quotes, as Hydra's grammar requires: `runs='runs/digits/vae/1a2b/seed=0'`.
 
     Args:
         word: of the command line.
-        special: the characters that ask for quotes.
+        special: the characters that require quotes.
     """
     key, equals, value = word.partition("=")
-    stays = set("'\"[]{}(),$\\") - set(special)
-    plain = bool(set(value) & set(special)) and not set(value) & stays and not word.startswith("-")
-    return f"{key}{equals}'{value}'" if plain else word
+    grammar = set("'\"[]{}(),$\\") - set(special)
+    needs_quotes = bool(set(value) & set(special)) and not set(value) & grammar and not word.startswith("-")
+    return f"{key}{equals}'{value}'" if needs_quotes else word
 
 
 def check_torchvision() -> None:
-    """Says in one line what to install where torch and torchvision were not made for each other.
+    """Checks that torch and torchvision fit each other.
 
     Raises:
-        UserError: in that case.
+        UserError: if they do not. The message says what to install.
     """
     try:
         import torchvision  # noqa: F401 - its compiled operators load, or fail, here
-    except Exception as error:  # what is raised depends on which of the two is older
-        have = {name: metadata.version(name) for name in ("torch", "torchvision")}
+    except Exception as error:  # the kind of error depends on which of the two is older
+        versions = {name: metadata.version(name) for name in ("torch", "torchvision")}
         needs = [word for word in metadata.requires("torchvision") or [] if word.startswith("torch")]
         raise UserError(
-            f"torch {have['torch']} and torchvision {have['torchvision']} do not work together "
+            f"torch {versions['torch']} and torchvision {versions['torchvision']} do not work together "
             f"({one_line(error)[:80]}): this torchvision is made for {needs[0] if needs else 'another torch'}; "
             "pip install --upgrade torch torchvision"
         ) from error
 
 
 def check_words(program: str, words: list[str]) -> None:
-    """Finds typing errors in a command's overrides.
+    """Checks the overrides of a command.
 
     Raises:
-        UserError: for the first that is found.
+        UserError: for the first override that does not parse, names an unknown choice or key, or does not compose.
     """
     try:
         overrides = OverridesParser.create().parse_overrides(words)
     except OverrideParseException as error:
         raise UserError(f"{one_line(error)}; expected key=value") from error
     with initialize_config_module("conf", version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        loader = hydra.config_loader
+        instance = GlobalHydra.instance().hydra
+        assert instance is not None
+        loader = instance.config_loader
         groups: list[Override] = []
         keys: list[Override] = []
         for override in overrides:
@@ -139,7 +170,7 @@ def _values(override: Override) -> Iterable[str]:
 
 
 def _first(override: Override) -> str:
-    """The override with one value: a sweep's first."""
+    """The override with one value: the first value of a sweep."""
     if override.is_sweep_override():
         return f"{override.get_key_element()}={next(iter(_values(override)))}"
     return override.input_line or ""
@@ -147,7 +178,7 @@ def _first(override: Override) -> str:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
-    # a key's last part may be right and its place wrong
+    # the last part of a key may be right and its place wrong
     near = [key for key in known if key.split(".")[-1] == word.split(".")[-1]]
     near = [*near, *difflib.get_close_matches(word, known, n=3, cutoff=0.5)][:3]
     return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(known[:30])}"
@@ -175,7 +206,7 @@ def _defaults(entries: list[Any]) -> Iterator[tuple[str, str | None]]:
     for entry in entries:
         if isinstance(entry, dict):
             ((key, value),) = entry.items()
-            # what follows from other choices is nothing to choose
+            # a user does not choose what follows from other choices
             if not key.startswith("override ") and "@" not in key and "$" not in str(value):
                 yield key.removeprefix("optional "), value
 
@@ -185,6 +216,4 @@ def _starred(name: str, default: str | None) -> str:
 
 
 def _wrapped(head: str, text: str, width: int = 100) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * len(head)) or [head]

@@ -1,4 +1,4 @@
-"""A user's mistake is one line and a non-zero exit; a traceback is for ours."""
+"""Errors: a mistake of the user is one line and a non-zero exit status; a traceback is a fault of genbench."""
 
 import sys
 from collections.abc import Callable
@@ -12,18 +12,18 @@ T = TypeVar("T")
 
 
 class UserError(Exception):
-    """Something the user can put right. The message says what is wrong, what was expected and what to do."""
+    """A mistake that the user can correct. The message says what is wrong, what was expected and what to do."""
 
 
 def one_line(error: BaseException) -> str:
-    """The innermost message of an error that Hydra may have wrapped, on one line."""
+    """The message of an error on one line; for an error that Hydra wrapped, the innermost message."""
     while error.__cause__ is not None and type(error).__module__.startswith("hydra."):
         error = error.__cause__
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def is_users(error: BaseException) -> bool:
-    """Whether the error is one that the user can put right: ours, or an argument that a constructor refused."""
+    """Whether the user can correct the error: a UserError, a DataError, or an argument that a constructor refused."""
     if isinstance(error, UserError | DataError):
         return True
     return type(error).__module__.startswith(("hydra.", "omegaconf.")) and (
@@ -34,15 +34,17 @@ def is_users(error: BaseException) -> bool:
 
 
 def fail(message: str) -> None:
+    """Prints an error line on stderr."""
     print(f"error: {message}", file=sys.stderr)
 
 
 def warn(message: str) -> None:
+    """Prints a warning line on stderr."""
     print(f"warning: {message}", file=sys.stderr)
 
 
 def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:
-    """Turns a user's mistake inside a program into one line on stderr and exit status 1, and Ctrl-C into one and 130."""
+    """Turns a mistake of the user into one line on stderr and exit status 1, and Ctrl-C into one line and status 130."""
 
     @wraps(program)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,36 +1,27 @@
 """python -m benchmarks.train_encoder: trains the classifier whose features FID is measured with."""
 
-import hydra
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks.cli import prepare
-from benchmarks.errors import UserError, exits_cleanly
+from benchmarks.cli import program
+from benchmarks.errors import UserError
 
 
-@exits_cleanly
-def main() -> None:
-    prepare("train_encoder")
-    _hydra_main()
-
-
-@hydra.main(config_path="pkg://conf", config_name="train_encoder", version_base="1.3")
-@exits_cleanly  # inside Hydra too, which would print a traceback
-def _hydra_main(cfg: DictConfig) -> None:
-    from pathlib import Path
-
-    from hydra.core.hydra_config import HydraConfig
+@program("train_encoder")
+def main(cfg: DictConfig) -> None:
+    from datamodules.contracts import Labelled
 
     from benchmarks.encoders.base import FOLDER
     from benchmarks.encoders.fit import Fit, fit_encoder
-    from benchmarks.scoring import choose_device, load_data
+    from benchmarks.scoring.restore import choose_device, load_data
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    data = load_data({"datamodule": config["datamodule"]})
-    if not hasattr(data, "labelled"):
-        raise UserError(
-            f"datamodule={data.name} has no classes to tell apart: choose digits, mnist, fashion_mnist or cifar10"
-        )
+    data = load_data(config["datamodule"])
+    if not isinstance(data, Labelled):
+        raise UserError(f"datamodule={data.name} has no classes: choose digits, mnist, fashion_mnist or cifar10")
     command = " ".join(["python -m benchmarks.train_encoder", *HydraConfig.get().overrides.task])
     settings = Fit(**{key: config[key] for key in ("seed", "dim", "width", "epochs", "lr")})
     device = choose_device(config["accelerator"])

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from benchmarks.calibration import FittedGaussian, RealTrain, UniformNoise, calibration_subjects
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from benchmarks.calibration import FittedGaussian, RealTrain, UniformNoise, calibration_subjects
 from datamodules import mnist
 from datamodules.base import ENDLESS, Blocks, DataModule, Sampler, Split, Store, split_off
 from datamodules.cifar10 import CIFAR10

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from benchmarks.callbacks import Checkpoint, Clock
 from torch import Tensor, nn
 
-from benchmarks.callbacks import Checkpoint, Clock
 from datamodules.base import DataModule
 from models.game import GenerativeModel, Player
 from models.priors import Normal

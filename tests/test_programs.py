@@ -11,10 +11,10 @@ from unittest import mock
 
 import pytest
 import torch
+from benchmarks.training.callbacks import Watch
+from benchmarks.records.files import SCHEMA
 from PIL import Image
 
-from benchmarks.callbacks import Watch
-from benchmarks.runs import SCHEMA
 from tests.conftest import TINY, Result, one_run, run, run_process
 
 

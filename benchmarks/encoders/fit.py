@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.encoders.cnn import Classifier
-from benchmarks.runs import replacing, write_text
+from benchmarks.records.files import replacing, write_text
 
 
 @dataclass(frozen=True)

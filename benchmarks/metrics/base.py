@@ -14,19 +14,12 @@ from rich.progress import track
 from torch import Tensor
 
 from benchmarks.encoders.base import FeatureEncoder
+from benchmarks.records.columns import Column as Column
 from models.contracts import Decodes, Encodes, Samples
 
 T = TypeVar("T")
 
 Cache = Callable[[Mapping[str, Any], Callable[[], Tensor]], Tensor]
-
-
-class Column(NamedTuple):
-    """A column's facts, known before anything is measured."""
-
-    name: str
-    unit: str
-    higher_is_better: bool | None
 
 
 class Value(NamedTuple):

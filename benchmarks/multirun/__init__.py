@@ -1,0 +1,1 @@
+"""Programs that run many runs: sweeps, searches of hyper-parameters, replays."""

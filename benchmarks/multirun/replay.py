@@ -1,0 +1,179 @@
+"""Trains a run again from its record, and compares every score."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.table import Table as RichTable
+
+from benchmarks.errors import UserError, warn
+from benchmarks.records.configurations import read_config
+from benchmarks.records.files import RecordError
+from benchmarks.records.paths import seeds_beside
+from benchmarks.records.runs import Run, ScoreSheet, read_run
+from benchmarks.reporting.numbers import number
+from benchmarks.reporting.seed_statistics import next_value
+from benchmarks.reporting.terminal import console_of_tables
+from benchmarks.scoring.protocol import protocol_of
+from benchmarks.scoring.restore import load_data, set_threads
+from benchmarks.scoring.trust import check_record
+from benchmarks.training.configure import RunConfig
+from benchmarks.training.record import commit, environment, packages
+from benchmarks.training.run import train_and_score
+
+Verdict = Literal["identical", "within the seeds' spread", "one seed, no spread", "different"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recorded score and its replay. `expected` is the interval in which one more seed of the row would lie."""
+
+    name: str
+    recorded: float | None
+    replayed: float | None
+    expected: tuple[float, float] | None
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.recorded == self.replayed:
+            return "identical"
+        if self.recorded is None or self.replayed is None:
+            return "different"
+        if self.expected is None:
+            return "one seed, no spread"
+        low, high = self.expected
+        return "within the seeds' spread" if low <= self.replayed <= high else "different"
+
+
+def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -> bool:
+    """Trains and scores a run again under `out`, prints the comparison, and returns whether the run was reproduced.
+
+    A run on the CPU in the same environment, with a budget other than seconds, is reproduced if every score is identical.
+    Any other run is reproduced if every score lies where one more seed of its row would lie (95% for all scores of a
+    protocol together). A row of one seed has no such interval: its differences are printed and decide nothing.
+
+    Raises:
+        UserError: for a record that names untrusted classes, or data that differ from the record's.
+    """
+    recorded_environment = run.record.get("environment") or {}
+    config = _config(run, out, data_dir, accelerator)
+    device = torch.device(config.device)
+    set_threads(config.threads)
+    present = environment(device) | packages()
+    recorded = recorded_environment | (run.record.get("packages") or {})
+    differences = list(environment_differences(recorded, present))
+    # other code in the same environment must give the same scores, so another commit is shown and excuses nothing
+    recorded_commit = {"commit": run.record.get("git")}
+    print_environment([*environment_differences(recorded_commit, {"commit": commit()}), *differences])
+    data = load_data(config.parts.datamodule)
+    if data.info.id != run.record["data"]["id"]:
+        raise UserError(
+            f"the data differ: {run.record['data']['id']} in the record, {data.info.id} here; "
+            "set data_dir to the folder of the recorded data"
+        )
+    is_timed = run.record["budget"]["unit"] == "seconds"
+    if is_timed:
+        warn("the budget is in seconds, and each training takes another number of steps: scores cannot be identical")
+    comparisons = []
+    for sheet in run.sheets:
+        again = _train_again(config.changed(protocol=protocol_of(sheet)).labelled(f"replay of {run.path.name}"), sheet)
+        comparisons += compare(sheet, again, sheets_of_row(run, sheet.protocol_id))
+    print_comparison(comparisons)
+    on_cpu = device.type == "cpu" and recorded.get("device") == "cpu"
+    must_be_identical = on_cpu and not differences and not is_timed
+    return all(c.verdict == "identical" or (not must_be_identical and c.verdict != "different") for c in comparisons)
+
+
+def environment_differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Recorded facts that are different now: the key, the recorded value, the present value."""
+    for key in sorted(recorded.keys() | present.keys()):
+        # older records lack some keys; a fact that was not recorded cannot be compared
+        if key in recorded and recorded[key] != present.get(key):
+            yield key, recorded[key], present.get(key)
+
+
+def compare(recorded: ScoreSheet, replayed: ScoreSheet, row: Sequence[ScoreSheet]) -> list[Comparison]:
+    """Compares two sheets of one protocol, score by score.
+
+    Args:
+        recorded, replayed: the sheets.
+        row: the sheets of every seed of the row under the protocol, the recorded sheet among them.
+    """
+    replayed_values = {score.name: score.value for score in replayed.scores}
+    judged = sum(score.value is not None for score in recorded.scores)
+    comparisons = []
+    for score in recorded.scores:
+        values = [s.value for sheet in row for s in sheet.scores if s.name == score.name and s.value is not None]
+        expected = next_value(values, of=judged) if len(values) > 1 else None
+        comparisons.append(Comparison(score.name, score.value, replayed_values.get(score.name), expected))
+    return comparisons
+
+
+def sheets_of_row(run: Run, protocol_id: str) -> list[ScoreSheet]:
+    """The sheets of every seed of the run's row under a protocol."""
+    runs = []
+    for path in seeds_beside(run.path):
+        with suppress(RecordError):  # a damaged record of another seed says nothing about this run
+            runs.append(read_run(path))
+    return [sheet for run in runs if run is not None for sheet in run.sheets if sheet.protocol_id == protocol_id]
+
+
+def print_environment(differences: Sequence[tuple[str, Any, Any]]) -> None:
+    """Prints what differs between the recorded environment and this one."""
+    if not differences:
+        print("      environment: the same")
+    for key, recorded, present in differences:
+        print(f"      environment: {key} was {recorded}, is {present}")
+
+
+def print_comparison(comparisons: Sequence[Comparison]) -> None:
+    """Prints the number of identical scores, and the scores that differ."""
+    different = [comparison for comparison in comparisons if comparison.verdict != "identical"]
+    identical = len(comparisons) - len(different)
+    print(f"      {identical} of {len(comparisons)} scores are identical to the bit", flush=True)
+    if not different:
+        return
+    table = RichTable("score", "recorded", "replayed", "difference", "expected of a seed", "verdict", header_style="")
+    for c in different:
+        difference = None if c.recorded is None or c.replayed is None else c.replayed - c.recorded
+        numbers = ["—" if value is None else number(value) for value in (c.recorded, c.replayed, difference)]
+        expected = " to ".join(map(number, c.expected)) if c.expected is not None else "—"
+        table.add_row(c.name, *numbers, expected, c.verdict)
+    console_of_tables().print(table)
+
+
+def _config(run: Run, out: Path, data_dir: str, accelerator: str | None) -> RunConfig:
+    """The configuration that trains a recorded run again, in another folder, on the recorded kind of device."""
+    document = read_config(run.path)
+    check_record(document, run.sheets)
+    recorded_environment = run.record.get("environment") or {}
+    document |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}
+    if "data_dir" in document["datamodule"]:
+        document["datamodule"] |= {"data_dir": data_dir}
+    if "cache_dir" in document["datamodule"]:
+        document["datamodule"] |= {"cache_dir": str(out / "cache")}
+    if accelerator is None and recorded_environment.get("device") == "cpu":
+        accelerator = "cpu"  # "auto" would take a GPU that the recorded run did not have
+    if accelerator is not None:
+        document["trainer"] |= {"accelerator": accelerator}
+    if document.get("threads") is None:  # the number of threads changes the last bits of sums
+        document["threads"] = recorded_environment.get("threads")
+    return RunConfig.of(document)
+
+
+def _train_again(config: RunConfig, sheet: ScoreSheet) -> ScoreSheet:
+    outcome = train_and_score(config)
+    if outcome.status != "finished":
+        raise UserError(f"the replay ended differently: {outcome.message}")
+    run = read_run(config.path)
+    assert run is not None
+    again = next((other for other in run.sheets if other.protocol_id == sheet.protocol_id), None)
+    if again is None:
+        raise UserError(
+            f"protocol {sheet.protocol['name']} ({sheet.protocol_id}) cannot be made again here: the weights of its "
+            "encoder are different"
+        )
+    return again

@@ -1,0 +1,1 @@
+"""What lies on disk: paths, atomic files, configurations, runs, searches. Needs no torch."""

@@ -1,0 +1,31 @@
+"""How a job of a sweep ended, on disk for the end of the sweep, whichever process ran the job."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.records.runs import Status
+
+FILE = "outcome.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: its run, the status, and a line of text."""
+
+    path: Path
+    status: Status
+    message: str
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Writes the outcome into the folder of the job."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"path": str(outcome.path), "status": outcome.status, "message": outcome.message})
+    (folder / FILE).write_text(text, encoding="utf-8")
+
+
+def read_outcome(path: Path) -> Outcome:
+    """Reads the outcome of a job."""
+    outcome = json.loads(path.read_text(encoding="utf-8"))
+    return Outcome(Path(outcome["path"]), outcome["status"], outcome["message"])

@@ -1,0 +1,73 @@
+"""Where records lie below the folder of runs.
+
+<runs_dir>/<datamodule>/<model>/<config id>/seed=<n>/      a run
+<runs_dir>/<datamodule>/_baselines/<data id>/<row>/        scores of a baseline row
+<runs_dir>/<datamodule>/_searches/<name>-<id>/             a search
+"""
+
+from pathlib import Path
+
+BASELINES = "_baselines"
+# the name that earlier versions of genbench gave the folder; such folders are still read and completed
+OLD_BASELINES = "_calibration"
+SEARCHES = "_searches"
+# folders that hold no runs
+NO_RUNS = frozenset({"checkpoints", "scores", "wandb", BASELINES, OLD_BASELINES, SEARCHES})
+
+# the picture files of a run, by kind
+PICTURES = {
+    "samples": "samples.png",
+    "reconstructions": "reconstructions.png",
+    "interpolations": "interpolations.png",
+    "code interpolations": "code_interpolations.png",
+    "traversals": "traversals.png",
+}
+
+
+def run_path(runs_dir: Path, datamodule: str, model: str, config_id: str, seed: int) -> Path:
+    """The folder of a run."""
+    return runs_dir / datamodule / model / config_id / f"seed={seed}"
+
+
+def runs_dir_of(run: Path) -> Path:
+    """The folder of runs that a run lies in."""
+    return _datamodule_folder(run).parent
+
+
+def seeds_beside(run: Path) -> list[Path]:
+    """The folders of every seed of a run's configuration, the run itself included, in order of their names."""
+    return sorted(record.parent for record in run.resolve().parent.glob("seed=*/run.json"))
+
+
+def checkpoint_path(run: Path) -> Path:
+    """The checkpoint that a run resumes from and is scored by."""
+    return run / "checkpoints" / "last.ckpt"
+
+
+def baselines_path(runs_dir: Path, datamodule: str, data_id: str) -> Path:
+    """The folder of the baseline rows of a data set."""
+    return _baselines_in(runs_dir / datamodule, data_id)
+
+
+def baselines_beside(run: Path, data_id: str) -> Path:
+    """The folder of the baseline rows that were scored on the data of a run."""
+    return _baselines_in(_datamodule_folder(run), data_id)
+
+
+def search_path(runs_dir: Path, datamodule: str, name: str, search_id: str) -> Path:
+    """The folder of a search."""
+    return runs_dir / datamodule / SEARCHES / f"{name}-{search_id}"
+
+
+def runs_dir_of_search(search: Path) -> Path:
+    """The folder of runs that a search lies in."""
+    return search.parents[2]
+
+
+def _datamodule_folder(run: Path) -> Path:
+    return run.resolve().parents[2]
+
+
+def _baselines_in(folder: Path, data_id: str) -> Path:
+    new, old = folder / BASELINES / data_id, folder / OLD_BASELINES / data_id
+    return old if old.is_dir() and not new.is_dir() else new

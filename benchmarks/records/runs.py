@@ -1,0 +1,188 @@
+"""A run on disk: its record, its scores, its curve.
+
+A run's folder holds `config.yaml`, `run.json`, `curve.csv`, `checkpoints/last.ckpt`, pictures, and
+`scores/<protocol>-<protocol id>.json`. A record is written once, under a temporary name, synced and renamed. Nothing
+edits a record afterwards.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
+from benchmarks.records.paths import NO_RUNS
+
+Status = Literal["finished", "diverged", "failed"]
+
+
+@dataclass(slots=True)  # not frozen: frozen objects are slower to make, and a report makes hundreds of thousands
+class Score:
+    """One score. `value` is None if the score does not apply or failed; `detail["reason"]` then says why."""
+
+    name: str
+    value: float | None
+    unit: str
+    higher_is_better: bool | None
+    n: int
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScoreSheet:
+    """The scores of one run under one protocol."""
+
+    protocol: dict[str, Any]
+    protocol_id: str
+    status: Literal["scored", "diverged"]
+    scores: list[Score]
+
+    @property
+    def filename(self) -> str:
+        return f"{self.protocol['name']}-{self.protocol_id}.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder that has a record."""
+
+    path: Path
+    record: dict[str, Any]
+    sheets: list[ScoreSheet]
+
+    @property
+    def status(self) -> Status:
+        status: Status = self.record["status"]
+        return status
+
+    @property
+    def was_trial(self) -> bool:
+        """Whether a search trained the run to choose hyper-parameters."""
+        return (self.record.get("search") or {}).get("role") == "trial"
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run is only a trial of a search, and therefore not a row of a leaderboard.
+
+        A trial that was later scored on the test split, by the training program, counts as an ordinary run.
+        """
+        return self.was_trial and not any(sheet.protocol.get("split") == "test" for sheet in self.sheets)
+
+
+def write_sheet(run: Path, sheet: ScoreSheet) -> Path:
+    """Writes a score sheet into a run's folder and returns the sheet's path."""
+    path = run / "scores" / sheet.filename
+    write_json(path, {"schema": SCHEMA, **asdict(sheet)})
+    return path
+
+
+def write_record(run: Path, record: Mapping[str, Any]) -> None:
+    """Writes `run.json`. The record of an earlier, failed attempt is kept under a numbered name."""
+    path = run / "run.json"
+    if path.exists():
+        attempt = 1 + sum(1 for _ in run.glob("run.failed-*.json"))
+        path.rename(run / f"run.failed-{attempt}.json")
+    write_json(path, {"schema": SCHEMA, **record})
+
+
+def read_record(run: Path) -> dict[str, Any] | None:
+    """Reads `run.json`; None for a run that has not ended.
+
+    Raises:
+        RecordError: for a damaged file or a newer schema.
+    """
+    path = run / "run.json"
+    return read_json(path, need=("status", "seed", "config_id", "names", "data")) if path.is_file() else None
+
+
+def read_sheets(run: Path) -> list[ScoreSheet]:
+    """Reads every score sheet of a run, in order of file names.
+
+    Raises:
+        RecordError: for a damaged file or a newer schema.
+    """
+    sheets = []
+    folder = run / "scores"
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+    except FileNotFoundError:
+        names = []
+    for path in (folder / name for name in names):
+        sheet = read_json(path, need=("protocol", "protocol_id", "status", "scores"))
+        del sheet["schema"]
+        try:
+            scores = [Score(**score) for score in sheet.pop("scores")]
+            sheets.append(ScoreSheet(scores=scores, **sheet))
+        except TypeError as error:
+            raise RecordError(f"{path} is not a score sheet ({error}); move it away and score the run again") from error
+    return sheets
+
+
+def read_curve(run: Path) -> list[dict[str, float]]:
+    """Reads `curve.csv`: one dictionary for each point of the budget, without empty cells.
+
+    Returns an empty list for a file that cannot be read, because no result depends on the curve.
+    """
+    try:
+        with (run / "curve.csv").open(encoding="utf-8", newline="") as stream:
+            return [
+                {name: float(text) for name, text in line.items() if name is not None and text}
+                for line in csv.DictReader(stream)
+            ]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def has_ended(run: Path) -> bool:
+    """Whether training ended with a result, finished or diverged, so that nothing is left to train."""
+    record = read_record(run)
+    return record is not None and record["status"] in ("finished", "diverged")
+
+
+def read_run(path: Path) -> Run | None:
+    """Reads a run with its record and scores; None for a run that has not ended.
+
+    Raises:
+        RecordError: for a damaged file or a newer schema.
+    """
+    record = read_record(path)
+    return None if record is None else Run(path, record, read_sheets(path))
+
+
+def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -> list[Run]:
+    """Every run with a record at or below `root`, in order of paths.
+
+    Args:
+        root: a run, or a folder of runs.
+        on_bad: called for each record that cannot be read; the record is left out. None: the error is raised.
+
+    Raises:
+        RecordError: if there is no run at all, or for a bad record if `on_bad` is None.
+    """
+    if not root.is_dir():
+        raise RecordError(f"{root} is not a folder; set runs=PATH to a run or a folder of runs")
+    runs = []
+    for path in _run_folders(root):
+        try:
+            run = read_run(path)
+        except RecordError as error:
+            if on_bad is None:
+                raise
+            on_bad(error)
+        else:
+            runs += [] if run is None else [run]
+    if not runs:
+        raise RecordError(
+            f"{root} holds no finished run (no run.json that can be read); train one: python -m benchmarks.train"
+        )
+    return runs
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    """Folders with a record, in order of paths, part by part."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in NO_RUNS)
+        if "run.json" in files:
+            yield Path(folder)

@@ -1,0 +1,114 @@
+"""A search on disk: `search.json` says what was searched, `trials/<model>-<number>.json` records each trial.
+
+The runs of the trials lie where every run lies; their records say that they are trials.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
+from benchmarks.records.paths import runs_dir_of_search
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration that a search tried.
+
+    Args:
+        model: its family.
+        number: from 0, in order of trying.
+        params: the values drawn, by the name of the parameter.
+        status: of the trial's run.
+        value: of the score that the search selects by, on validation data; None if the run has none.
+        run: the run's folder, relative to the folder of runs.
+        config_id: of the run.
+        reason: why there is no value.
+    """
+
+    model: str
+    number: int
+    params: dict[str, Any]
+    status: str
+    value: float | None
+    run: str
+    config_id: str
+    reason: str | None = None
+
+
+@dataclass
+class Search:
+    """A search: its record, and its trials by model, in order of their numbers."""
+
+    path: Path
+    record: dict[str, Any]
+    trials: dict[str, list[Trial]] = field(default_factory=dict)
+
+    @property
+    def higher_is_better(self) -> bool:
+        return bool(self.record["higher_is_better"])
+
+    @property
+    def runs_dir(self) -> Path:
+        return runs_dir_of_search(self.path)
+
+    @property
+    def title(self) -> str:
+        return f"{self.record['datamodule']} · {self.record['network']} ({self.record['name']})"
+
+    def best(self, model: str, of: int | None = None) -> Trial | None:
+        """The trial with the best value among the first `of` trials; the first of equal ones; None if none has a value."""
+        trials = [trial for trial in self.trials.get(model, []) if of is None or trial.number < of]
+        with_value = [trial for trial in trials if trial.value is not None]
+        sign = -1.0 if self.higher_is_better else 1.0
+        return min(with_value, key=lambda trial: sign * (trial.value or 0.0), default=None)
+
+
+def write_search(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes `search.json` into a search's folder."""
+    write_json(path / "search.json", {"schema": SCHEMA, **record})
+
+
+def write_trial(path: Path, trial: Trial) -> None:
+    """Writes a trial into a search's folder."""
+    write_json(path / "trials" / f"{trial.model}-{trial.number:04}.json", {"schema": SCHEMA, **asdict(trial)})
+
+
+def read_search(path: Path) -> Search:
+    """Reads a search with its trials.
+
+    Raises:
+        RecordError: for a damaged file, a newer schema, or a trial whose run is outside of the folder of runs.
+    """
+    need = ("id", "name", "datamodule", "network", "select", "higher_is_better", "protocol_id", "sampler", "command")
+    search = Search(path, read_json(path / "search.json", need=need))
+    trials: dict[str, list[Trial]] = defaultdict(list)
+    for file in sorted((path / "trials").glob("*.json")):
+        record = read_json(file, need=("model", "number", "params", "status", "value", "run", "config_id"))
+        del record["schema"]
+        try:
+            trial = Trial(**record)
+        except TypeError as error:
+            raise RecordError(f"{file} is not a trial ({error}); move it away and search again") from error
+        if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:
+            raise RecordError(f"{file} names the run {trial.run}, outside of the folder of runs; move the file away")
+        trials[trial.model].append(trial)
+    search.trials = {model: sorted(group, key=lambda trial: trial.number) for model, group in trials.items()}
+    return search
+
+
+def find_searches(root: Path, on_bad: Callable[[RecordError], None]) -> list[Search]:
+    """Every search at or below `root`, in order of paths. `on_bad` is called for each that cannot be read."""
+    searches = []
+    for folder, folders, files in os.walk(root):
+        # a search lies beside the runs, never inside one
+        folders[:] = sorted(name for name in folders if name != "trials" and not name.startswith("seed="))
+        if "search.json" in files:
+            try:
+                searches.append(read_search(Path(folder)))
+            except RecordError as error:
+                on_bad(error)
+    return sorted(searches, key=lambda search: search.path)

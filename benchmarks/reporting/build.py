@@ -1,0 +1,128 @@
+"""Builds a report from records: reads, computes, writes the files, prints to the terminal."""
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records.files import RecordError, write_text
+from benchmarks.records.logger_choice import is_wandb
+from benchmarks.records.runs import Run, find_runs, read_run
+from benchmarks.records.searches import Search, find_searches
+from benchmarks.reporting import exports
+from benchmarks.reporting.claims import Claim, load_claims
+from benchmarks.reporting.gallery import copy_pictures, save_sheets
+from benchmarks.reporting.leaderboard import make_tables
+from benchmarks.reporting.page import page
+from benchmarks.reporting.report import Report
+from benchmarks.reporting.seed_statistics import MIN_SEEDS
+from benchmarks.reporting.terminal import print_answers, print_tables, report_bad_record
+from benchmarks.reporting.verdicts import answer_all
+from benchmarks.reporting.wandb_tables import upload
+
+
+def write_report(
+    roots: Sequence[Path],
+    out: Path,
+    title: str,
+    claims: Path | None = None,
+    min_seeds: int = MIN_SEEDS,
+    logger: Mapping[str, Any] | None = None,
+) -> Report:
+    """Writes the report of every run and search at or below the roots into `out`, and prints it.
+
+    Args:
+        roots: runs, searches, or folders of them.
+        out: the folder of the report.
+        title: its heading.
+        claims: a folder of claims; None for genbench's own.
+        min_seeds: rows with fewer finished seeds get no interval, no rank and no verdict.
+        logger: a choice of conf/logger; wandb gets the tables too.
+
+    Raises:
+        RecordError: if there is neither a run nor a search. A single bad record is named and left out.
+        UserError: for files that are not claims.
+    """
+    asked = load_claims(claims)
+    # records are many small objects without cycles; the search for cycles would take a quarter of the time
+    with _without_garbage_collection():
+        report = make_report(roots, out, title, asked, min_seeds)
+        _write_files(report)
+        _print(report)
+    if logger and is_wandb(logger):
+        upload(report, logger)
+    print(f"{out / 'index.html'}: {sum(len(table.rows) for table in report.tables)} rows of {report.runs} runs")
+    return report
+
+
+def make_report(roots: Sequence[Path], out: Path, title: str, claims: Sequence[Claim], min_seeds: int) -> Report:
+    """Reads the records at or below the roots, makes the tables, answers the claims, and copies pictures into `out`."""
+    runs, missing = [], list[RecordError]()
+    for root in roots:
+        try:
+            runs += find_runs(root, on_bad=report_bad_record)
+        except RecordError as error:
+            missing.append(error)
+    # roots may overlap, and two jobs of a sweep may name one run; each run and search counts once
+    runs = list({run.path.resolve(): run for run in runs}.values()) if len(roots) > 1 else runs
+    searches = [search for root in roots for search in find_searches(root, report_bad_record)]
+    searches = list({search.path.resolve(): search for search in searches}.values())
+    if not runs and not searches:
+        raise missing[0]
+    tables = make_tables(runs, min_seeds)
+    return Report(
+        title=title,
+        out=out,
+        tables=tables,
+        answers=answer_all(claims, tables, searches, [*runs, *_trial_runs(searches, runs)], min_seeds),
+        searches=searches,
+        failures=[run for run in runs if run.status != "finished" and not run.is_trial],
+        pictures=copy_pictures(tables, out),
+        runs=len(runs),
+        min_seeds=min_seeds,
+    )
+
+
+def _write_files(report: Report) -> None:
+    for table in report.tables:
+        save_sheets(table, report.pictures, report.out)
+    files = {
+        "leaderboard.md": exports.markdown(report),
+        "leaderboard.tex": exports.latex(report),
+        "leaderboard.csv": exports.leaderboard_csv(report.tables),
+        "comparisons.csv": exports.comparisons_csv(report.tables),
+        "claims.csv": exports.claims_csv(report.answers),
+        "index.html": page(report),
+    }
+    for name, text in files.items():
+        write_text(report.out / name, text, is_precious=False)
+
+
+def _print(report: Report) -> None:
+    print_tables(report.tables)
+    print_answers(report.answers)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _trial_runs(searches: Sequence[Search], runs: Sequence[Run]) -> list[Run]:
+    """The runs of the searches' trials that are not among `runs`; most trials lie below the roots and are."""
+    known = {run.path.resolve() for run in runs} if searches else set()
+    trials = [(search, trial) for search in searches for group in search.trials.values() for trial in group]
+    more = []
+    for path in (search.runs_dir / trial.run for search, trial in trials):
+        if path.resolve() not in known:
+            with suppress(RecordError):  # a bad record below the roots has been named already
+                run = read_run(path)
+                more += [] if run is None else [run]
+    return more

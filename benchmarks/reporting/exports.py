@@ -1,0 +1,212 @@
+"""Tables and verdicts as Markdown, LaTeX and CSV, for documents, papers and programs."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.records.searches import Search
+from benchmarks.reporting.numbers import number, p_text
+from benchmarks.reporting.report import Report
+from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.trials import best_of_n
+from benchmarks.reporting.verdicts import Answer, effect_text
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+BADGES = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
+LEGEND = (
+    "Mean ± standard deviation over training seeds; **bold** is the best of a column, and † is not significantly worse "
+    "(Welch's t-test, Holm's correction, 5%). Intervals and ranks are in leaderboard.csv, every comparison in "
+    "comparisons.csv."
+)
+# the cells of a CSV's line that identify its table
+_PLACE = ("datamodule", "data_id", "network", "protocol", "protocol_id")
+_LATEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
+    **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "∞": r"$_\infty$", "²": r"$^2$", "₂": r"$_2$"},
+    **{"—": "---", "σ": r"$\sigma$", "β": r"$\beta$", "−": "$-$", "·": r"$\cdot$", "†": r"$^\dagger$", "<": "$<$"},
+    ">": "$>$",
+}
+
+
+def markdown(report: Report) -> str:
+    """Verdicts, tables, searches and failures as GitHub's Markdown."""
+    lines = [f"# {_md(report.title)}", ""]
+    if report.answers:
+        lines += ["## Claims", "", "| verdict | claim | data | effect | p (Holm) | why |", "|" + " --- |" * 6]
+        lines += [*map(_md_answer, report.answers), ""]
+    for table in report.tables:
+        lines += _md_table(table)
+    for search in report.searches:
+        lines += _md_search(search)
+    if report.failures:
+        lines += ["## Runs without a result", ""]
+        lines += [
+            f"- {_md(str(run.path))}: {run.status}, {_md(str(run.record.get('error')))}" for run in report.failures
+        ]
+        lines.append("")
+    lines.append(LEGEND)
+    return "\n".join(lines) + "\n"
+
+
+def latex(report: Report) -> str:
+    r"""Verdicts and tables for a paper; needs \usepackage{booktabs}."""
+    lines = ["% needs \\usepackage{booktabs}"]
+    if report.answers:
+        lines += [r"\begin{tabular}{lp{.4\linewidth}lp{.3\linewidth}l}", r"\toprule"]
+        lines += [r"verdict & claim & data & effect & $p$ (Holm) \\", r"\midrule"]
+        for answer in report.answers:
+            pair = answer.decisive
+            effect = effect_text(answer.claim, pair) if pair else answer.reason
+            cells = [answer.verdict, answer.claim.title, answer.where, effect, p_text(answer.adjusted_p)]
+            lines.append(" & ".join(map(_tex, cells)) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+    for table in report.tables:
+        lines += _tex_table(table)
+    lines.append(_tex(LEGEND.replace("**bold**", "bold")))
+    return "\n".join(lines) + "\n"
+
+
+def leaderboard_csv(tables: Sequence[Table]) -> str:
+    """The leaderboard in long form, for programs: one line for each row and column."""
+    names = [*_PLACE, "row", "model", "config_id", "column", "unit", "higher_is_better"]
+    names += ["mean", "deviation", "low", "high", "rank", "rank_low", "rank_high", "seeds", "reason"]
+    lines: list[list[Any]] = []
+    for table in tables:
+        for row in table.rows:
+            for column in table.columns:
+                cell = row.cells.get(column.name) or Cell(None)
+                facts = [row.label, row.model, row.config_id, column.name, column.unit, column.higher_is_better]
+                numbers: list[Any] = [cell.mean, cell.deviation, *(cell.interval or (None, None))]
+                numbers += [*(cell.rank or (None, None, None)), cell.n]
+                reason = row.why_not(column.name) if cell.mean is None else None
+                lines.append([*_place(table), *facts, *numbers, reason])
+    return _csv(names, lines)
+
+
+def comparisons_csv(tables: Sequence[Table]) -> str:
+    """Every pairwise comparison: a less b, the 95% interval, Hedges' g, p before and after Holm's correction."""
+    names = [*_PLACE, "column", "a", "b", "difference", "low", "high", "hedges_g", "p", "p_holm"]
+    lines = []
+    for table in tables:
+        for c in table.comparisons:
+            d = c.difference
+            lines.append([*_place(table), c.column, c.a, c.b, d.value, d.low, d.high, d.g, d.p, c.adjusted_p])
+    return _csv(names, lines)
+
+
+def claims_csv(answers: Sequence[Answer]) -> str:
+    """One line for each pair of rows behind an answer; one line for an answer without pairs.
+
+    The effect is left less right or left over right, as `scale` says, also if the right side is a number.
+    """
+    names = ["claim", "title", "where", "verdict", "reason", "p", "p_holm", "left", "right"]
+    names += ["scale", "unit", "effect", "low", "high"]
+    lines: list[list[Any]] = []
+    for answer in answers:
+        facts: list[Any] = [answer.claim.name, answer.claim.title, answer.where, answer.verdict, answer.reason]
+        facts += [answer.p, answer.adjusted_p]
+        for pair in answer.pairs:
+            right = pair.right if isinstance(pair.right, float) else pair.right.label
+            runs = " ".join(map(str, answer.runs))
+            scale = [answer.claim.scale, answer.claim.unit if answer.claim.scale == "difference" else ""]
+            lines.append([*facts, pair.left.label, right, *scale, pair.effect, pair.low, pair.high, pair.g, runs])
+        if not answer.pairs:
+            lines.append(facts + [None] * 9)
+    return _csv([*names, "hedges_g", "runs"], lines)
+
+
+def head(column: ColumnHead) -> str:
+    """The title, unit and direction of a column."""
+    unit = f" [{column.unit}]" if column.unit else ""
+    return f"{column.title}{unit} {ARROWS[column.higher_is_better]}".rstrip()
+
+
+def _place(table: Table) -> list[str]:
+    return [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
+
+
+def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def _md_answer(answer: Answer) -> str:
+    pair = answer.decisive
+    effect = effect_text(answer.claim, pair) if pair else "—"
+    cells = [answer.claim.title, answer.where, effect, p_text(answer.adjusted_p), answer.reason or "—"]
+    return f"| **{answer.verdict}** | " + " | ".join(map(_md, cells)) + " |"
+
+
+def _md_table(table: Table) -> Iterator[str]:
+    yield from (f"## {_md(table.title)}", "", _md(table.notes), "")
+    if table.too_few:
+        yield from (_md(table.too_few), "")
+    for part, columns, rows in table.parts:
+        yield from (f"### {part}", "")
+        yield "| " + " | ".join(["model", "seeds", *(_md(head(column)) for column in columns)]) + " |"
+        yield "|" + " --- |" * (2 + len(columns))
+        for row in rows:
+            cells = [_md_cell(row, column) for column in columns]
+            yield "| " + " | ".join([_md(row.label), row.seeds, *cells]) + " |"
+        yield ""
+
+
+def _md_search(search: Search) -> Iterator[str]:
+    yield from (
+        f"## Search: {_md(search.title)}",
+        "",
+        "| model | trials | best | expected best of n |",
+        "|" + " --- |" * 4,
+    )
+    for model, curve in best_of_n(search).items():
+        best = search.best(model)
+        sizes = [n for n in (1, 2, 5, 10, 20, 50, 100) if n <= len(curve)]
+        expected = ", ".join(f"{n}: {number(point[0])}" for n in sizes if (point := curve[n - 1]) is not None)
+        value = number(best.value) if best is not None and best.value is not None else "—"
+        yield f"| {_md(model)} | {len(curve)} | {value} | {expected or '—'} |"
+    yield from ("", f"Validation {_md(search.record['select'])}; {_md(search.record['command'])}", "")
+
+
+def _tex_table(table: Table) -> Iterator[str]:
+    if table.too_few:
+        yield f"% {_tex(table.title)}: {_tex(table.too_few)}"
+    for part, columns, rows in table.parts:
+        yield f"% {_tex(table.title)}, {part}: {_tex(table.notes)}"
+        yield from (rf"\begin{{tabular}}{{l{'r' * (1 + len(columns))}}}", r"\toprule")
+        yield " & ".join(["model", "seeds", *(_tex(head(column)) for column in columns)]) + r" \\"
+        yield r"\midrule"
+        for row in rows:
+            cells = [_tex_cell(row, column) for column in columns]
+            yield " & ".join([_tex(row.label), _tex(row.seeds), *cells]) + r" \\"
+        yield from (r"\bottomrule", r"\end{tabular}", "")
+
+
+def _md_cell(row: Row, column: ColumnHead) -> str:
+    cell = row.cells.get(column.name)
+    if cell is None:
+        return "—"
+    return f"**{cell_text(cell)}**" if cell.is_best else cell_text(cell) + ("†" if cell.is_tied else "")
+
+
+def _tex_cell(row: Row, column: ColumnHead) -> str:
+    cell = row.cells.get(column.name)
+    if cell is None:
+        return "---"
+    text = _tex(cell_text(cell))
+    return rf"\textbf{{{text}}}" if cell.is_best else text + (r"$^\dagger$" if cell.is_tied else "")
+
+
+def _md(text: str) -> str:
+    """Text of a record, escaped for Markdown: no markup, no HTML, no cell borders."""
+    for character in "\\`*_{}[]<>|#":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

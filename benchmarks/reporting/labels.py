@@ -1,0 +1,71 @@
+"""The labels of a table's rows: the model's name, with the settings that tell its configurations apart."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import fail
+from benchmarks.records.configurations import flatten, read_config
+from benchmarks.records.files import RecordError
+from benchmarks.records.runs import Run
+
+# a label names at most this many settings; rows that differ in more are labelled by their config id
+MOST_SETTINGS = 4
+
+Key = tuple[str, str]
+
+
+def row_labels(runs: Mapping[Key, Run]) -> dict[Key, str]:
+    """The label of each row, by (model, config id).
+
+    Args:
+        runs: one run of each row; its configuration is the row's.
+    """
+    labels = {}
+    by_model: dict[str, list[tuple[str, Run]]] = defaultdict(list)
+    for (model, config_id), run in runs.items():
+        by_model[model].append((config_id, run))
+    for model, variants in by_model.items():
+        if len(variants) == 1:
+            labels[model, variants[0][0]] = model
+        else:
+            labels |= {(model, config_id): label for config_id, label in _labels_of(model, variants).items()}
+    return labels
+
+
+def _labels_of(model: str, variants: list[tuple[str, Run]]) -> dict[str, str]:
+    """The labels of several configurations of one model, by config id."""
+    by_id = {config_id: f"{model} ({config_id})" for config_id, _ in variants}
+    settings = {config_id: dict(flatten(config)) for config_id, run in variants if (config := _decisive(run.path))}
+    keys = sorted({key for values in settings.values() for key in values})
+    differing = [key for key in keys if len({repr(values.get(key)) for values in settings.values()}) > 1]
+    if not 0 < len(differing) <= MOST_SETTINGS:
+        return by_id
+    # the last word of a key, if the word alone is unique
+    short = {key: key.rsplit(".", 1)[-1] for key in differing}
+    names = {key: word if list(short.values()).count(word) == 1 else key for key, word in short.items()}
+    labels = {
+        config_id: f"{model} ({', '.join(f'{names[key]}={_brief(values.get(key))}' for key in differing)})"
+        for config_id, values in settings.items()
+    }
+    # numbers that differ only after their third digit give equal labels
+    texts = list(labels.values())
+    return by_id | {config_id: label for config_id, label in labels.items() if texts.count(label) == 1}
+
+
+def _brief(value: Any) -> str:
+    """A setting in short: numbers to three digits."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_brief, value))}]"
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else str(value)
+
+
+def _decisive(path: Path) -> dict[str, Any]:
+    """The parts of a run's configuration that a label may name; nothing for a configuration that cannot be read."""
+    try:
+        config = read_config(path)
+    except RecordError as error:
+        fail(f"{error} (its row is labelled by its id)")
+        return {}
+    return {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}

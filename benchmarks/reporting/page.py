@@ -1,0 +1,212 @@
+"""The report's page: one HTML file that needs no other file, with the charts' library inside."""
+
+import base64
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+from benchmarks.records.paths import PICTURES
+from benchmarks.records.runs import Run
+from benchmarks.records.searches import Search, Trial
+from benchmarks.reporting.charts import FEW_ROWS, search_chart, table_chart
+from benchmarks.reporting.claims import Claim
+from benchmarks.reporting.evidence import Group
+from benchmarks.reporting.exports import ARROWS, BADGES
+from benchmarks.reporting.gallery import CAPTIONS, EMBEDDED_ROWS, row_slug
+from benchmarks.reporting.numbers import number, p_text
+from benchmarks.reporting.report import Report
+from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.verdicts import Answer, Pair, effect_text
+
+
+def page(report: Report) -> str:
+    """The whole page. Everything that comes from a record is escaped."""
+    tables, searches, out = report.tables, report.searches, report.out
+    environment = Environment(
+        loader=PackageLoader("benchmarks.reporting"),
+        autoescape=select_autoescape(["html", "j2"], default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "arrow": ARROWS,
+        "badges": BADGES,
+        "effect_text": effect_text,
+        "p_text": p_text,
+        "number": number,
+        "row_slug": row_slug,
+        "data_cells": _data_cells,
+        "dashes": _dashes,
+        "model_of": lambda table, label: next(row.model for row in table.rows if row.label == label),
+        "forest": _forest,
+        "groups": _groups,
+        "is_group": lambda side: isinstance(side, Group),
+        "records": lambda row: [_record(run, out) for run in row.runs],
+        "link": lambda path: _link(path, out),
+        "params": _params,
+        "few_rows": FEW_ROWS,
+    }
+    by_claim: dict[str, tuple[Claim, list[Answer]]] = {}
+    for answer in report.answers:
+        by_claim.setdefault(answer.claim.name, (answer.claim, []))[1].append(answer)
+    assets = resources.files("benchmarks.reporting") / "templates"
+    needs_charts = bool(tables or searches)
+    charts = {"tables": [table_chart(table) for table in tables], "searches": [search_chart(s) for s in searches]}
+    return environment.get_template("report.html.j2").render(
+        title=report.title,
+        tables=tables,
+        failures=report.failures,
+        claims=list(by_claim.values()),
+        counts={verdict: sum(a.verdict == verdict for a in report.answers) for verdict in BADGES},
+        searches=searches,
+        galleries=[_gallery(table, report.pictures, out) for table in tables],
+        captions=CAPTIONS,
+        filters=_filters(tables, searches),
+        min_seeds=report.min_seeds,
+        css=Markup((assets / "report.css").read_text(encoding="utf-8")),
+        script=Markup((assets / "report.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()) if needs_charts else "",
+        data=_json(charts),
+    )
+
+
+def _filters(tables: Sequence[Table], searches: Sequence[Search]) -> dict[str, list[str]]:
+    """The choices of each filter, in the order of the page; no filter with a single choice."""
+    records = [search.record for search in searches]
+    families = [row.model for table in tables for row in table.models]
+    families += [model for search in searches for model in search.trials]
+    choices = {
+        "datamodule": dict.fromkeys([*(t.datamodule for t in tables), *(r["datamodule"] for r in records)]),
+        "network": dict.fromkeys([*(t.network for t in tables), *(r["network"] for r in records)]),
+        "family": dict.fromkeys(families),
+    }
+    return {name: list(values) for name, values in choices.items() if len(values) > 1}
+
+
+def _data_cells(row: Row, columns: Sequence[ColumnHead]) -> Markup:
+    """The cells of a row. Python builds them faster than the template, and there may be tens of thousands."""
+    return Markup("").join(_data_cell(row, column.name) for column in columns)
+
+
+def _data_cell(row: Row, column: str) -> Markup:
+    cell = row.cells.get(column)
+    if cell is None or cell.mean is None:
+        return Markup('<td><abbr title="{}">—</abbr></td>').format(row.why_not(column))
+    kind = ' class="best"' if cell.is_best else ' class="tied"' if cell.is_tied else ""
+    mark = '<span class="hidden"> (best)</span>' if cell.is_best else ""
+    if cell.is_tied:
+        mark = '<span aria-hidden="true">†</span><span class="hidden"> (not significantly worse than the best)</span>'
+    small = ""
+    if cell.interval is not None:
+        small = f"<small>{number(cell.interval[0])} to {number(cell.interval[1])}"
+        if cell.rank is not None:
+            rank, low, high = cell.rank
+            small += f" · rank {rank}" if low == high == rank else f" · rank {rank} ({low}–{high})"
+        small += "</small>"
+    # only numbers and fixed words, so nothing needs escaping
+    return Markup(f'<td{kind} data-value="{cell.mean!r}">{escape(cell_text(cell))}{mark}{small}</td>')
+
+
+def _dashes(rows: Sequence[Row], columns: Sequence[ColumnHead]) -> list[tuple[str, str, str]]:
+    """Why cells of models have no number: columns, models, reason; for readers who cannot point at a cell."""
+    by_column: dict[tuple[str, str], dict[str, None]] = {}  # the models of each reason in a column, in their order
+    for column in columns:
+        for row in rows:
+            cell = row.cells.get(column.name)
+            if not row.is_baseline and (cell is None or cell.mean is None):
+                by_column.setdefault((row.why_not(column.name), column.title), {})[row.model] = None
+    grouped: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (reason, title), models in by_column.items():
+        grouped.setdefault((reason, tuple(models)), []).append(title)
+    return [(", ".join(titles), ", ".join(models), reason) for (reason, models), titles in grouped.items()]
+
+
+def _gallery(
+    table: Table, pictures: Mapping[str, Mapping[str, Path]], out: Path
+) -> dict[str, list[tuple[Row, str, bool]]]:
+    """By kind: rows with the address of their picture, and whether the address holds the picture itself."""
+    gallery: dict[str, list[tuple[Row, str, bool]]] = {}
+    for i, row in enumerate(table.models):
+        for kind, path in pictures.get(row_slug(table, row), {}).items():
+            embed = i < EMBEDDED_ROWS
+            address = (
+                f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" if embed else _link(path, out)
+            )
+            gallery.setdefault(kind, []).append((row, address, embed))
+    return {kind: gallery[kind] for kind in PICTURES if kind in gallery}
+
+
+def _record(run: Run, out: Path) -> dict[str, Any]:
+    """What a reader needs to repeat a run: its command, its environment, and links to its records."""
+    record, folder = run.record, _link(run.path, out)
+    environment, packages, git = (record.get(key) or {} for key in ("environment", "packages", "git"))
+    words = [environment.get("device"), f"{environment['threads']} threads" if "threads" in environment else None]
+    words += [environment.get("system"), f"Python {environment['python']}" if "python" in environment else None]
+    words += [f"{name} {packages[name]}" for name in ("torch", "pytorch-lightning") if packages.get(name)]
+    if git.get("sha"):
+        words.append(f"commit {git['sha'][:10]}" + (" with changes" if git.get("dirty") else ""))
+    return {
+        "seed": record["seed"],
+        "status": run.status,
+        "command": record.get("command", ""),
+        "replay": f"python -m benchmarks.replay runs={run.path.as_posix()}",
+        "environment": ", ".join(word for word in words if word),
+        "files": [(name, f"{folder}/{name}") for name in ("run.json", "config.yaml", "curve.csv")]
+        + [(sheet.filename, f"{folder}/scores/{sheet.filename}") for sheet in run.sheets],
+    }
+
+
+def _link(path: Path, out: Path) -> str:
+    """The address of a path, relative to the page."""
+    return f"{_folder_link(path.parent, out)}/{quote(path.name, safe='=')}"
+
+
+@lru_cache(maxsize=1024)  # relative paths are slow to compute, and the seeds of a row share a folder
+def _folder_link(folder: Path, out: Path) -> str:
+    return "./" + quote(Path(os.path.relpath(folder, out)).as_posix(), safe="/=")
+
+
+def _params(trial: Trial) -> str:
+    shown = {name: number(v) if isinstance(v, float) else v for name, v in trial.params.items()}
+    return ", ".join(f"{name} = {value}" for name, value in shown.items())
+
+
+def _groups(answer: Answer) -> list[Group]:
+    """The groups of both sides behind an answer, each once."""
+    sides = [side for pair in answer.pairs for side in (pair.left, pair.right) if isinstance(side, Group)]
+    return list({(group.label, group.runs): group for group in sides}.values())
+
+
+def _forest(claim: Claim, pair: Pair) -> Markup:
+    """A drawing of the effect and its interval, with the line of no difference and the margin."""
+    is_ratio = claim.scale == "ratio"
+    effect, low, high = (math.log(v) if is_ratio else v for v in (pair.effect, pair.low, pair.high))
+    margin = abs((math.log(claim.margin) if is_ratio else claim.margin) if claim.margin is not None else 0.0)
+    reach = 1.15 * max(abs(low), abs(high), margin, 1e-12)
+
+    def x(value: float) -> str:
+        return f"{60 + 56 * value / reach:.1f}"
+
+    band = f'<rect x="{x(-margin)}" width="{112 * margin / reach:.1f}" y="2" height="16"/>' if margin else ""
+    return Markup(
+        f'<svg class="forest" viewBox="0 0 120 20" width="120" height="20" aria-hidden="true">{band}'
+        f'<path class="none" d="M60 1V19"/><path d="M{x(low)} 10H{x(high)}M{x(low)} 6v8M{x(high)} 6v8"/>'
+        f'<circle cx="{x(effect)}" cy="10" r="4"/></svg>'
+    )
+
+
+def _json(value: Any) -> Markup:
+    """Strict JSON for a script element, without characters that could end the element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -1,0 +1,38 @@
+"""The report as one object: what every page, document and table is made from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.records.runs import Run
+from benchmarks.records.searches import Search
+from benchmarks.reporting.seed_statistics import MIN_SEEDS
+from benchmarks.reporting.table import Table
+from benchmarks.reporting.verdicts import Answer
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report shows.
+
+    Args:
+        title: its heading.
+        out: the folder of its files. Links to records are relative to the folder.
+        tables: of the leaderboard.
+        answers: to the claims.
+        searches: of hyper-parameters.
+        failures: runs without a result.
+        pictures: files by row and kind.
+        runs: the number of runs read.
+        min_seeds: rows with fewer finished seeds get no interval, no rank and no verdict.
+    """
+
+    title: str = ""
+    out: Path = Path()
+    tables: Sequence[Table] = ()
+    answers: Sequence[Answer] = ()
+    searches: Sequence[Search] = ()
+    failures: Sequence[Run] = ()
+    pictures: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    runs: int = 0
+    min_seeds: int = MIN_SEEDS

@@ -1,0 +1,205 @@
+"""Intervals and tests over training seeds, by scipy.
+
+Every test is of a difference of means over *training seeds*, by Welch's t-test, which Colas et al. 2019 ("A Hitchhiker's
+Guide to Statistical Comparisons of Reinforcement Learning Algorithms", sec. 5) find to be the robust choice for few seeds
+of unequal spread. Means are shown with bootstrap intervals; `python -m benchmarks.studies.interval_coverage` measures how
+often such an interval contains the true mean.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+# Fewer seeds allow no statement: a 95% bootstrap interval of three seeds contains the mean in 3 of 4 cases.
+MIN_SEEDS = 5
+CONFIDENCE = 0.95
+ALPHA = 1 - CONFIDENCE
+RESAMPLES = 1000
+# rows whose resampled means are in memory at once: as many as fit a processor's cache
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of two means, a - b.
+
+    Args:
+        value: the mean of a less the mean of b.
+        low, high: its 95% interval, Welch 1947.
+        p: two-sided p-value of Welch's t-test, before any correction.
+        g: Hedges' g (Hedges 1981): the difference in pooled standard deviations, without small-sample bias; None if
+            nothing varies.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    g: float | None
+
+
+def mean_intervals(values: Array, rng_seed: int = 0) -> Array:
+    """95% percentile bootstrap intervals of means: (rows, seeds) -> (rows, 2). The draws are the same on every call.
+
+    Equal to scipy.stats.bootstrap of np.mean. Every row is resampled alike, so that one matrix product suffices.
+
+    Raises:
+        ValueError: for fewer than 2 seeds.
+    """
+    n = values.shape[1]
+    if n < 2:
+        raise ValueError(f"an interval needs 2 values or more, not {n}")
+    drawn = np.random.default_rng(rng_seed).integers(0, n, (RESAMPLES, n))
+    shares = (drawn[:, :, None] == np.arange(n)).mean(1)  # of each value in each resample
+    ends = [ALPHA / 2, 1 - ALPHA / 2]
+    parts = [np.quantile(values[i : i + _CHUNK] @ shares.T, ends, axis=1).T for i in range(0, len(values), _CHUNK)]
+    return np.concatenate(parts) if parts else np.empty((0, 2))
+
+
+def differences(a: Array, b: Array) -> list[Difference]:
+    """Row by row, a against b: (pairs, n) and (pairs, m), n and m at least 2.
+
+    If neither side varies, there is no t statistic, and the p-value is that of the exact permutation test.
+    """
+    with _quiet():
+        result = stats.ttest_ind(a, b, axis=1, equal_var=False)
+        interval = result.confidence_interval(CONFIDENCE)
+    value = a.mean(1) - b.mean(1)
+    constant = _is_constant(a) & _is_constant(b)
+    apart = np.where(value == 0, 1.0, _permutation_p(a.shape[1], b.shape[1]))
+    p = np.where(constant, apart, result.pvalue)
+    low, high = (np.where(constant, value, side) for side in (interval.low, interval.high))
+    effects = hedges_g(a, b)
+    return _as_differences(value, low, high, p, effects)
+
+
+def differences_from(a: Array, constant: float) -> list[Difference]:
+    """Row by row, (rows, n), against a number. If a row does not vary, p is that of the exact sign-flip test."""
+    with _quiet():
+        result = stats.ttest_1samp(a, constant, axis=1)
+        interval = result.confidence_interval(CONFIDENCE)
+        n = a.shape[1]
+        effects = (1 - 3 / (4 * (n - 1) - 1)) * (a.mean(1) - constant) / a.std(1, ddof=1)
+    value = a.mean(1) - constant
+    constant_rows = _is_constant(a)
+    p = np.where(constant_rows, np.where(value == 0, 1.0, _sign_p(n)), result.pvalue)
+    low, high = (np.where(constant_rows, value, side - constant) for side in (interval.low, interval.high))
+    return _as_differences(value, low, high, p, effects)
+
+
+def next_value(values: Sequence[float], of: int = 1) -> tuple[float, float]:
+    """The 95% prediction interval of one more draw from the normal distribution of the values: mean ± t·s·√(1 + 1/n).
+
+    Args:
+        values: two or more.
+        of: the number of intervals that hold together with 95% (Bonferroni).
+    """
+    n, mean = len(values), float(np.mean(values))
+    reach = float(stats.t.ppf(1 - ALPHA / (2 * of), n - 1)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
+    return mean - reach, mean + reach
+
+
+def one_sided(a: Array, b: Array | float, margin: float = 0.0) -> tuple[Array, Array]:
+    """Row by row, p-values for "mean a - mean b > margin" and for "< margin", each against its opposite.
+
+    Args:
+        a: (pairs, n) values.
+        b: (pairs, m) values, or a constant.
+        margin: of the difference.
+
+    Returns:
+        Two arrays (pairs,).
+    """
+    shifted = a - margin
+    with _quiet():
+        if isinstance(b, np.ndarray):
+            tests = [stats.ttest_ind(shifted, b, axis=1, equal_var=False, alternative=s) for s in ("greater", "less")]
+            constant = _is_constant(a) & _is_constant(b)
+            p = _permutation_p(a.shape[1], b.shape[1]) / 2
+            distance = shifted[:, 0] - b[:, 0]
+        else:
+            tests = [stats.ttest_1samp(shifted, b, axis=1, alternative=s) for s in ("greater", "less")]
+            constant = _is_constant(a)
+            p = _sign_p(a.shape[1]) / 2
+            distance = shifted[:, 0] - b
+    greater = np.where(constant, np.where(distance > 0, p, 1.0), tests[0].pvalue)
+    less = np.where(constant, np.where(distance < 0, p, 1.0), tests[1].pvalue)
+    return greater, less
+
+
+def hedges_g(a: Array, b: Array) -> Array:
+    """Hedges' g row by row, (pairs, n) and (pairs, m) -> (pairs,); not finite if nothing varies."""
+    n, m = a.shape[1], b.shape[1]
+    pooled = ((n - 1) * a.var(1, ddof=1) + (m - 1) * b.var(1, ddof=1)) / (n + m - 2)
+    correction = 1 - 3 / (4 * (n + m) - 9)  # Hedges 1981, eq. 6e
+    with _quiet():
+        effect: Array = correction * (a.mean(1) - b.mean(1)) / np.sqrt(pooled)
+    return effect
+
+
+def deviations(values: Array) -> Array:
+    """Distances from the median along the last axis. A test of their means compares spreads (Brown & Forsythe 1974)."""
+    distance: Array = np.abs(values - np.median(values, axis=-1, keepdims=True))
+    return distance
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given."""
+    count = len(p_values)
+    adjusted, largest = [0.0] * count, 0.0
+    for rank, i in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def rank_intervals(rows: Sequence[Array], higher_is_better: bool, rng_seed: int = 0) -> list[tuple[int, int, int]]:
+    """Each row's rank by its mean, 1 for the best, with the 2.5% and 97.5% quantiles of its bootstrap ranks.
+
+    The bootstrap draws the seeds of every row again, with replacement. Tied rows share the better rank.
+    """
+    sign = -1.0 if higher_is_better else 1.0
+    rng = np.random.default_rng(rng_seed)
+    means = np.stack(
+        [sign * np.append(row[rng.integers(0, len(row), (RESAMPLES, len(row)))].mean(1), row.mean()) for row in rows]
+    )
+    ranks = stats.rankdata(means, method="min", axis=0)
+    low, high = np.quantile(ranks[:, :-1], [ALPHA / 2, 1 - ALPHA / 2], axis=1, method="nearest")
+    return [(int(own), int(lo), int(hi)) for own, lo, hi in zip(ranks[:, -1], low, high, strict=True)]
+
+
+def _as_differences(value: Array, low: Array, high: Array, p: Array, g: Array) -> list[Difference]:
+    rows = zip(value.tolist(), low.tolist(), high.tolist(), p.tolist(), g.tolist(), strict=True)
+    return [Difference(v, lo, hi, q, effect if math.isfinite(effect) else None) for v, lo, hi, q, effect in rows]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences scipy's warnings about samples that hardly vary. Samples that do not vary at all are handled by the caller."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def _is_constant(values: Array) -> NDArray[np.bool_]:
+    """Row by row, whether the values differ only by rounding."""
+    same: NDArray[np.bool_] = np.ptp(values, axis=1) <= 1e-12 * np.abs(values).max(axis=1)
+    return same
+
+
+def _permutation_p(n: int, m: int) -> float:
+    """Two-sided p of two different constant samples: only the observed split and its mirror are as extreme."""
+    return min(1.0, 2 / math.comb(n + m, n))
+
+
+def _sign_p(n: int) -> float:
+    """Two-sided p of n equal values on one side of a constant, by the exact sign-flip test."""
+    return min(1.0, 2 / 2**n)

@@ -1,0 +1,242 @@
+"""A table of the leaderboard: its rows, its columns, its cells."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records.columns import BY_NAME, OTHER, PARTS
+from benchmarks.records.runs import Run, Status
+from benchmarks.reporting.numbers import number
+from benchmarks.reporting.seed_statistics import MIN_SEEDS, Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A column of a row: the mean and standard deviation over seeds, or the reason why there is no number.
+
+    Args:
+        mean, deviation: over seeds; no deviation for one seed.
+        n: seeds with a value.
+        reason: why there is no number.
+        missing: seeds without a value.
+        interval: 95% bootstrap interval of the mean, if there are enough seeds.
+        rank: among the models of the table, with its interval, if there are enough seeds.
+        is_best: whether the mean is the best of the column.
+        is_tied: whether the mean is not the best, and not significantly worse than the best.
+    """
+
+    mean: float | None
+    deviation: float | None = None
+    n: int = 0
+    reason: str | None = None
+    missing: int = 0
+    interval: tuple[float, float] | None = None
+    rank: tuple[int, int, int] | None = None
+    is_best: bool = False
+    is_tied: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnHead:
+    """The header of a column. `title` also names what the numbers depend on, for example the feature encoder."""
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration of a model over its seeds, or a baseline row, which has no seeds.
+
+    Args:
+        label: unique within the table.
+        model: the family; a baseline's own name.
+        config_id: of the configuration; empty for a baseline.
+        runs: one a seed.
+        cells: by column.
+        is_baseline: whether the row is real data or noise.
+        diverged: runs that finished training but whose samples are not finite.
+        measured: by the seed of each finished run, the scores and costs that have a number.
+    """
+
+    label: str
+    model: str
+    config_id: str
+    runs: Sequence[Run] = ()
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    is_baseline: bool = False
+    diverged: frozenset[Path] = frozenset()
+    measured: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    def values(self, column: str) -> list[float]:
+        """The numbers of a column, one a seed."""
+        return self._by_column.get(column, [])
+
+    @cached_property
+    def _by_column(self) -> dict[str, list[float]]:
+        return values_by_column(self.measured)
+
+    def ended(self, run: Run) -> Status:
+        """How a run of the row ended. A run whose samples are not finite diverged, whatever its losses were."""
+        return "diverged" if run.path in self.diverged else run.status
+
+    def count(self, status: Status) -> int:
+        """The number of seeds that ended with this status."""
+        return sum(self.ended(run) == status for run in self.runs)
+
+    def why_not(self, column: str) -> str:
+        """Why a column has no number."""
+        cell = self.cells.get(column)
+        if cell is not None and cell.reason:
+            return cell.reason
+        if self.runs and not self.count("finished"):
+            return f"no seed finished ({self.seeds.removeprefix('0, ')})"
+        return "was not measured"
+
+    def has_any(self, columns: Sequence[ColumnHead]) -> bool:
+        """Whether any of the columns has a number."""
+        return any(self.cells[c.name].mean is not None for c in columns if c.name in self.cells)
+
+    @cached_property
+    def seeds(self) -> str:
+        """The number of finished seeds, and of seeds that diverged or failed."""
+        if self.is_baseline:
+            return "—"
+        counts = Counter(map(self.ended, self.runs))
+        lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := counts[status])]
+        return ", ".join([str(counts["finished"]), *lost])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows on one column, a less b. `adjusted_p` is corrected over the pairs of the column (Holm)."""
+
+    column: str
+    a: str
+    b: str
+    difference: Difference
+    adjusted_p: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that may be compared: one data set, one network, one protocol.
+
+    Args:
+        datamodule, network: their names.
+        data: the record's facts about the data.
+        protocol, protocol_id: of every score.
+        columns: that have a number in any row, in the order of the page.
+        rows: models, then baselines.
+        comparisons: of pairs of rows with enough seeds.
+        min_seeds: rows with fewer finished seeds have no intervals, ranks and comparisons.
+    """
+
+    datamodule: str
+    network: str
+    data: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    protocol_id: str
+    columns: Sequence[ColumnHead]
+    rows: Sequence[Row]
+    comparisons: Sequence[Comparison] = ()
+    min_seeds: int = MIN_SEEDS
+
+    @property
+    def models(self) -> list[Row]:
+        """The rows without the baselines."""
+        return [row for row in self.rows if not row.is_baseline]
+
+    @property
+    def parts(self) -> list[tuple[str, list[ColumnHead], list[Row]]]:
+        """The table in parts that fit a page. A part has the baselines that have a number in it."""
+        if not self.columns:  # no run has a score, but the table still shows how the runs ended
+            return [("Runs", [], list(self.rows))]
+        parts = []
+        for part in PARTS:
+            columns = [column for column in self.columns if _part(column.name) == part]
+            rows = [row for row in self.rows if not row.is_baseline or row.has_any(columns)]
+            parts.append((part, columns, rows))
+        return [part for part in parts if part[1]]
+
+    @property
+    def title(self) -> str:
+        return f"{self.datamodule} · {self.network}"
+
+    @property
+    def slug(self) -> str:
+        """A name for files and keys."""
+        return "-".join([self.datamodule, self.network, self.data["id"], self.protocol_id])
+
+    @property
+    def notes(self) -> str:
+        """What the numbers depend on."""
+        protocol, data = self.protocol, self.data
+        facts = [f"protocol {protocol['name']} ({self.protocol_id})", f"{protocol['split']} split"]
+        if protocol.get("encoder"):
+            reference = min(data["sizes"][protocol["split"]], protocol.get("examples") or math.inf)
+            facts.append(f"{protocol['samples']:,} samples against {reference:,} real images")
+        facts.append(f"data {data['id']}")
+        if data.get("leave_out") is not None:
+            facts.append(f"class {data['leave_out']} left out")
+        if data["binarize"] != "none":
+            facts.append(f"{data['binarize']} binarisation")
+        if data["dequantize"]:
+            facts.append("dequantised")
+        budgets = {budget_text(run.record) for row in self.models for run in row.runs} - {None}
+        if budgets:
+            facts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else "budgets DIFFER between its rows")
+        return ", ".join(facts)
+
+    @property
+    def too_few(self) -> str | None:
+        """Names the rows that have too few seeds for statistics; None if there is no such row."""
+        counts = [(row, row.count("finished")) for row in self.models]
+        few = [f"{row.label} ({count})" for row, count in counts if count < self.min_seeds]
+        if not few:
+            return None
+        more = f" and {len(few) - 8} more rows" if len(few) > 8 else ""
+        return (
+            f"Too few seeds for intervals, ranks and comparisons, which need {self.min_seeds} finished ones: "
+            f"{', '.join(few[:8])}{more}."
+        )
+
+
+def values_by_column(measured: Mapping[int, Mapping[str, float]]) -> dict[str, list[float]]:
+    """From the scores of each seed to the values of each score, in order of the seeds."""
+    columns: dict[str, list[float]] = defaultdict(list)
+    for scores in measured.values():
+        for column, value in scores.items():
+            columns[column].append(value)
+    return dict(columns)
+
+
+def cell_text(cell: Cell) -> str:
+    """ "mean ± deviation", the mean alone if there is no deviation, or a dash; "(2 of 3)" if a seed has no value."""
+    if cell.missing and cell.mean is not None:
+        return f"{cell_text(replace(cell, missing=0))} ({cell.n} of {cell.n + cell.missing})"
+    if cell.mean is None:
+        return "—"
+    if not cell.deviation:  # one seed, or equal values
+        return number(cell.mean)
+    # the deviation to two digits, the mean to the same place
+    digits = max(0, 1 - math.floor(math.log10(cell.deviation)))
+    if digits > 6:
+        return f"{number(cell.mean)} ± {cell.deviation:.1e}"
+    return f"{cell.mean:,.{digits}f} ± {cell.deviation:,.{digits}f}"
+
+
+def budget_text(record: Mapping[str, Any]) -> str | None:
+    """The budget of a run in words; None if the record has none."""
+    budget = record.get("budget")
+    return f"{number(budget['amount'])} {budget['unit']}" if budget else None
+
+
+def _part(column: str) -> str:
+    return BY_NAME[column].part if column in BY_NAME else OTHER

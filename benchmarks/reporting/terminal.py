@@ -1,0 +1,90 @@
+"""Tables, verdicts and scores in the terminal."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from benchmarks.errors import fail
+from benchmarks.records.files import RecordError
+from benchmarks.records.runs import ScoreSheet, read_sheets
+from benchmarks.reporting.exports import BADGES, head
+from benchmarks.reporting.numbers import number
+from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.verdicts import Answer, effect_text
+
+# rows of a table that the terminal shows
+TERMINAL_ROWS = 20
+COLORS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Prints the parts of each table."""
+    console = console_of_tables()
+    for table in tables:
+        console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
+        for part, columns, rows in table.parts:
+            heads = (escape(head(column)) for column in columns)
+            shown = RichTable("model", "seeds", *heads, header_style="", title=part, title_justify="left")
+            for row in rows[:TERMINAL_ROWS]:
+                shown.add_row(escape(row.label), row.seeds, *(_cell(row, column) for column in columns))
+            console.print(shown)
+            if len(rows) > TERMINAL_ROWS:
+                console.print(f"{len(rows) - TERMINAL_ROWS} more rows are on the page")
+    console.print(
+        "mean ± standard deviation over training seeds; [bold green]green[/bold green] is a column's best, "
+        "† is not significantly worse"
+    )
+
+
+def print_answers(answers: Sequence[Answer]) -> None:
+    """Prints each claim with its verdicts, one line a data set."""
+    console = console_of_tables()
+    console.print("\n[bold]Claims[/bold]")
+    for claim, claim_answers in groupby(answers, key=lambda answer: answer.claim):
+        console.print(f"[bold]{escape(claim.title)}[/bold]")
+        for answer in claim_answers:
+            effect = effect_text(claim, answer.decisive) if answer.decisive else ""
+            words = "; ".join(word for word in (effect, answer.reason) if word)
+            where = f"{escape(answer.where)}: " if answer.where != "—" else ""
+            color, badge = COLORS[answer.verdict], BADGES[answer.verdict]
+            console.print(f"  [{color}]{badge} {answer.verdict:<13}[/{color}] {where}{escape(words)}")
+
+
+def print_scores(run: Path, protocol_id: str | None = None) -> None:
+    """Prints the scores of a run, one a line: under every protocol, or under one."""
+    for sheet in read_sheets(run):
+        if protocol_id in (None, sheet.protocol_id):
+            _print_sheet(sheet)
+
+
+def report_bad_record(error: RecordError) -> None:
+    """Names a record that cannot be read and is left out."""
+    fail(f"{error} (left out)")
+
+
+def console_of_tables() -> Console:
+    """A console as wide as the terminal; as wide as tables need if the output goes to a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def _print_sheet(sheet: ScoreSheet) -> None:
+    print(f"protocol {sheet.protocol['name']} ({sheet.protocol_id})")
+    for score in sheet.scores:
+        if score.value is None:
+            print(f"  {score.name:<22} — ({score.detail['reason']})")
+            continue
+        error = score.detail.get("standard_error")
+        words = [number(score.value), score.unit, f"(standard error {number(error)})" if error is not None else ""]
+        print(f"  {score.name:<22} {' '.join(word for word in words if word)}")
+
+
+def _cell(row: Row, column: ColumnHead) -> str:
+    cell = row.cells.get(column.name)
+    if cell is None:
+        return "—"
+    return f"[bold green]{cell_text(cell)}[/bold green]" if cell.is_best else cell_text(cell) + "†" * cell.is_tied

@@ -1,0 +1,1 @@
+"""How a run is scored: the protocol, the scorer, restoring a trained model, the baseline rows, the feature cache."""

@@ -1,0 +1,78 @@
+"""The baseline rows of a table: the scores of real data and of noise by the same rulers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.base import DataModule
+
+
+class RealTrain:
+    """Samples that are real training examples: the best score that a model can be expected to reach."""
+
+    def __init__(self, data: DataModule) -> None:
+        self._stream = data.batches("train", 4096)
+        self._left = torch.empty(0, *data.shape)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """The next n training examples, in the split's pinned order.
+
+        Raises:
+            ValueError: if fewer than n training examples are left after earlier draws.
+        """
+        while len(self._left) < n:
+            more = next(self._stream, None)
+            if more is None:
+                raise ValueError(f"{len(self._left)} training examples are left to stand in for {n} samples: too few")
+            self._left = torch.cat([self._left, more])
+        drawn, self._left = self._left[:n], self._left[n:]
+        return drawn
+
+
+class UniformNoise:
+    """Every dimension uniform between the data's least and greatest value: the score of a model that learned nothing."""
+
+    def __init__(self, data: DataModule) -> None:
+        self.shape = data.shape
+        values = [x for batch in data.batches("val", 4096, 4096) for x in (batch.amin(), batch.amax())]
+        self.low, self.high = float(min(values)), float(max(values))
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.low + (self.high - self.low) * torch.rand(n, *self.shape, generator=generator)
+
+
+class FittedGaussian:
+    """One Gaussian with the mean and the full covariance of the training data's dimensions.
+
+    It shows the score of a model that learned means and covariances only. Draws of pixels are clamped to [0, 1].
+
+    Args:
+        data: its training split is fitted.
+        examples: at most as many of the split are read.
+    """
+
+    def __init__(self, data: DataModule, examples: int = 50_000) -> None:
+        self.shape = data.shape
+        n, total, outer = 0, torch.zeros(()), torch.zeros(())
+        for batch in data.batches("train", 4096, examples):
+            x = batch.flatten(1).double()
+            n, total, outer = n + len(x), total + x.sum(0), outer + x.T @ x
+        self.mean = total / n
+        values, vectors = torch.linalg.eigh((outer - n * torch.outer(self.mean, self.mean)) / max(n - 1, 1))
+        self._root = vectors * values.clamp(min=0).sqrt()  # rounding makes zero eigenvalues (constant pixels) negative
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        z = torch.randn(n, len(self.mean), generator=generator, dtype=torch.float64)
+        x = (self.mean + z @ self._root.T).float().reshape(n, *self.shape)
+        return x.clamp(0, 1) if len(self.shape) == 3 else x
+
+
+def baseline_subjects(data: DataModule) -> dict[str, Callable[[], Any]]:
+    """A constructor for the subject of each baseline row, by the row's name."""
+    return {
+        "real train": lambda: RealTrain(data),
+        "fitted Gaussian": lambda: FittedGaussian(data),
+        "pixel noise" if len(data.shape) == 3 else "uniform noise": lambda: UniformNoise(data),
+    }

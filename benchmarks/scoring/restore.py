@@ -1,0 +1,95 @@
+"""From a configuration on disk to data and models, on a device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from benchmarks.errors import UserError, one_line
+from benchmarks.records.configurations import read_config
+from benchmarks.records.paths import checkpoint_path
+from benchmarks.scoring.trust import check_targets
+from datamodules.base import DataModule
+from models.game import GenerativeModel
+
+
+def choose_device(accelerator: str) -> str:
+    """ "cuda" or "cpu", from Lightning's name of an accelerator.
+
+    Raises:
+        UserError: for a GPU on a machine without one.
+    """
+    has_gpu = torch.cuda.is_available()
+    if accelerator in ("gpu", "cuda") and not has_gpu:
+        raise UserError(
+            f"trainer.accelerator is {accelerator}, and this machine has no GPU that torch can use: "
+            "choose trainer=cpu or trainer=auto"
+        )
+    return "cuda" if accelerator in ("gpu", "cuda", "auto") and has_gpu else "cpu"
+
+
+def set_threads(threads: int | None) -> None:
+    """Sets torch's number of CPU threads; None leaves the number alone.
+
+    The number changes how sums are split, and therefore the last bits of results.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def load_data(node: Mapping[str, Any], data_dir: str | None = None) -> DataModule:
+    """The data module of a `datamodule` group, with its splits read.
+
+    Args:
+        node: the group, resolved.
+        data_dir: the folder to read from, in place of the folder in the group.
+
+    Raises:
+        UserError: for a group that names a class that is not genbench's or torch's.
+        DataError: for data that are missing or damaged.
+    """
+    if data_dir is not None and "data_dir" in node:
+        node = {**node, "data_dir": data_dir}
+    data: DataModule = _instantiate(node)
+    data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
+    return data
+
+
+def load_model(node: Mapping[str, Any]) -> GenerativeModel:
+    """The model of a `model` group, untrained.
+
+    Raises:
+        UserError: for a group that names a class that is not genbench's or torch's.
+    """
+    model: GenerativeModel = _instantiate(node)
+    model.configure_model()
+    return model
+
+
+def load_trained(run: Path, device: torch.device) -> GenerativeModel:
+    """The trained model of a run, on a device, in training mode. Score the model inside `model.scoring()`.
+
+    Raises:
+        UserError: for a checkpoint that is missing, damaged, or of another model.
+        RecordError: for a configuration that cannot be read.
+    """
+    model = load_model(read_config(run)["model"])
+    path = checkpoint_path(run)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(checkpoint["state_dict"])
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train the run again") from None
+    except Exception as error:  # torch raises several kinds of errors for a damaged file
+        raise UserError(
+            f"{path} cannot be loaded ({one_line(error)[:160]}); move it away and train the run again"
+        ) from error
+    return model.to(device)
+
+
+def _instantiate(node: Mapping[str, Any]) -> Any:
+    check_targets(node)
+    return instantiate(OmegaConf.create(dict(node)), _convert_="all")

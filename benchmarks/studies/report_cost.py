@@ -1,0 +1,108 @@
+"""python -m benchmarks.studies.report_cost: the cost of a report of 10,000 runs, on synthetic records.
+
+Every record is as large as a real one: 35 scores, a curve of 8 points, a configuration, an environment. The first seed of
+each row has pictures; no report opens the pictures of other seeds. The numbers are random.
+`python -m benchmarks.studies.report_cost 2000` takes another number of runs.
+"""
+
+import contextlib
+import io
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.errors import UserError, exits_cleanly
+from benchmarks.records.columns import COLUMNS, COST
+from benchmarks.records.files import write_text
+from benchmarks.records.paths import PICTURES
+from benchmarks.records.runs import Score, ScoreSheet, write_record, write_sheet
+from benchmarks.reporting.build import write_report
+
+FAMILIES = ("ae", "vae", "gan", "wgan", "wgan_gp")
+DATA = ("digits", "mnist", "fashion_mnist", "cifar10")
+CONFIGS, SEEDS = 50, 10
+
+
+@exits_cleanly
+def main() -> None:
+    words = sys.argv[1:]
+    if words and not (len(words) == 1 and words[0].isdigit() and int(words[0]) > 0):
+        raise UserError(f"expected a number of runs, not {' '.join(words)!r}")
+    count = int(words[0]) if words else 10_000
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        with _timed(f"(making {count:,} records, not counted)"):
+            make_records(root, count)
+        out, printed = root / "report", io.StringIO()
+        with _timed("a report of them, from reading to its files"), contextlib.redirect_stdout(printed):
+            write_report([root], out, "cost")
+        size = (out / "index.html").stat().st_size / 2**20
+        print(f"{printed.getvalue().splitlines()[-1].partition(': ')[2]}, a page of {size:.1f} MiB")
+
+
+def make_records(root: Path, count: int) -> None:
+    """Writes `count` finished runs: families first, then seeds, data sets and configurations."""
+    draw = random.Random(0)
+    names = [column.name for column in COLUMNS if column.part != COST]
+    picture = io.BytesIO()
+    Image.effect_noise((224, 224), 64).save(picture, format="PNG")
+    for i in range(count):
+        family, seed = FAMILIES[i % 5], i // 5 % SEEDS
+        data, number = DATA[i // (5 * SEEDS) % len(DATA)], i // (5 * SEEDS * len(DATA))
+        config = f"{number:08x}"
+        run = root / data / family / config / f"seed={seed}"
+        run.mkdir(parents=True)
+        if seed == 0:
+            for file in PICTURES.values():
+                (run / file).write_bytes(picture.getvalue())
+        spent = {"images": 80_000, "seconds": draw.uniform(3, 5), "updates": 1250}
+        write_text(
+            run / "config.yaml",
+            f"model:\n  _target_: models.{family}.X\n  optimizer:\n    lr: {1e-5 * (number + 1)}\n    betas: [0.5, 0.999]\n"
+            + "".join(f"  setting_{k}: {k}\n" for k in range(20))
+            + f"datamodule: {{name: {data}, batch_size: 64}}\nbudget: {{unit: images, amount: 80000}}\n",
+        )
+        lines = ["images,seconds,updates,val_fid,val_recon_mse"]
+        lines += [f"{625 * 2**k},{draw.random()},{10 * 2**k},{draw.random()},{draw.random()}" for k in range(8)]
+        write_text(run / "curve.csv", "\n".join(lines) + "\n")
+        write_sheet(
+            run,
+            ScoreSheet(
+                {"name": "quick", "split": "test", "samples": 1000, "examples": None, "encoder": "x-cnn"},
+                "0badcafe",
+                "scored",
+                [Score(name, draw.gauss(10, 1), "nats", False, 1000, {"encoder": "x-cnn"}) for name in names],
+            ),
+        )
+        write_record(
+            run,
+            {"status": "finished", "error": None, "seed": seed, "config_id": config, "search": None, "spent": spent}
+            | {"names": {"datamodule": data, "network": "mlp", "model": family}}
+            | {"command": f"python -m benchmarks.train model={family} datamodule={data} seed={seed}"}
+            | {"budget": {"unit": "images", "amount": 80000}}
+            | {"data": {"id": data, "sizes": {"test": 10000}, "binarize": "none", "dequantize": False}}
+            | {"cost": {"train_seconds": spent["seconds"], "images_per_second": draw.uniform(1e4, 2e4)}}
+            | {
+                "environment": {"python": "3.11", "device": "cpu"},
+                "packages": {"torch": "2.15"},
+                "git": {"sha": "0" * 40},
+            },
+        )
+
+
+@contextlib.contextmanager
+def _timed(what: str) -> Iterator[None]:
+    start, start_cpu = time.perf_counter(), time.process_time()
+    yield
+    took, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    # the rest is time of the disk and of other programs
+    print(f"{what:<45} {took:6.2f} s, {cpu:.2f} s of it processor time", file=sys.__stdout__, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""python -m benchmarks.studies.scoring_cost: the cost of scoring on this machine, beside independent implementations.
+
+Prints ratios of times measured in one process, and whether the results are equal. Writes no file. Needs `genbench[dev]`
+for the other implementations.
+
+    python -m benchmarks.studies.scoring_cost                 the columns of samples, at 64 and 2,048 dimensions; FID's arithmetic
+    python -m benchmarks.studies.scoring_cost part=ais        100 images x 16 chains x 1,000 temperatures on an MNIST-sized MLP
+    python -m benchmarks.studies.scoring_cost part=memory     50,000 against 50,000 features of 2,048 dimensions
+"""
+
+import contextlib
+import io
+import itertools
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from benchmarks.errors import UserError, exits_cleanly
+from benchmarks.metrics.annealing import Settings, Target, forward, log_mean_weight, tune
+from benchmarks.metrics.frechet import fid_of, frechet_distance, frechet_infinity, moments
+from benchmarks.metrics.kernel import polynomial, squared_mmd
+from benchmarks.metrics.neighbours import manifold_scores
+from models.priors import Normal
+
+SAMPLES, NEIGHBOURS = 10_000, 5
+
+
+@exits_cleanly
+def main() -> None:
+    parts = {"samples": samples, "ais": ais, "memory": memory}
+    word = sys.argv[1] if len(sys.argv) == 2 else "part=samples"
+    part = parts.get(word.removeprefix("part="))
+    if part is None or len(sys.argv) > 2:
+        raise UserError(
+            f"unknown words {' '.join(sys.argv[1:])!r}; expected part={' or part='.join(parts)}, or nothing"
+        )
+    warnings.simplefilter("ignore")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    part()
+
+
+def samples() -> None:
+    """All columns of samples, on computed features; and FID's arithmetic alone."""
+    for dim in (64, 2048):
+        torch.manual_seed(dim)
+        # 16 directions, because natural features have few; in more, every ball would be empty
+        mix = torch.randn(16, dim)
+        real = (torch.randn(SAMPLES, 16) @ mix).relu()
+        fake = (1.05 * torch.randn(SAMPLES, 16) @ mix).relu() + 0.05 * torch.rand(SAMPLES, dim)
+        compare(real, fake)
+
+
+def compare(real: Tensor, fake: Tensor) -> None:
+    """Prints the cost of each column on features (N, D), by genbench and by torchmetrics and prdc."""
+    try:
+        from prdc import compute_prdc
+        from torchmetrics.image.fid import _compute_fid
+        from torchmetrics.image.kid import KernelInceptionDistance, poly_mmd
+    except ImportError:
+        raise UserError("this needs prdc and torchmetrics: pip install 'genbench[dev]'") from None
+    n, dim = real.shape
+
+    class Identity(nn.Module):
+        num_features = dim
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    def their_fid() -> float:
+        parts = [part for x in (real, fake) for part in (x.double().mean(0), torch.cov(x.double().T))]
+        return float(_compute_fid(*parts))
+
+    def their_kid() -> float:
+        metric = KernelInceptionDistance(feature=Identity(), subsets=100, subset_size=1000)
+        metric.real_features, metric.fake_features = [real], [fake]
+        return float(metric.compute()[0])
+
+    def their_prdc() -> dict[str, float]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return compute_prdc(real.numpy(), fake.numpy(), nearest_k=NEIGHBOURS)
+
+    def our_limit() -> float:
+        sizes = torch.linspace(max(n // 10, 2 * dim), n, 15).round().int().tolist()
+        return frechet_infinity(real, fake, sizes, torch.Generator().manual_seed(0))[0]
+
+    columns: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        "FID": (lambda: fid_of(real, fake), their_fid),
+        "KID (theirs: 100 subsets of 1,000)": (lambda: squared_mmd(real, fake, polynomial)[0], their_kid),
+        "precision, recall, density, coverage": (lambda: manifold_scores(real, fake, NEIGHBOURS), their_prdc),
+    }
+    table = Table("column", "genbench [s]", "theirs [s]", "ratio", "results")
+    our_total = their_total = 0.0
+    for name, (ours, theirs) in columns.items():
+        (value, seconds), (other, their_seconds) = _timed(ours), _timed(theirs)
+        our_total, their_total = our_total + seconds, their_total + their_seconds
+        table.add_row(name, *_ratio(seconds, their_seconds), _results(value, other))
+    table.add_row("these", *_ratio(our_total, their_total), "")
+    limit, seconds = _timed(our_limit)
+    table.add_row("FID∞ (theirs: none)", f"{seconds:.2f}", "", "", f"{limit:.6g}")
+    table.add_row("all", *_ratio(our_total + seconds, their_total), "")
+    print(f"\n{n:,} samples against {n:,}, {dim:,} dimensions")
+    Console(width=130).print(table)
+    few = slice(0, 2000)
+    ours_few, theirs_few = squared_mmd(real[few], fake[few], polynomial)[0], float(poly_mmd(real[few], fake[few]))
+    print(f"KID over all pairs of 2,000, which torchmetrics can do as well: {ours_few:.6g} and {theirs_few:.6g}")
+    parts = [*moments(real), *moments(fake)]
+    value, seconds = _timed(lambda: float(frechet_distance(*parts)))
+    other, their_seconds = _timed(lambda: float(_compute_fid(*parts)))
+    times = ", ".join(_ratio(seconds, their_seconds))
+    print(f"FID's arithmetic alone, ours [s], torchmetrics' compute [s]: {times}; {_results(value, other)}")
+
+
+def ais() -> None:
+    """AIS on the decoder of 10 latents of Wu et al. 2017. The weights are untrained: they do not change the cost of a step."""
+    torch.manual_seed(0)
+    widths = [10, 64, 256, 256, 1024, 784]
+    layers = [part for a, b in itertools.pairwise(widths) for part in (nn.Linear(a, b), nn.Tanh())]
+    decoder = nn.Sequential(*layers[:-1], nn.Sigmoid()).requires_grad_(False)
+    with torch.no_grad():
+        x = decoder(torch.randn(100, 10)) + 0.1 * torch.randn(100, 784)
+    settings = Settings(chains=16, temperatures=1000, leapfrog=5)
+    generator = torch.Generator().manual_seed(0)
+    target = Target(decoder, Normal(10), x, 0.1, settings.chains)
+    plan, tuning = _timed(lambda: tune(target, settings, generator, "tuning"))
+    run, seconds = _timed(lambda: forward(target, plan, settings.leapfrog, generator, "AIS"))
+    value = float(log_mean_weight(run.log_weights).mean())
+    print(f"100 images x 16 chains x 1,000 temperatures x 5 leapfrog steps: tuning {tuning / 60:.1f} min, ", end="")
+    print(f"measuring {seconds / 60:.1f} min; {value:.1f} nats, {run.acceptance:.2f} of the proposals taken")
+
+
+def memory() -> None:
+    """Peak memory of the neighbour search and of KID, beside the memory of the features alone."""
+    torch.manual_seed(0)
+    mix = torch.randn(16, 2048)
+    real, fake = (torch.randn(50_000, 16) @ mix for _ in range(2))
+    print(f"before: {_peak():.2f} GiB, of which features {2 * real.nbytes / 2**30:.2f}")
+    scores, seconds = _timed(lambda: manifold_scores(real, fake, NEIGHBOURS))
+    print(f"{scores} in {seconds / 60:.1f} min, peak {_peak():.2f} GiB")
+    (value, error), seconds = _timed(lambda: squared_mmd(real, fake, polynomial))
+    print(f"KID {value:.4g} ± {error:.2g} in {seconds / 60:.1f} min, peak {_peak():.2f} GiB")
+
+
+def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    value = function()
+    return value, time.perf_counter() - start
+
+
+def _ratio(ours: float, theirs: float) -> tuple[str, str, str]:
+    return f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.1f} times as fast"
+
+
+def _results(ours: Any, theirs: Any) -> str:
+    if isinstance(theirs, dict):
+        worst = max(abs(getattr(ours, name) - float(value)) for name, value in theirs.items())
+        return f"largest difference {worst:.1g}"
+    return f"{ours:.6g} and {theirs:.6g}"
+
+
+def _peak() -> float:
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kib / 2**20
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    main()

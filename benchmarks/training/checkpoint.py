@@ -1,0 +1,104 @@
+"""The checkpoint that a run resumes from, equal to the bit to a run that never stopped."""
+
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from benchmarks.errors import UserError, one_line
+from benchmarks.records.files import replacing
+from benchmarks.training.clock import Clock
+
+
+class Checkpoint(Callback):
+    """Saves everything that a run needs to continue as if it had never stopped: every `every_seconds`, and at the end.
+
+    Lightning saves weights, optimisers and loops; the model saves its counts, the data module its position. This callback
+    adds the random states of every process, and replaces the file atomically.
+    """
+
+    def __init__(self, path: Path, clock: Clock, every_seconds: float) -> None:
+        self.path, self.clock, self.every_seconds = path, clock, every_seconds
+        self._saved_at = time.perf_counter()
+        self._states: list[dict[str, Any]] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._states is not None:
+            _set_random_state(self._states[trainer.global_rank])
+        elif trainer.global_rank > 0:
+            # every process has the same seed, for equal initial weights; latents and noise must differ
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank * 1_000_003)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        due = time.perf_counter() - self._saved_at >= self.every_seconds
+        if trainer.strategy.broadcast(due):
+            self.save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        with self.clock.paused():
+            if trainer.is_global_zero:
+                with replacing(self.path) as temporary:
+                    trainer.save_checkpoint(temporary)
+            else:
+                trainer.save_checkpoint(self.path)  # joins the gathering of states, and writes nothing
+        self._saved_at = time.perf_counter()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        own = _random_state()
+        if trainer.world_size > 1:
+            states: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(states, own)
+        else:
+            states = [own]
+        checkpoint["random_states"] = states
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._states = checkpoint["random_states"]
+        if len(self._states) != trainer.world_size:
+            raise UserError(
+                f"{self.path} is the checkpoint of {len(self._states)} processes, and {trainer.world_size} are running: "
+                "use the same number, or move the file away to train from the start"
+            )
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises UserError for a checkpoint that cannot be loaded; the message says what to do."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises several kinds of errors for a damaged file
+        raise UserError(
+            f"{path} cannot be loaded ({one_line(error)[:160]}); move it away to train the run from its start"
+        ) from error
+
+
+def _random_state() -> dict[str, Any]:
+    """The random states of Python, numpy and torch, in types that a checkpoint holds without pickled classes."""
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+        # of the current device only: another machine may have another number of devices
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

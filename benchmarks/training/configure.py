@@ -1,0 +1,176 @@
+"""The configuration of one run, resolved and typed. Everything after it gets this object and no Hydra configuration."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from benchmarks.errors import UserError
+from benchmarks.records.configurations import config_id, flatten
+from benchmarks.records.paths import run_path
+from benchmarks.scoring.restore import choose_device
+from benchmarks.training.budget import Budget
+
+# a key that names a credential, or an address with a password in it
+CREDENTIAL = re.compile(r"(api_?key|token|password|passwd|secret)[^=.:]*[=:]|://[^/@\s]+:[^/@\s]+@", re.IGNORECASE)
+
+Node = Mapping[str, Any]
+
+
+class Names(NamedTuple):
+    """The choices of the groups that name a run."""
+
+    datamodule: str
+    network: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The groups that objects are made from, resolved; `_target_` names a class."""
+
+    model: Node
+    datamodule: Node
+    trainer: Node
+    protocol: Node
+    curve: Node
+    logger: Node
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What one run is.
+
+    Args:
+        names: of data module, network and model.
+        seed: of training.
+        id: of the configuration without the seed.
+        runs_dir: the folder of runs.
+        path: the folder of the run.
+        device: "cuda" or "cpu".
+        label: names the run in progress lines.
+        budget: how much training.
+        threads: of torch on the CPU; None leaves torch's number.
+        feature_encoder: the data's own; None if the data have none.
+        curve_points: points of the validation curve.
+        checkpoint_seconds: between two checkpoints.
+        parts: what objects are made from.
+        document: the whole configuration, as `config.yaml` keeps it.
+    """
+
+    names: Names
+    seed: int
+    id: str
+    runs_dir: Path
+    path: Path
+    device: str
+    label: str
+    budget: Budget
+    threads: int | None
+    feature_encoder: str | None
+    curve_points: int
+    checkpoint_seconds: float
+    parts: Parts
+    document: Node
+
+    @classmethod
+    def of(cls, document: Node) -> "RunConfig":
+        """From a resolved configuration that has the keys `names` and `command`.
+
+        Raises:
+            UserError: for a seed or a budget that is none, or a GPU on a machine without one.
+        """
+        seed = document["seed"]
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise UserError(f"seed is {seed!r}; expected a whole number of 0 or more, below 2^32")
+        names = Names(**document["names"])
+        identity, runs_dir = config_id(document), Path(document["runs_dir"])
+        parts = Parts(**{name: document.get(name) or {} for name in Parts.__dataclass_fields__})
+        return cls(
+            names=names,
+            seed=seed,
+            id=identity,
+            runs_dir=runs_dir,
+            path=run_path(runs_dir, names.datamodule, names.model, identity, seed),
+            device=choose_device(parts.trainer["accelerator"]),
+            label=" · ".join([*names, f"seed {seed}"]),
+            budget=Budget(**document["budget"]),
+            threads=document.get("threads"),
+            feature_encoder=document["feature_encoder"],
+            curve_points=document["curve_points"],
+            checkpoint_seconds=document["checkpoint_seconds"],
+            parts=parts,
+            document=document,
+        )
+
+    @property
+    def command(self) -> str:
+        """The command that trains the run."""
+        return str(self.document["command"])
+
+    @property
+    def group(self) -> str | None:
+        """The sweep or search that the run belongs to."""
+        group: str | None = self.document.get("group")
+        return group
+
+    @property
+    def search(self) -> Node | None:
+        """The search that the run belongs to and the run's role in it."""
+        search: Node | None = self.document.get("search")
+        return search
+
+    def changed(self, **keys: Any) -> "RunConfig":
+        """The configuration with other values of top-level keys."""
+        return RunConfig.of({**self.document, **keys})
+
+    def labelled(self, label: str) -> "RunConfig":
+        """The same configuration under another label."""
+        return replace(self, label=label)
+
+
+def configure(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str], group: str | None = None) -> RunConfig:
+    """From a composed configuration.
+
+    Args:
+        cfg: composed, without Hydra's own part.
+        choices: by group.
+        words: the overrides that composed it.
+        group: the sweep or search that the run belongs to.
+
+    Raises:
+        UserError: as `RunConfig.of`, and for words that hold a credential, because records keep commands.
+    """
+    document: Any = OmegaConf.to_container(cfg, resolve=True)
+    _refuse_credentials(document, words)
+    names = Names(*(Path(choices[name]).name for name in Names._fields))
+    kept = [word for word in words if not word.startswith(("runs_dir=", "reports_dir="))]
+    document["names"] = names._asdict()
+    document["command"] = " ".join(["python -m benchmarks.train", shlex.join(kept)]).rstrip()
+    document["group"] = group
+    return RunConfig.of(document)
+
+
+def configure_words(words: Sequence[str], group: str | None = None) -> RunConfig:
+    """What `python -m benchmarks.train words...` would train. Call it inside a Hydra program."""
+    cfg = compose("train", overrides=list(words), return_hydra_config=True)
+    choices = dict(cfg.hydra.runtime.choices)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return configure(cfg, choices, words, group)
+
+
+def _refuse_credentials(document: Node, words: Sequence[str]) -> None:
+    texts = {word.partition("=")[0]: word for word in words}
+    texts |= {key: f"{key}={value}" for key, value in flatten(document) if isinstance(value, str) and value}
+    for key, text in texts.items():
+        if CREDENTIAL.search(text):
+            raise UserError(
+                f"{key} looks like a credential, and records keep commands and configurations: set it in the environment "
+                "(WANDB_API_KEY, or wandb login)"
+            )

@@ -1,0 +1,107 @@
+"""Fits a model: the trainer, its callbacks, resuming from a checkpoint, calibration at the end."""
+
+from dataclasses import dataclass, field
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
+
+from benchmarks.errors import UserError, fail, one_line
+from benchmarks.records.paths import checkpoint_path
+from benchmarks.scoring.scorer import make_scorer
+from benchmarks.training.callbacks import Curve, ProgressBar, Watch
+from benchmarks.training.checkpoint import Checkpoint, check_checkpoint
+from benchmarks.training.clock import Clock
+from benchmarks.training.configure import RunConfig
+from benchmarks.training.loggers import Tracker
+from benchmarks.training.record import reset_peak_memory
+from datamodules.base import DataModule
+from models.contracts import Calibrates
+from models.game import GenerativeModel
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run in training: its configuration, its model and data, its clock and its logger."""
+
+    config: RunConfig
+    model: GenerativeModel
+    data: DataModule
+    tracker: Tracker
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.config.device)
+
+
+def fit(training: Training) -> pl.Trainer:
+    """Trains until the budget is spent, from the last checkpoint if there is one.
+
+    Raises:
+        UserError: for settings of the trainer that do not work, a damaged checkpoint, or a trainer that stops early.
+        Diverged: for a loss or a weight that is no longer finite.
+    """
+    config, model, data, clock = training.config, training.model, training.data, training.clock
+    path = checkpoint_path(config.path)
+    checkpoint = Checkpoint(path, clock, config.checkpoint_seconds)
+    callbacks = [
+        clock,
+        Watch(clock, config.budget),
+        _curve(training),
+        checkpoint,
+        ProgressBar(config.label, clock, config.budget),
+    ]
+    trainer = _trainer(config, callbacks)
+    data.plan(config.seed, config.budget.minibatches(model, data.batch_size, trainer.world_size))
+    resume = path if path.is_file() else None
+    if resume is not None:
+        check_checkpoint(resume)
+    reset_peak_memory()
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # Lightning turns Ctrl-C into SystemExit
+        fail("interrupted; the same command goes on from the last checkpoint")
+        raise
+    if config.budget.fraction(model, clock.seconds) < 1:
+        raise UserError(
+            f"the trainer stopped after {model.images:,} images, before the budget was spent: leave its limits out"
+        )
+    if isinstance(model, Calibrates):
+        pl.seed_everything(config.seed, verbose=False)
+        model.to(trainer.strategy.root_device)
+        model.calibrate(x.to(model.device) for x in data.batches("val", 256))
+        checkpoint.save(trainer)
+    return trainer
+
+
+def _curve(training: Training) -> Curve:
+    config, data = training.config, training.data
+    scorer = make_scorer({**config.parts.curve, "encoder": "auto"}, config.feature_encoder, training.device)
+
+    def score(model: GenerativeModel) -> dict[str, float | None]:
+        scores = scorer.score(model, data).scores
+        return {f"val_{score.name}": score.value for score in scores if score.value is not None}
+
+    path = config.path / "curve.csv"
+    return Curve(path, training.clock, config.budget, config.curve_points, score, training.tracker.log)
+
+
+def _trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+    settings = {**config.parts.trainer, "accelerator": config.device}
+    if settings["devices"] != 1:  # while one player plays, the other player's parameters are unused
+        settings.setdefault("strategy", "ddp_find_unused_parameters_true")
+    try:
+        trainer: pl.Trainer = instantiate(
+            OmegaConf.create(settings),
+            logger=False,  # the tracker logs instead: an error in a logger must not end a run
+            callbacks=callbacks,
+            default_root_dir=str(config.path),
+        )
+    except Exception as error:
+        if isinstance(error.__cause__, MisconfigurationException):
+            raise UserError(f"trainer: {one_line(error)}") from error
+        raise
+    return trainer

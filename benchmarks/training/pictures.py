@@ -1,0 +1,112 @@
+"""The pictures of a run: samples, reconstructions, and paths through the latent space, at the same latents for every model
+of a data set."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from benchmarks.metrics.base import to_uint8
+from benchmarks.records.files import replacing
+from benchmarks.records.paths import PICTURES
+from datamodules.base import DataModule
+from models.contracts import Encodes, Prior, Reconstructs
+from models.game import GenerativeModel
+
+SAMPLES, COLUMNS, PAIRS = 64, 8, 32
+POINTS, PIXELS = 2500, 256
+# paths between latents: their number, and the points on each (a power of 2, plus 1)
+PATHS, STEPS = 8, 9
+POINT_PATHS, POINT_STEPS = 32, 65
+REACH = 3.0  # the half-width of a traversal, in standard deviations of a normal prior
+# images are enlarged by a whole factor to about this many pixels a side
+TILE = 28
+
+
+def save_pictures(run: Path, model: GenerativeModel, data: DataModule) -> None:
+    """Writes samples, interpolations between draws of the prior, and traversals of one latent, dimension by dimension.
+
+    A model with an encoder also gets reconstructions and interpolations between the codes of examples. The latents are the
+    same for every model of a data set that has the same latent dimension.
+    """
+    is_images = len(data.shape) == 3
+    generator = torch.Generator().manual_seed(0)
+    real = next(data.batches("val", PAIRS if is_images else POINTS))
+
+    def show(kind: str, decoded: Tensor, columns: int = COLUMNS) -> None:
+        decoded = decoded.float().cpu()
+        _save(run / PICTURES[kind], image_grid(decoded, columns) if is_images else scatter(decoded, real))
+
+    paths, steps = (PATHS, STEPS) if is_images else (POINT_PATHS, POINT_STEPS)
+    with model.scoring():
+        show("samples", model.sample(SAMPLES if is_images else POINTS, generator))
+        ends = model.prior.sample(2 * paths, torch.Generator().manual_seed(1)).to(model.device)
+        show("interpolations", model.decode(between(model.prior, ends[:paths], ends[paths:], steps)), steps)
+        show("traversals", model.decode(traversals(model.prior, ends[0], paths, steps)), steps)
+        if isinstance(model, Reconstructs):
+            restored = model.reconstruct(real.to(model.device)).float().cpu()
+            _save(run / PICTURES["reconstructions"], pairs(real, restored) if is_images else scatter(restored, real))
+        if isinstance(model, Encodes):
+            code_paths = min(paths, len(real) // 2)  # a validation split may be very small
+            codes = model.encode(real[: 2 * code_paths].to(model.device))
+            if code_paths:
+                path = between(model.prior, codes[:code_paths], codes[code_paths:], steps)
+                show("code interpolations", model.decode(path), steps)
+
+
+def between(prior: Prior, start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Paths from latents to latents by the prior's midpoints: (N, Z) and (N, Z) -> (N * steps, Z), one path after another.
+
+    `steps` is a power of 2, plus 1.
+    """
+    path = [start, end]
+    while len(path) < steps:
+        halves = [prior.midpoint(a, b) for a, b in pairwise(path)]
+        path = [z for pair in zip(path, [*halves, end], strict=True) for z in pair][:-1]
+    return torch.stack(path, dim=1).flatten(0, 1)
+
+
+def traversals(prior: Prior, start: Tensor, paths: int, steps: int) -> Tensor:
+    """One latent (Z,) with each of its first dimensions, at most `paths`, moved through the prior's range.
+
+    Returns (rows * steps, Z).
+    """
+    rows = min(paths, len(start))
+    moved = start.repeat(rows, steps, 1)
+    moved[torch.arange(rows), :, torch.arange(rows)] = torch.linspace(-REACH, REACH, steps, device=start.device)
+    return prior.project(moved.flatten(0, 1))
+
+
+def image_grid(images: Tensor, columns: int = COLUMNS) -> Image.Image:
+    """A grid of images (N, C, H, W) in [0, 1], with `columns` a row, enlarged without smoothing."""
+    factor = max(1, TILE // images.shape[-1])
+    images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    grid = make_grid(to_uint8(images), nrow=columns, padding=3, pad_value=128)
+    return Image.fromarray(grid.permute(1, 2, 0).numpy())
+
+
+def pairs(real: Tensor, restored: Tensor) -> Image.Image:
+    """Rows of eight examples, each row above the row of its reconstructions. (N, C, H, W) each."""
+    rows = zip(real.split(COLUMNS), restored.split(COLUMNS), strict=True)
+    return image_grid(torch.cat([image for row in rows for image in row]))
+
+
+def scatter(points: Tensor, real: Tensor) -> Image.Image:
+    """Points of the plane (N, 2) in black over real points (M, 2) in grey. The frame is the real points' and a fifth more."""
+    low, high = real.amin(0), real.amax(0)
+    margin = 0.2 * (high - low)
+    low, high = low - margin, high + margin
+    canvas = torch.full((PIXELS, PIXELS), 255, dtype=torch.uint8)
+    for cloud, shade in ((real, 205), (points, 20)):
+        place = ((cloud - low) / (high - low) * PIXELS).floor()
+        place = place[((place >= 0) & (place < PIXELS)).all(1)].long()
+        canvas[PIXELS - 1 - place[:, 1], place[:, 0]] = shade
+    return Image.fromarray(canvas.numpy())
+
+
+def _save(path: Path, image: Image.Image) -> None:
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", optimize=True)

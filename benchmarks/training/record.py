@@ -1,0 +1,145 @@
+"""The record of a run: its budget and cost, its environment, its packages, its commit."""
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks.records.runs import Status
+from benchmarks.training.clock import Clock
+from models.game import GenerativeModel
+
+if TYPE_CHECKING:
+    from benchmarks.training.fit import Training
+
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "wandb")
+
+
+def describe_run(
+    training: "Training", status: Status, error: str | None, more_cost: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What `run.json` holds besides its schema.
+
+    Args:
+        training: the run.
+        status: how it ended.
+        error: why it diverged or failed.
+        more_cost: entries of `cost` that are measured after training.
+    """
+    config, model, clock, data = training.config, training.model, training.clock, training.data
+    return {
+        "status": status,
+        "error": error,
+        "names": config.names._asdict(),
+        "seed": config.seed,
+        "config_id": config.id,
+        "command": config.command,
+        "search": config.search,
+        "budget": asdict(config.budget),
+        "spent": {"images": model.images, "seconds": round(clock.seconds, 3), "updates": model.updates},
+        "steps": dict(model.steps),
+        "weights_scored": model.weights_scored,
+        "batch_norm": "running statistics",
+        "data": asdict(data.info) | {"id": data.info.id},
+        "cost": training_cost(model, clock, training.device) | dict(more_cost or {}),
+        "environment": environment(training.device),
+        "packages": packages(),
+        "git": commit(),
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def training_cost(model: GenerativeModel, clock: Clock, device: torch.device) -> dict[str, Any]:
+    """Parameters, seconds, examples a second, and the peak memory in bytes since `reset_peak_memory`."""
+    return {
+        "parameters": sum(w.numel() for p in model.players() for w in p.modules.parameters()),
+        "decoder_parameters": sum(w.numel() for w in model.decoder.parameters()),
+        "train_seconds": round(clock.seconds, 3),
+        "images_per_second": model.images / clock.seconds if clock.seconds else None,
+        "peak_memory_bytes": _peak_memory(device),
+    }
+
+
+def sampling_speed(model: GenerativeModel, batch_size: int = 256, seconds: float = 0.3) -> float:
+    """Samples a second, drawn and decoded, after a warm-up."""
+    generator = torch.Generator().manual_seed(0)
+
+    def one_batch() -> float:
+        start = time.perf_counter()
+        model.sample(batch_size, generator).sum().item()  # reading a number waits for the device
+        return time.perf_counter() - start
+
+    with model.scoring():
+        one_batch()
+        spent = [one_batch()]
+        while sum(spent) < seconds:
+            spent.append(one_batch())
+    return batch_size * len(spent) / sum(spent)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """The machine: what a result may depend on besides its configuration and its packages."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        # the instruction set changes the last bits of sums
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def packages() -> dict[str, str | None]:
+    """The versions of the packages that results depend on; None for a package that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def commit() -> dict[str, Any]:
+    """The commit of the running code, and whether tracked files differ from it; None outside of a clone."""
+
+    def git(*words: str) -> str:
+        folder = Path(__file__).parent
+        return subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+        ).stdout
+
+    try:
+        return {"sha": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain", "-uno").strip())}
+    except (OSError, subprocess.SubprocessError):
+        return {"sha": None, "dirty": None}
+
+
+def reset_peak_memory() -> None:
+    """Starts a new measurement of peak memory."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of this run, not of the whole sweep
+
+
+def _peak_memory(device: torch.device) -> int:
+    """In bytes: of the GPU if there is one, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,111 @@
+"""Trains and scores one run, and writes its record, however the run ends."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+
+from benchmarks.errors import UserError, is_users, one_line
+from benchmarks.records.files import write_text
+from benchmarks.records.outcomes import Outcome
+from benchmarks.records.runs import has_ended, read_curve, read_record, write_record
+from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads
+from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
+from benchmarks.training.callbacks import Diverged
+from benchmarks.training.configure import RunConfig
+from benchmarks.training.fit import Training, fit
+from benchmarks.training.loggers import Tracker
+from benchmarks.training.pictures import save_pictures
+from benchmarks.training.record import describe_run, sampling_speed
+
+
+def train_and_score(config: RunConfig) -> Outcome:
+    """Trains a run unless it is finished, and scores it unless it is scored.
+
+    A run that was interrupted resumes from its last checkpoint. A run that fails or diverges is recorded as such.
+
+    Raises:
+        UserError, DataError, hydra's InstantiationException: for mistakes of the user, before any training.
+    """
+    silence_lightning()
+    set_threads(config.threads)
+    run = config.path
+    device = torch.device(config.device)
+    scorer = make_scorer(config.parts.protocol, config.feature_encoder, device)
+    was_trained = has_ended(run)
+    if was_trained:
+        if _diverged(run):
+            return Outcome(run, "diverged", f"{run} had diverged before: nothing to do")
+        if scorer.is_done(run):
+            return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do")
+    with Tracker(config) as tracker:
+        if not was_trained:
+            outcome = _train(config, tracker)
+            if outcome is not None:
+                tracker.close(failed=True)
+                return outcome
+        else:  # the run is only scored here, but its logger gets the curve too
+            for row in read_curve(run):
+                tracker.log(row)
+        images = (read_record(run) or {})["spent"]["images"]
+        tracker.log_pictures(step=images)
+        data = load_data(config.parts.datamodule)
+        score_baselines(config.runs_dir, data, scorer)
+        sheet = score_run(run, load_trained(run, device), data, scorer)
+        tracker.log_scores(sheet, step=images)
+    return Outcome(run, "finished", f"{run} is trained and scored")
+
+
+def silence_lightning() -> None:
+    """Keeps Lightning's notices, and its advice on loaders that it does not know, out of genbench's output."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
+
+
+def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
+    """Trains a run and writes its record. Returns None if the run finished, otherwise its outcome."""
+    if config.parts.trainer.get("gradient_clip_val") is not None:
+        raise UserError(
+            "trainer.gradient_clip_val has no effect on players that step their own optimisers: leave it out"
+        )
+    run = config.path
+    pl.seed_everything(config.seed, verbose=False)
+    training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker)
+    write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config.document))))
+    try:
+        trainer = fit(training)
+        if not trainer.is_global_zero:  # the other processes of a distributed run are done
+            raise SystemExit(0)
+        training.model.to(training.device)
+        save_pictures(run, training.model, training.data)
+        speed = sampling_speed(training.model)
+        write_record(run, describe_run(training, "finished", None, {"sampling_images_per_second": speed}))
+    except Diverged as error:
+        _leave_to_rank_zero()
+        write_record(run, describe_run(training, "diverged", one_line(error)))
+        return Outcome(run, "diverged", f"{run} diverged: {one_line(error)}")
+    except Exception as error:
+        if is_users(error):
+            raise
+        _leave_to_rank_zero()
+        write_record(run, describe_run(training, "failed", f"{type(error).__name__}: {one_line(error)}"))
+        raise
+    return None
+
+
+def _leave_to_rank_zero() -> None:
+    """Ends every process of a distributed run but the first, which writes the record."""
+    if getattr(rank_zero_only, "rank", 0):
+        raise SystemExit(1)
+
+
+def _diverged(run: Path) -> bool:
+    record = read_record(run)
+    return record is not None and record["status"] == "diverged"

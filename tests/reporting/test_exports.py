@@ -1,0 +1,31 @@
+"""LaTeX and CSV."""
+
+import csv
+import io
+from pathlib import Path
+
+from benchmarks.records.runs import Run, find_runs
+from benchmarks.reporting.exports import latex, leaderboard_csv
+from benchmarks.reporting.leaderboard import make_tables
+from benchmarks.reporting.report import Report
+from tests.reporting.fakes import add_run
+
+
+def test_latex_has_every_row_and_escapes_what_a_record_says(tmp_path: Path) -> None:
+    add_run(tmp_path, "a_b & 50% $x$ #1 {~^}\\|", 0, {"fid": 1.0})
+    text = latex(Report(tables=make_tables(find_runs(tmp_path))))
+    row = next(line for line in text.splitlines() if line.startswith("a"))
+    assert row.startswith(
+        r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\}\textbackslash{}\textbar{} & 1 & "
+    )
+    assert "Too few seeds" in text
+    assert "is not significantly worse" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule")
+
+
+def test_the_csv_holds_every_cell(runs: list[Run]) -> None:
+    rows = list(csv.DictReader(io.StringIO(leaderboard_csv(make_tables(runs)))))
+    (fid,) = [row for row in rows if row["row"] == "vae" and row["column"] == "fid"]
+    assert (float(fid["mean"]), float(fid["deviation"]), int(fid["seeds"])) == (12.0, 2.0, 3)
+    (none,) = [row for row in rows if row["row"] == "gan" and row["column"] == "elbo"]
+    assert (none["mean"], none["reason"]) == ("", "does not bound")

@@ -1,0 +1,182 @@
+"""Records to tables: what may be compared, means over seeds, titles, labels, baselines."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.records.paths import BASELINES
+from benchmarks.records.runs import Run, Score, ScoreSheet, find_runs, write_sheet
+from benchmarks.reporting.leaderboard import make_tables
+from benchmarks.reporting.table import cell_text
+from tests.reporting.fakes import add_run, sheet
+
+
+def test_a_row_is_mean_and_deviation_over_seeds(runs: list[Run]) -> None:
+    (table,) = make_tables(runs)
+    rows = {row.label: row for row in table.rows}
+    assert rows["vae"].cells["fid"].mean == pytest.approx(12.0)
+    assert rows["vae"].cells["fid"].deviation == pytest.approx(2.0)
+    assert rows["vae"].seeds == "3"
+    assert cell_text(rows["vae"].cells["fid"]) == "12.0 ± 2.0"
+
+
+def test_scores_stand_in_the_parts_of_what_they_measure_and_unknown_ones_apart(tmp_path: Path) -> None:
+    path = add_run(tmp_path, "vae", 0, {})
+    names = ["unheard_of", "ais", "fid", "recon_mse", "inversion_mse", "fid_fitted", "kid", "iwae"]
+    scores = [Score(name, 1.0, "", None, 100) for name in names]
+    write_sheet(path, ScoreSheet({"name": "quick", "split": "test"}, "p1", "scored", scores))
+    write_sheet(tmp_path / "digits" / BASELINES / "d1" / "real train", sheet({"fid": 0.1}))
+    (table,) = make_tables(find_runs(tmp_path))
+    parts = {part: [column.name for column in columns] for part, columns, _ in table.parts}
+    assert parts.pop("Cost")
+    assert parts == {
+        "Samples": ["fid", "kid"],
+        "Likelihood": ["iwae", "ais"],
+        "Reconstruction": ["recon_mse", "inversion_mse"],
+        "The detour": ["fid_fitted"],
+        "Other scores": ["unheard_of"],
+    }
+    # a baseline row stands where it has a number
+    rows = {part: [row.label for row in rows] for part, _, rows in table.parts}
+    assert rows["Samples"] == ["vae", "real train"]
+    assert rows["Likelihood"] == ["vae"]
+
+
+@pytest.mark.parametrize(
+    ("score", "title"),
+    [
+        (Score("fid", 1.0, "", False, 10_000, {"encoder": "mnist-cnn", "reference": 9}), "FID (mnist-cnn, 10k)"),
+        (Score("recall", 1.0, "", True, 500, {"encoder": "cnn", "neighbours": 5}), "recall (cnn, k = 5, 500)"),
+        (Score("iwae", 1.0, "nats", True, 1000, {"k": 5000}), "IWAE (K = 5,000, 1k)"),
+        (Score("ais", 1.0, "nats", True, 32, {"temperatures": 1000}), "AIS (1,000 temperatures, 32)"),
+        (Score("active_units", 3.0, "", None, 450, {"of": 16}), "active units (of 16)"),
+        (Score("modes", 3.0, "", None, 26_000, {"of": 1000, "encoder": "mnist-cnn"}), "modes (mnist-cnn, of 1,000)"),
+        (Score("elbo", 3.0, "nats", None, 26_000), "ELBO"),
+    ],
+)
+def test_a_title_says_what_the_number_depends_on(score: Score, title: str, tmp_path: Path) -> None:
+    path = add_run(tmp_path, "vae", 0, {})
+    write_sheet(path, ScoreSheet({"name": "quick", "split": "test"}, "p1", "scored", [score]))
+    (table,) = make_tables(find_runs(tmp_path))
+    assert title in [column.title for column in table.columns]
+
+
+def test_a_run_whose_samples_are_no_numbers_has_diverged(tmp_path: Path) -> None:
+    add_run(tmp_path, "gan", 0, {"fid": 3.0, "recon_mse": 1.0})
+    bad = add_run(tmp_path, "gan", 1, {})
+    scores = [Score("fid", None, "", False, 0, {"reason": "not finite"}), Score("recon_mse", 3.0, "", False, 9)]
+    write_sheet(bad, ScoreSheet({"name": "quick", "split": "test"}, "p1", "diverged", scores))
+    (table,) = make_tables(find_runs(tmp_path))
+    (row,) = table.rows
+    assert row.seeds == "1, 1 diverged"
+    assert cell_text(row.cells["fid"]) == "3 (1 of 2)"
+    assert row.cells["recon_mse"].mean == 2.0
+
+
+def test_a_class_that_was_left_out_is_named(runs: list[Run]) -> None:
+    (table,) = make_tables(runs)
+    assert "left out" not in table.notes
+    assert "class 4 left out" in replace(table, data={**table.data, "leave_out": 4}).notes
+
+
+def test_a_damaged_baseline_is_named_and_the_others_stand(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
+    (path,) = (tmp_path / "digits" / BASELINES / "d1" / "pixel noise").glob("scores/*.json")
+    path.write_text("{")
+    (table,) = make_tables(runs)
+    assert [row.label for row in table.rows if row.is_baseline] == ["real train"]
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
+def test_a_seed_without_a_value_is_not_dropped_unseen(tmp_path: Path) -> None:
+    for seed, fid in enumerate([1.0, 3.0, None]):
+        add_run(tmp_path, "vae", seed, {"fid": fid})
+    (table,) = make_tables(find_runs(tmp_path))
+    assert cell_text(table.rows[0].cells["fid"]) == "2.0 ± 1.4 (2 of 3)"
+
+
+def test_a_diverged_run_is_counted_and_not_averaged(runs: list[Run]) -> None:
+    (table,) = make_tables(runs)
+    (gan,) = [row for row in table.rows if row.label == "gan"]
+    assert gan.seeds == "3, 1 diverged"
+    assert gan.cells["fid"].n == 3
+
+
+def test_baselines_of_the_same_data_and_protocol_stand_in_the_table(runs: list[Run]) -> None:
+    (table,) = make_tables(runs)
+    assert [(row.label, row.cells["fid"].mean) for row in table.rows if row.is_baseline] == [
+        ("real train", 0.1),
+        ("pixel noise", 900.0),
+    ]
+
+
+def test_the_best_is_marked_in_the_columns_direction_and_a_baseline_never_is(runs: list[Run]) -> None:
+    (table,) = make_tables(runs)
+    best = {(row.label, name) for row in table.rows for name, cell in row.cells.items() if cell.is_best}
+    assert ("gan", "fid") in best
+    assert ("real train", "fid") not in best
+    assert not {label for label, name in best if name == "elbo"}, "one bound alone is not the best of anything"
+
+
+def test_headers_name_what_a_number_depends_on(runs: list[Run]) -> None:
+    (table,) = make_tables(runs)
+    assert "FID (digits-cnn, 1k)" in [column.title for column in table.columns]
+
+
+@pytest.mark.parametrize("change", [{"protocol_id": "p2"}, {"network": "dcgan"}])
+def test_numbers_that_are_not_comparable_never_meet(change: dict[str, Any], tmp_path: Path) -> None:
+    add_run(tmp_path, "vae", 0, {"fid": 1.0})
+    add_run(tmp_path, "gan", 0, {"fid": 2.0}, **change)
+    assert [len([r for r in t.rows if not r.is_baseline]) for t in make_tables(find_runs(tmp_path))] == [1, 1]
+
+
+def test_configurations_of_one_model_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    add_run(tmp_path, "vae", 0, {"fid": 1.0}, config="c1", beta=1.0)
+    add_run(tmp_path, "vae", 0, {"fid": 2.0}, config="c2", beta=4.0)
+    (table,) = make_tables(find_runs(tmp_path))
+    assert [row.label for row in table.rows] == ["vae (beta=1.0)", "vae (beta=4.0)"]
+
+
+def test_settings_are_brief_in_labels_and_still_tell_rows_apart(tmp_path: Path) -> None:
+    for i, beta in enumerate([0.12345678, 0.12349999, 0.5]):
+        add_run(tmp_path, "vae", 0, {"fid": 1.0}, config=f"c{i}", beta=beta)
+    (table,) = make_tables(find_runs(tmp_path))
+    assert sorted(row.label for row in table.rows) == ["vae (beta=0.5)", "vae (c0)", "vae (c1)"]
+
+
+def test_a_trial_of_a_search_is_no_row(tmp_path: Path) -> None:
+    add_run(tmp_path, "vae", 0, {"fid": 1.0})
+    path = add_run(tmp_path, "vae", 1, {}, config="c2")
+    record = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(record | {"search": {"role": "trial"}}))
+    (path / "scores" / "quick-p1.json").unlink()
+    on_validation = sheet({"fid": 5.0}, "v1")
+    on_validation.protocol["split"] = "val"
+    write_sheet(path, on_validation)
+    (table,) = make_tables(find_runs(tmp_path))
+    assert [(row.label, row.cells["fid"].mean) for row in table.rows] == [("vae", 1.0)]
+    # somebody asked for it again, as for any run
+    write_sheet(path, sheet({"fid": 5.0}))
+    (table,) = make_tables(find_runs(tmp_path))
+    assert sorted(row.cells["fid"].mean or 0 for row in table.rows) == [1.0, 5.0]
+
+
+def test_a_copy_of_a_run_is_no_other_seed(tmp_path: Path, capsys: Any) -> None:
+    for folder in ("a", "b"):
+        add_run(tmp_path / folder, "vae", 0, {"fid": 1.0})
+    (table,) = make_tables(find_runs(tmp_path))
+    assert [row.seeds for row in table.rows] == ["1"]
+    assert "is a copy of" in capsys.readouterr().err
+
+
+def test_budgets_that_differ_are_pointed_out(tmp_path: Path) -> None:
+    for seed, amount in enumerate([1000, 2000]):
+        path = add_run(tmp_path, "vae", seed, {"fid": 1.0})
+        record = json.loads((path / "run.json").read_text())
+        (path / "run.json").write_text(json.dumps(record | {"budget": {"unit": "images", "amount": amount}}))
+    (table,) = make_tables(find_runs(tmp_path))
+    assert "budgets DIFFER" in table.notes
+    row = replace(table.rows[0], runs=table.rows[0].runs[:1])
+    assert "budget 1,000 images each" in replace(table, rows=[row]).notes

@@ -1,0 +1,354 @@
+"""Sentences as tests over records: what makes one hold, fail, or stay open; and what a claim's file may say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.claims import Side, evaluate, load_claims, parse_claim
+from benchmarks.leaderboard import Row, Table
+from benchmarks.runs import Run, Score, ScoreSheet
+from benchmarks.searches import Search, Trial
+from benchmarks.verdicts import Answer, answer_all, effect_text
+from scipy import stats
+
+from benchmarks.errors import UserError
+from benchmarks.report import build
+from tests.conftest import choices
+
+FID = "title: t\nquantity: fid\nleft: gan\nright: vae\nexpect: lower\n"
+
+
+def row(model: str, config: str = "c1", **columns: list[float]) -> Row:
+    """A row with one run a value; every column has as many."""
+    seeds = range(len(next(iter(columns.values()))))
+    runs = [Run(Path(f"runs/digits/{model}/{config}/seed={i}"), {"seed": i, "status": "finished"}, []) for i in seeds]
+    measured = {i: {name: values[i] for name, values in columns.items()} for i in seeds}
+    return Row(model if config == "c1" else f"{model} ({config})", model, config, runs, measured=measured)
+
+
+def table(*rows: Row, split: str = "test", datamodule: str = "digits") -> Table:
+    data = {"id": "d1", "sizes": {}, "binarize": "none", "dequantize": False}
+    return Table(datamodule, "mlp", data, {"name": "quick", "split": split}, "p1", [], list(rows))
+
+
+def around(mean: float, n: int = 6, spread: float = 0.1) -> list[float]:
+    return (mean + spread * torch.randn(n).clamp(-2, 2)).tolist()
+
+
+def answer(text: str, *rows: Row, **options: Any) -> Answer:
+    (found,) = answer_all([parse_claim("c", text)], [table(*rows)], **options)
+    return found
+
+
+def test_a_difference_beyond_chance_holds_or_does_not() -> None:
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    found = answer(FID, *rows)
+    assert (found.verdict, found.where) == ("holds", "digits · mlp · quick")
+    assert answer(FID.replace("lower", "higher"), *rows).verdict == "does not hold"
+    pair = found.decisive
+    assert pair is not None
+    a, b = (np.array(r.values("fid")) for r in rows)
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    assert pair.effect == pytest.approx(a.mean() - b.mean())
+    assert (pair.low, pair.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.p == pytest.approx(expected.pvalue)
+    assert {path.parts[2] for path in found.runs} == {"gan", "vae"}
+    assert len(found.runs) == 12
+
+
+def test_equal_rows_are_undecided() -> None:
+    values = around(5)
+    found = answer(FID, row("gan", fid=values), row("vae", fid=values[::-1]))
+    assert (found.verdict, found.reason) == ("undecided", "not beyond chance, after correction for 1 tests")
+
+
+def test_too_few_seeds_decide_nothing_however_far_apart() -> None:
+    found = answer(FID, row("gan", fid=around(5, n=4)), row("vae", fid=around(900)))
+    assert (found.verdict, found.reason) == ("undecided", "too few seeds: gan has 4, 5 are needed")
+    assert found.p is None
+    assert answer(FID, row("gan", fid=around(5, n=4)), row("vae", fid=around(900)), min_seeds=4).verdict == "holds"
+
+
+def test_every_model_of_a_side_must_pass() -> None:
+    text = FID.replace("left: gan", "left: [gan, wgan]")
+    good, bad, vae = row("gan", fid=around(5)), row("wgan", fid=around(12)), row("vae", fid=around(9))
+    assert answer(text, good, row("wgan", fid=around(4)), vae).verdict == "holds"
+    found = answer(text, good, bad, vae)
+    assert found.verdict == "does not hold"
+    assert found.decisive is not None
+    assert found.decisive.left.label == "wgan"
+    missing = answer(text, good, vae)
+    assert missing.verdict == "undecided", "a sentence of two is not shown by one"
+    assert missing.reason == "holds for what is here, without wgan, which has no such scores"
+    assert answer(text, bad, vae).verdict == "does not hold", "one that fails refutes it"
+
+
+def test_a_row_with_too_few_seeds_is_named_and_decides_nothing() -> None:
+    """One run that somebody tried does not take the verdict from rows that have seeds enough."""
+    gan, vae, tried = row("gan", fid=around(5)), row("vae", fid=around(9)), row("vae", "c2", fid=[1.0])
+    found = answer(FID, gan, vae, tried)
+    assert (found.verdict, len(found.pairs)) == ("holds", 1)
+    assert found.reason == "too few seeds to be in it: vae (c2) has 1"
+    assert answer(FID, row("gan", fid=around(50)), vae, tried).verdict == "does not hold"
+    both = FID.replace("left: gan", "left: [gan, wgan]")
+    unknown = answer(both, gan, row("wgan", fid=[5.0]), vae)
+    assert unknown.verdict == "undecided"
+    assert unknown.reason.endswith("holds for what is here, without wgan, which has too few seeds")
+    assert answer(both, row("gan", fid=around(50)), row("wgan", fid=[5.0]), vae).verdict == "does not hold"
+
+
+def test_ratios_are_of_geometric_means() -> None:
+    text = FID + "scale: ratio\n"
+    found = answer(text, row("gan", fid=[4.0, 1.0, 2.0, 3.0, 2.5]), row("vae", fid=[8.0, 2.0, 4.0, 6.0, 5.0]))
+    assert found.decisive is not None
+    assert found.decisive.effect == pytest.approx(0.5)
+    assert found.decisive.low < 0.5 < found.decisive.high
+    open_ = answer(text, row("gan", fid=[-1.0, 1, 2, 3, 4]), row("vae", fid=around(5)))
+    assert open_.verdict == "undecided"
+    assert "not all above 0" in open_.reason
+
+
+def test_against_a_number() -> None:
+    text = "title: t\nquantity: fid / fid_fitted\nleft: ae\nright: 1.5\nexpect: higher\nscale: ratio\n"
+    found = answer(text, row("ae", fid=around(30), fid_fitted=around(10)))
+    assert found.verdict == "holds"
+    assert found.decisive is not None
+    words = effect_text(found.claim, found.decisive).split()
+    assert words[:2] == ["ae", "has"]
+    assert float(words[2].rstrip(",")) == pytest.approx(3, abs=0.1)
+    assert words[3:5] == ["against", "1.500"]
+    assert answer(text, row("ae", fid=around(11), fid_fitted=around(10))).verdict == "does not hold"
+    assert parse_claim("c", text.replace("1.5", "15e-1")).right == 1.5, "YAML 1.1 reads it as text"
+
+
+def test_equal_means_within_a_margin_and_its_opposite() -> None:
+    text = FID.replace("lower", "equal") + "scale: ratio\nmargin: 1.25\n"
+    vae = row("vae", fid=around(10))
+    assert answer(text, row("gan", fid=around(10.2)), vae).verdict == "holds"
+    assert answer(text, row("gan", fid=around(20)), vae).verdict == "does not hold"
+    noisy = answer(text, row("gan", fid=[9.0, 14, 10, 15, 8]), vae)
+    assert (noisy.verdict, noisy.reason) == ("undecided", "the interval reaches over the margin")
+
+
+def test_a_margin_has_to_be_exceeded() -> None:
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    assert answer(FID + "margin: 3\n", *rows).verdict == "holds"
+    assert answer(FID + "margin: 5\n", *rows).verdict == "does not hold"
+
+
+def test_spread_is_compared_by_distances_from_the_median() -> None:
+    text = FID + "statistic: spread\n"
+    found = answer(text, row("gan", fid=around(5, n=20, spread=0.01)), row("vae", fid=around(5, n=20, spread=3)))
+    assert found.verdict == "holds"
+    assert found.claim.subject == "spread of fid over seeds"
+
+
+def test_seeds_that_diverged_are_named_and_leave_a_spread_open() -> None:
+    gan, vae = row("gan", fid=around(5)), row("vae", fid=around(9))
+    gan.runs += [Run(Path(f"runs/digits/gan/c1/seed={i}"), {"seed": i, "status": "diverged"}, []) for i in (7, 8)]
+    found = answer(FID, gan, vae)
+    assert (found.verdict, found.reason) == ("holds", "2 of 8 of gan diverged and are not in it")
+    speed = "title: t\nquantity: fid + 1\nleft: gan\nright: vae\nexpect: lower\n"
+    gan.diverged = {gan.runs[0].path}  # its samples broke down, and this number it has
+    assert answer(speed, gan, vae).reason == "2 of 8 of gan diverged and are not in it"
+    spread = answer(FID + "statistic: spread\n", gan, row("vae", fid=around(9, spread=100)))
+    assert (spread.verdict, spread.p) == ("undecided", None)
+
+
+def test_what_costs_the_same_under_every_protocol_is_answered_once() -> None:
+    rows = row("gan", images_per_second=around(5)), row("vae", images_per_second=around(9))
+    claim = parse_claim("c", FID.replace("quantity: fid", "quantity: 1 / images_per_second"))
+    assert len(answer_all([claim], [table(*rows), table(*rows)])) == 1
+    for tables in ([table(rows[1]), table(*rows)], [table(*rows), table(rows[1])]):
+        (found,) = answer_all([claim], tables)
+        assert found.verdict == "does not hold", "the table that has both sides answers it"
+
+
+def test_tables_of_one_name_are_told_apart() -> None:
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    first, second = table(*rows), table(*rows)
+    second.protocol_id = "p2"
+    found = answer_all([parse_claim("c", FID)], [first, second, table(*rows, datamodule="mnist")])
+    name = "digits · mlp · quick (data d1, protocol {})"
+    assert [a.where for a in found] == [name.format("p1"), name.format("p2"), "mnist · mlp · quick"]
+
+
+def test_rows_of_different_budgets_are_not_compared() -> None:
+    def given(model: str, config: str, mean: float, amount: int) -> Row:
+        made = row(model, config, fid=around(mean))
+        for run in made.runs:
+            run.record["budget"] = {"unit": "images", "amount": amount}
+        return made
+
+    gan, vae = given("gan", "c1", 5, 1000), given("vae", "c2", 1, 9000)
+    found = answer(FID, gan, vae)
+    assert (found.verdict, found.reason) == ("undecided", "no two of its rows have had the same budget")
+    found = answer(FID, gan, vae, given("vae", "c3", 9, 1000))
+    assert (found.verdict, len(found.pairs)) == ("holds", 1)
+    both = FID.replace("left: gan", "left: [gan, wgan]")
+    found = answer(both, gan, given("vae", "c3", 9, 1000), given("wgan", "c4", 50, 9000))
+    assert found.verdict == "undecided"
+    assert found.reason == "holds for what is here, without wgan, which has had another budget"
+
+
+def test_another_quantity_on_the_right() -> None:
+    text = "title: t\nquantity: ais\nleft: vae\nright: gan\nright_quantity: ais + ais_gap\nexpect: higher\n"
+    vae = row("vae", ais=around(100), ais_gap=around(50))
+    assert answer(text, vae, row("gan", ais=around(80), ais_gap=around(5))).verdict == "holds"
+    assert answer(text, vae, row("gan", ais=around(80), ais_gap=around(30))).verdict == "does not hold"
+
+
+def test_a_model_with_several_configurations_is_chosen_by_its_settings(tmp_path: Path) -> None:
+    first, second = row("vae", fid=around(9)), row("vae", "c2", fid=around(2))
+    for each, beta in ((first, 1.0), (second, 4.0)):
+        each.runs[:] = [Run(tmp_path / each.config_id, run.record, []) for run in each.runs]
+        (tmp_path / each.config_id).mkdir()
+        (tmp_path / each.config_id / "config.yaml").write_text(f"model: {{beta: {beta}}}\n")
+    gan = row("gan", fid=around(5))
+    assert answer(FID, gan, first, second).verdict == "does not hold", "every row of the side must pass"
+    for written in ("1.0", "1", "1e0", '"1"'):
+        chosen = FID.replace("right: vae", f"right: {{model: vae, where: {{model.beta: {written}}}}}")
+        assert answer(chosen, gan, first, second).verdict == "holds"
+    (tmp_path / "c2" / "config.yaml").write_text("{")
+    assert answer(chosen, gan, first, second).verdict == "holds", "a damaged configuration is in no claim"
+
+
+def test_holms_correction_is_over_every_answer() -> None:
+    claim = parse_claim("c", FID)
+    values = [5.0, 5.2, 4.9, 5.1, 5.05, 4.95]
+    near = [v + 0.2 for v in values]  # p of about 0.01
+    pages = [table(row("gan", fid=values), row("vae", fid=near)) for _ in range(20)]
+    (alone,) = answer_all([claim], pages[:1])
+    assert alone.verdict == "holds"
+    assert alone.p is not None
+    many = answer_all([claim], pages)
+    assert {a.verdict for a in many} == {"undecided"}
+    assert many[0].adjusted_p == pytest.approx(min(1, 20 * alone.p))
+
+
+def test_validation_scores_calibration_rows_and_other_data_answer_nothing() -> None:
+    rows = row("gan", fid=around(5)), row("vae", fid=around(9))
+    claim = parse_claim("c", FID + "datamodules: [mnist]\n")
+    (found,) = answer_all([claim], [table(*rows)])
+    assert (found.verdict, found.where) == ("undecided", "—")
+    assert found.reason == "no scored runs on mnist have fid of gan and of vae"
+    (found,) = answer_all([parse_claim("c", FID)], [table(*rows, split="val")])
+    assert found.where == "—"
+    assert not Side("real train").matches(Row("real train", "real train", "", is_calibration=True))
+
+
+def test_many_pairs_keep_those_that_say_least_for_the_claim() -> None:
+    noise = around(0)
+    gans = [row("gan", f"c{i}", fid=[i + e for e in noise]) for i in range(2, 22)]
+    found = answer(FID, *gans, row("vae", fid=around(30)))
+    assert found.verdict == "holds"
+    assert len(found.pairs) == 12
+    assert found.decisive is not None
+    assert found.decisive.left.label == "gan (c21)"
+    assert "20 pairs" in found.reason
+
+
+def test_trials_of_a_search_are_the_values(tmp_path: Path) -> None:
+    protocol = {"name": "selection", "split": "val"}
+    trials: dict[str, list[Trial]] = {"gan": [], "vae": []}
+    runs = []
+    for model, spread in (("gan", 0.01), ("vae", 2.0)):
+        for i, value in enumerate(around(3, n=20, spread=spread)):
+            path = tmp_path / "runs" / "digits" / model / str(i)
+            sheet = ScoreSheet(protocol, "v1", "scored", [Score("fid", value, "", False, 9)])
+            runs.append(Run(path, {"seed": 0, "status": "finished", "search": {"role": "trial"}}, [sheet]))
+            trials[model].append(Trial(model, i, {}, "finished", value, f"digits/{model}/{i}", "c"))
+    record = {"name": "s", "datamodule": "digits", "network": "mlp", "protocol_id": "v1", "sampler": "random"}
+    search = Search(tmp_path / "runs" / "digits" / "_searches" / "s-1", record, trials)
+    claim = parse_claim("c", FID + "statistic: spread\nover: trials\n")
+    (found,) = answer_all([claim], [], [search], runs)
+    assert (found.verdict, found.where) == ("holds", "digits · mlp (s)")
+    assert found.decisive is not None
+    assert found.decisive.left.label == "gan (20 trials)"
+    trials["vae"].append(Trial("vae", 20, {}, "finished", None, "digits/vae/20", "c", "its samples are no numbers"))
+    (open_,) = answer_all([claim], [], [search], runs)
+    assert open_.verdict == "undecided"
+    assert open_.reason == "1 of 21 of vae (20 trials) have no value: what has no value is part of the spread"
+    trials["vae"].pop()
+    record["sampler"] = "tpe"
+    (guided,) = answer_all([claim], [], [search], runs)
+    assert guided.verdict == "undecided"
+    assert "not drawn at random" in guided.reason
+    (none,) = answer_all([claim], [], [])
+    assert none.reason == "no search has these models: python -m benchmarks.search"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"),
+    [
+        ("fid", 4.0),
+        ("fid / fid_fitted", 2.0),
+        ("-log(fid) + sqrt(fid) * abs(-3)", -np.log(4) + 6),
+        ("1000 / speed", None),
+        ("fid / zero", None),
+        ("log(zero)", None),
+    ],
+)
+def test_a_quantity_is_arithmetic_of_scores(quantity: str, value: float | None) -> None:
+    assert evaluate(quantity, {"fid": 4.0, "fid_fitted": 2.0, "zero": 0.0}) == (
+        None if value is None else pytest.approx(value)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("fid", "__import__('os').system('true')"), "has something else than names"),
+        (("fid", "fid.real"), "has something else than names"),
+        (("fid", "fid +"), "is no expression"),
+        (("lower", "better"), "expect is 'better'; expected higher or lower or equal"),
+        (("lower", "equal"), "to be equal needs a margin"),
+        (("lower", "equal\nmargin: -1"), "to be equal needs a margin above 0"),
+        (("lower", "lower\nmargin: x"), "margin is 'x'; expected a number"),
+        (("lower", "lower\ndatamodules: mnist"), "datamodules is 'mnist'; expected a list"),
+        (("quantity: fid", "quantity: 5"), "quantity is 5; expected a text"),
+        (("left: gan", "left: [{model: gan, where: 3}]"), "where is 3; expected keys and values"),
+        (("left: gan", "over: trials\nleft: {model: gan, where: {a: 1}}"), "where cannot choose of them"),
+        (("title: t", "tittle: t"), "unknown key tittle"),
+        (("left: gan\n", ""), "left is missing"),
+        (("left: gan", "left: []"), "a side is empty"),
+        (("left: gan", "left: [{where: 3}]"), "is no model"),
+        (("lower", "lower\nscale: ratio\nmargin: 0.5"), "a factor above 1"),
+        (("right: vae", "right: 3\nstatistic: spread"), "spreads are compared by difference"),
+        (("title: t", "title: [t"), "claim c: "),
+    ],
+)
+def test_what_is_no_claim_is_said_in_a_line(change: tuple[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=r"^claim c: ") as error:
+        parse_claim("c", FID.replace(*change))
+    assert said in str(error.value)
+
+
+def test_genbenchs_claims_name_its_models_and_columns() -> None:
+    claims = load_claims()
+    assert len(claims) >= 9
+    assert [claim.order for claim in claims] == sorted(claim.order for claim in claims)
+    models = {side.model for claim in claims for side in claim.left}
+    models |= {side.model for claim in claims if not isinstance(claim.right, float) for side in claim.right}
+    assert models <= set(choices("model"))
+    assert {claim.name for claim in claims} == set(choices("claims"))
+    assert all(claim.source for claim in claims)
+
+
+def test_a_folder_of_claims_that_is_none_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
+        load_claims(tmp_path / "none")
+    with pytest.raises(UserError, match="holds no yaml file"):
+        load_claims(tmp_path)
+
+
+def test_a_new_claim_is_a_yaml(sweep: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "mine.yaml").write_text(FID.replace("title: t", "title: My own sentence"))
+    build([sweep / "runs"], tmp_path / "out", "x", claims=tmp_path, min_seeds=2)
+    assert "My own sentence" in capsys.readouterr().out
+    for name in ("index.html", "leaderboard.md", "leaderboard.tex", "claims.csv"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "My own sentence" in text
+        assert "digits · mlp · quick" in text.replace(r" $\cdot$ ", " · ")
