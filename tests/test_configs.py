@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
-from benchmarks.training.budget import Budget
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from benchmarks.scoring.protocol import Protocol
+from benchmarks.training.budget import Budget
 from tests.conftest import CONF, choices, composed
 
 GROUPS = ["datamodule", "network", "model", "rates", "budget", "protocol", "trainer", "logger", "sweep"]

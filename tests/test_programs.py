@@ -11,10 +11,10 @@ from unittest import mock
 
 import pytest
 import torch
-from benchmarks.training.callbacks import Watch
-from benchmarks.records.files import SCHEMA
 from PIL import Image
 
+from benchmarks.records.files import SCHEMA
+from benchmarks.training.callbacks import Watch
 from tests.conftest import TINY, Result, one_run, run, run_process
 
 

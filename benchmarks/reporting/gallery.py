@@ -72,9 +72,7 @@ def save_sheets(table: Table, pictures: Mapping[str, Mapping[str, Path]], out: P
                 sheet.paste(tile, (left, head))
                 left += tile.width + gap
             with replacing(out / f"{table.slug}-{file}", is_precious=False) as temporary:
-                sheet.save(
-                    temporary, format="PNG", compress_level=1
-                )  # a third of the default's time
+                sheet.save(temporary, format="PNG", compress_level=1)  # a third of the default's time
 
 
 def _open(path: Path) -> Image.Image | None:

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from benchmarks.records.files import write_text
-from benchmarks.records.runs import Score, ScoreSheet
 from scipy import stats
 
 from benchmarks.multirun.replay import Comparison, compare, environment_differences
+from benchmarks.records.files import write_text
+from benchmarks.records.runs import Score, ScoreSheet
 from benchmarks.scoring.protocol import protocol_of
 from tests.conftest import one_run, run
 

@@ -8,13 +8,13 @@ from unittest import mock
 
 import pytest
 import torch
+
+from benchmarks.errors import UserError
 from benchmarks.multirun.space import Parameter
 from benchmarks.records.files import RecordError
 from benchmarks.records.outcomes import Outcome
 from benchmarks.records.runs import Score, ScoreSheet, Status, write_record, write_sheet
 from benchmarks.records.searches import Trial, find_searches, read_search, write_search, write_trial
-
-from benchmarks.errors import UserError
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.run import train_and_score

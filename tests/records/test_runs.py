@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.runs import (
-    SCHEMA,
-    RecordError,
+
+from benchmarks.records.configurations import config_id, read_config
+from benchmarks.records.files import SCHEMA, RecordError, replacing, write_json, write_text
+from benchmarks.records.runs import (
     Score,
     ScoreSheet,
-    config_id,
     find_runs,
-    is_finished,
-    read_config,
+    has_ended,
     read_record,
     read_sheets,
-    replacing,
-    write_json,
     write_record,
     write_sheet,
-    write_text,
 )
 
 RECORD = {"status": "finished", "seed": 0, "config_id": "0" * 8, "names": {"model": "vae"}, "data": {"id": "d"}}
@@ -93,23 +89,23 @@ def test_sheets_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_failed_attempt_is_kept_beside_the_next(tmp_path: Path) -> None:
     write_record(tmp_path, RECORD | {"status": "failed", "error": "first"})
-    assert not is_finished(tmp_path)
+    assert not has_ended(tmp_path)
     write_record(tmp_path, RECORD)
-    assert is_finished(tmp_path)
+    assert has_ended(tmp_path)
     assert json.loads((tmp_path / "run.failed-1.json").read_text())["error"] == "first"
 
 
 def test_a_run_that_has_not_ended_has_no_record(tmp_path: Path) -> None:
     assert read_record(tmp_path) is None
-    assert not is_finished(tmp_path)
+    assert not has_ended(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('{"schema": 1, "stat', "is damaged"),
-        ("[]", "is not a record"),
-        ('{"schema": "x"}', "is not a record"),
+        ("[]", "is not a genbench record"),
+        ('{"schema": "x"}', "is not a genbench record"),
         ('{"schema": 1}', "lacks status, seed, config_id, names, data"),
         (json.dumps({"schema": SCHEMA + 1}), "install a newer genbench"),
     ],

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.records.files import write_json
 
+from benchmarks.records.files import write_json
 from benchmarks.reporting.build import write_report
 from tests.reporting.fakes import EVIL, add_run
 
@@ -152,7 +152,7 @@ def report(tmp_path: Path, sweep: Path, capsys: Any) -> Path:
         trial = {"model": "flow", "number": i, "params": {"lr": 0.1}, "value": value}
         trial |= {"status": "finished" if value is not None else "diverged", "reason": None if value else EVIL}
         write_json(search / "trials" / f"flow-{i}.json", {"schema": 1, **trial, "run": "digits/x", "config_id": "c"})
-    build([tmp_path / "runs"], tmp_path / "out", "A report", None)
+    write_report([tmp_path / "runs"], tmp_path / "out", "A report", None)
     return tmp_path / "out" / "index.html"
 
 

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+
 from benchmarks.reporting.seed_statistics import (
     RESAMPLES,
-    best_of,
     deviations,
     differences,
     differences_from,
@@ -18,7 +19,6 @@ from benchmarks.reporting.seed_statistics import (
     one_sided,
     rank_intervals,
 )
-from scipy import stats
 
 
 @pytest.fixture
@@ -141,29 +141,3 @@ def test_ranks_have_intervals_that_overlap_where_rows_do(rng: np.random.Generato
     assert found[0] == (4, 4, 4)
     assert found[1] == (2, 2, 3)  # equal means share the better rank
     assert rank_intervals(rows, higher_is_better=True)[0] == (1, 1, 1)
-
-
-@pytest.mark.parametrize("higher", [True, False])
-def test_the_best_of_n_is_the_mean_over_every_subset(higher: bool, rng: np.random.Generator) -> None:
-    values: list[float | None] = rng.normal(size=6).tolist()
-    values += [None, None]  # two trials diverged
-    best = max if higher else min
-    for n, found in enumerate(best_of(values, higher), 1):
-        subsets = [[v for v in subset if v is not None] for subset in itertools.combinations(values, n)]
-        bests = sorted(best(subset) for subset in subsets if subset)
-        if len(bests) < 0.9 * len(subsets):
-            assert found is None, "an expectation over the lucky trials alone"
-            continue
-        assert found is not None
-        expected, low, high = found
-        assert expected == pytest.approx(np.mean(bests))
-        assert bests[0] <= low <= high <= bests[-1]
-        assert low == pytest.approx(np.quantile(bests, 0.1, method="inverted_cdf"))
-        # on the other side a quantile of the mirrored values: the same but for what lies exactly on it
-        assert np.quantile(bests, 0.85) - 1e-9 <= high <= np.quantile(bests, 0.95, method="higher") + 1e-9
-
-
-def test_the_best_of_none_is_none() -> None:
-    assert best_of([None, None], higher_is_better=False) == [None, None]
-    assert best_of([5.0] + [None] * 9, higher_is_better=False)[:8] == [None] * 8
-    assert len(best_of([1.0] * 400 + [None] * 100, higher_is_better=False)) == 500

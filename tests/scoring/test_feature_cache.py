@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.scoring.feature_cache import cached_features
 from torch import Tensor
 
 from benchmarks.scoring import feature_cache
+from benchmarks.scoring.feature_cache import cached_features
 
 KEY: dict[str, Any] = {"data": "d1", "split": "test", "examples": None, "encoder": "abc"}
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from benchmarks.scoring.baselines import FittedGaussian
-from benchmarks.records.runs import Score, ScoreSheet, write_sheet
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.errors import UserError
 from benchmarks.metrics.base import Column, Ruler, Subject, Value
+from benchmarks.records.runs import Score, ScoreSheet, write_sheet
+from benchmarks.scoring.baselines import FittedGaussian
 from benchmarks.scoring.protocol import Protocol
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.scoring.scorer import Scorer

@@ -9,13 +9,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from benchmarks.budget import Budget
-from benchmarks.callbacks import Clock, Curve
-from benchmarks.tracking import Tracker
+from omegaconf import OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 from wandb.proto import wandb_internal_pb2
 
-from benchmarks.train import CREDENTIAL
+from benchmarks.training.budget import Budget
+from benchmarks.training.callbacks import Curve
+from benchmarks.training.clock import Clock
+from benchmarks.training.configure import CREDENTIAL, RunConfig
+from benchmarks.training.loggers import Tracker
 from tests.conftest import TINY, composed, run, run_process
 
 NAMES = {"datamodule": "digits", "network": "mlp", "model": "vae"}
@@ -110,17 +112,19 @@ def test_the_leaderboard_and_the_claims_go_up_as_tables(tracked: Path) -> None:
     assert verdicts["ae_reconstructs_better"] == "undecided"
 
 
-def config(name: str, **changes: Any) -> dict[str, Any]:
-    node = dict(composed(f"logger={name}").logger) | changes
-    return {"logger": node, "names": NAMES, "seed": 0, "group": None, "search": None, "model": {"lr": 1}}
+def config(name: str, folder: Path, **changes: Any) -> RunConfig:
+    """A run in a folder with this logger."""
+    document: Any = OmegaConf.to_container(composed(f"logger={name}", f"runs_dir={folder}"), resolve=True)
+    document |= {"names": NAMES, "command": "", "logger": document["logger"] | changes}
+    return RunConfig.of(document)
 
 
 @pytest.mark.parametrize("switch", ["mode", "environment"])
 def test_a_disabled_wandb_is_not_there(switch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if switch == "environment":
         monkeypatch.setenv("WANDB_DISABLED", "true")
-    made = config("wandb", mode="disabled" if switch == "mode" else "offline")
-    with mock.patch("benchmarks.tracking.instantiate") as instantiate, Tracker(made, tmp_path) as tracker:
+    made = config("wandb", tmp_path, mode="disabled" if switch == "mode" else "offline")
+    with mock.patch("benchmarks.training.loggers.instantiate") as instantiate, Tracker(made) as tracker:
         tracker.log({"images": 1, "loss": 1.0})
     instantiate.assert_not_called()
     assert not list(tmp_path.iterdir())
@@ -135,8 +139,8 @@ def test_a_wandb_that_cannot_go_online_is_kept_offline_with_a_warning(tmp_path: 
             raise ConnectionError("no network")
         return mock.MagicMock()
 
-    with mock.patch("benchmarks.tracking.instantiate", side_effect=refuse):
-        Tracker(config("wandb", mode="online"), tmp_path)
+    with mock.patch("benchmarks.training.loggers.instantiate", side_effect=refuse):
+        Tracker(config("wandb", tmp_path, mode="online"))
     assert modes == ["online", "offline"]
     assert "warning: wandb cannot go online (no network); this run is kept offline" in capsys.readouterr().err
 
@@ -144,8 +148,8 @@ def test_a_wandb_that_cannot_go_online_is_kept_offline_with_a_warning(tmp_path: 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard", "csv"])
 def test_a_missing_logger_costs_a_warning(name: str, tmp_path: Path, capsys: Any) -> None:
     with (
-        mock.patch("benchmarks.tracking.instantiate", side_effect=ModuleNotFoundError("No module named 'it'")),
-        Tracker(config(name), tmp_path) as tracker,
+        mock.patch("benchmarks.training.loggers.instantiate", side_effect=ModuleNotFoundError("No module named 'it'")),
+        Tracker(config(name, tmp_path)) as tracker,
     ):
         tracker.log({"images": 1, "loss": 1.0})
         tracker.log_pictures(step=1)
@@ -156,8 +160,8 @@ def test_a_logger_that_fails_midway_is_left_out_from_there(tmp_path: Path, capsy
     logger = mock.MagicMock()
     logger.log_metrics.side_effect = OSError("disk full")
     with (
-        mock.patch("benchmarks.tracking.instantiate", return_value=logger),
-        Tracker(config("csv"), tmp_path) as tracker,
+        mock.patch("benchmarks.training.loggers.instantiate", return_value=logger),
+        Tracker(config("csv", tmp_path)) as tracker,
     ):
         tracker.log({"images": 1, "loss": 1.0})
         tracker.log({"images": 2, "loss": 1.0})
@@ -169,8 +173,8 @@ def test_a_wandb_that_fails_midway_is_not_left_open_for_the_next_job(tmp_path: P
     logger = mock.MagicMock(spec=WandbLogger)
     logger.log_metrics.side_effect = OSError("disk full")
     with (
-        mock.patch("benchmarks.tracking.instantiate", return_value=logger),
-        Tracker(config("wandb", mode="offline"), tmp_path) as tracker,
+        mock.patch("benchmarks.training.loggers.instantiate", return_value=logger),
+        Tracker(config("wandb", tmp_path, mode="offline")) as tracker,
     ):
         tracker.log({"images": 1, "loss": 1.0})
     logger.experiment.finish.assert_called_once_with(exit_code=1)
