@@ -9,7 +9,7 @@ run: $(VENV)/.run
 	$(BIN)/python -m benchmarks.train -m sweep=quickstart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""What is learned from, shared by every model: splits, a device-resident store, a resumable sampler, blocks."""
+"""The data that models learn from: splits, a store on the device, a resumable order, blocks of minibatches."""

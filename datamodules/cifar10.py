@@ -30,7 +30,7 @@ class CIFAR10(LabelledDataModule):
         """Images and their classes 0..9, by split.
 
         Raises:
-            DataError: where a file is missing and cannot be fetched, or is damaged.
+            DataError: for a damaged file, or a missing file that cannot be downloaded.
         """
         dataset = torchvision.datasets.CIFAR10
         ensure_files(

@@ -1,6 +1,6 @@
-"""The 1,797 handwritten digits of 8x8 pixels that ship inside scikit-learn: nothing is downloaded.
+"""The 1,797 handwritten digits of 8x8 pixels inside scikit-learn, without a download.
 
-They are the test part of the UCI set (Alpaydin & Kaynak 1998), so there is no official split here; ours is pinned.
+They are the test part of the UCI set (Alpaydin & Kaynak 1998), which has no official split; genbench pins a split.
 """
 
 from collections.abc import Mapping

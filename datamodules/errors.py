@@ -1,5 +1,5 @@
-"""Apart from the data modules, so that a program can name the error without importing torch."""
+"""The error of data modules, in a file of its own so that programs can import it without torch."""
 
 
 class DataError(Exception):
-    """Data that is missing, damaged or unfit. The message says what is wrong and what to do."""
+    """Data that are missing, damaged or unfit. The message says what is wrong and what to do."""

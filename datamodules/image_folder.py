@@ -1,4 +1,4 @@
-"""Any folder of images: resized once, kept as one memory-mapped uint8 file, grey or in colour."""
+"""Any folder of images, resized once into a memory-mapped uint8 file, grey or in colour."""
 
 import hashlib
 import os
@@ -18,20 +18,20 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", "
 
 
 class ImageFolder(DataModule):
-    """Every image below `folder`, cropped to its central square and resized with Lanczos' filter (which antialiases).
+    """Every image below `folder`, cropped to its central square and resized with Lanczos' filter, which antialiases.
 
-    With `folder/train` and `folder/test` those are the splits and validation is held out of train; otherwise a pinned
-    tenth each is held out for validation and test.
+    If `folder/train` and `folder/test` exist, they are the splits, and a pinned tenth of train is held out for validation.
+    Otherwise a pinned tenth each is held out for validation and test.
 
     Args:
         folder: the images, in sub-folders or not.
-        cache_dir: where the resized images are kept, in one file a (folder's content, size, channels).
+        cache_dir: the folder of the resized images, one file for each content of a folder, size and number of channels.
         size: pixels a side.
         channels: 1 (grey) or 3 (colour).
         **options: as `DataModule`.
 
     Raises:
-        ValueError: for no folder, or a size or number of channels that makes no sense.
+        ValueError: for no folder, or a size or number of channels out of range.
     """
 
     def __init__(self, folder: str | None, cache_dir: str, size: int = 32, channels: int = 3, **options: Any) -> None:
@@ -46,7 +46,7 @@ class ImageFolder(DataModule):
 
     def load(self) -> Mapping[Split, NDArray[Any]]:
         if not self.folder.is_dir():
-            raise DataError(f"{self.folder} is not a folder; set datamodule.folder to the one that holds the images")
+            raise DataError(f"{self.folder} is not a folder; set datamodule.folder to the folder that holds the images")
         if (self.folder / "train").is_dir() and (self.folder / "test").is_dir():
             val, train = self._parts(self.folder / "train", 1)
             (test,) = self._parts(self.folder / "test", 0)
@@ -55,7 +55,7 @@ class ImageFolder(DataModule):
         return {"train": train, "val": val, "test": test}
 
     def _parts(self, folder: Path, held_out: int) -> list[NDArray[np.uint8]]:
-        """`held_out` tenths of the folder's images and the rest: slices of one file, in which they lie in this order."""
+        """`held_out` tenths of the folder's images, and the rest: slices of one file, in this order."""
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not files:
             raise DataError(f"{folder} holds no images; expected files ending in {', '.join(sorted(SUFFIXES))}")
@@ -66,7 +66,7 @@ class ImageFolder(DataModule):
             self._write(path, in_order)
         try:
             mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-        except ValueError:  # cut short by a full disk or a copy: it is ours to make again
+        except ValueError:  # truncated by a full disk or an interrupted copy; genbench owns the file and makes it again
             self._write(path, in_order)
             mapped = np.load(path, mmap_mode="r")
         return np.split(mapped, np.cumsum([len(part) for part in parts])[:-1])
@@ -95,10 +95,10 @@ def _read(file: Path, channels: int, height: int, width: int) -> NDArray[np.uint
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):  # Pillow would clip, not scale
+            if image.mode.startswith("I;16"):  # Pillow would clip 16 bits instead of scaling them
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             image = image.convert("L" if channels == 1 else "RGB")
-            # cropped before it is resized, so that the filter sees nothing outside of the square
+            # cropped before resizing, so that the filter sees only the square
             side = min(image.size)
             left, top = ((extent - side) // 2 for extent in image.size)
             image = image.crop((left, top, left + side, top + side))

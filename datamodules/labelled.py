@@ -1,4 +1,4 @@
-"""Data sets of images with classes, one of which can be left out."""
+"""The base of data sets whose images have classes. One class can be left out."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ class LabelledDataModule(DataModule):
     """Base of data sets whose images have classes. A data set adds `labelled`.
 
     Args:
-        leave_out: a class that no split has: what a model makes of it, never having seen it, is then measured.
+        leave_out: a class that is removed from every split, to measure what a model makes of a class that it never saw.
         **options: as `DataModule`.
     """
 
@@ -30,7 +30,7 @@ class LabelledDataModule(DataModule):
         """Images and their classes, by split, every class included.
 
         Raises:
-            DataError: where the data cannot be had.
+            DataError: for data that are missing or damaged.
         """
 
     def load(self) -> Mapping[Split, NDArray[Any]]:
@@ -44,7 +44,7 @@ class LabelledDataModule(DataModule):
         return {split: images[labels != self.leave_out] for split, (images, labels) in self._labelled.items()}
 
     def left_out(self, split: Split, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
-        """The split's first `limit` examples of the class that was left out, as `batches` gives the others."""
+        """The first `limit` examples of the left-out class of a split, in the form of `batches`, (B, C, H, W)."""
         images, labels = self._labelled[split]
         yield from self._scored(self._binarized(images[labels == self.leave_out], split), split, batch_size, limit)
 

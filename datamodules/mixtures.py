@@ -1,4 +1,4 @@
-"""Gaussian mixtures in the plane, whose density is known exactly: every mode that a model drops can be counted.
+"""Gaussian mixtures in the plane. Their density is known exactly, so every mode that a model drops can be counted.
 
 The ring and the grid of Lin et al. 2018 (PacGAN), sec. 4.1, after Srivastava et al. 2017 (VEEGAN).
 """
@@ -32,7 +32,7 @@ class Mixture:
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) in nats, (B, D) -> (B,)."""
         means = torch.from_numpy(self.means).to(x)
-        # by differences: by a matrix product, float32 loses a thousandth of a nat
+        # differences are exact; a matrix product in float32 would lose a thousandth of a nat
         squared = torch.cdist(x, means, compute_mode="donot_use_mm_for_euclid_dist").square()
         dim = x.shape[1]
         log_component = -0.5 * squared / self.sigma**2 - dim * math.log(self.sigma * math.sqrt(2 * math.pi))
@@ -62,7 +62,7 @@ class GaussianMixture(DataModule):
         **options: as `DataModule`; points are neither binarised nor dequantised.
 
     Raises:
-        ValueError: for an option that only images have.
+        ValueError: for an option of images.
     """
 
     def __init__(

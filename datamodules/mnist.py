@@ -13,7 +13,7 @@ from datamodules.base import Split, split_off
 from datamodules.labelled import LabelledDataModule
 from datamodules.torchvision_data import ensure_files
 
-# of the unpacked files, so that a folder prepared by hand is checked as well
+# MD5 sums of the unpacked files, so that a folder prepared by hand is checked too
 MD5 = {
     "MNIST": {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -50,14 +50,14 @@ class MNIST(LabelledDataModule):
         """Images and their classes 0..9, by split.
 
         Raises:
-            DataError: where a file is missing and cannot be fetched, or is damaged.
+            DataError: for a damaged file, or a missing file that cannot be downloaded.
         """
         dataset = getattr(torchvision.datasets, self.dataset)
         raw = self.data_dir / self.dataset / "raw"
         ensure_files(self.dataset, raw, MD5[self.dataset], lambda: dataset(self.data_dir, download=True))
 
         def read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-            # the checked files themselves: the data set's class would prefer an unchecked `processed/` folder
+            # reads the checked files; torchvision's class would prefer an unchecked `processed/` folder
             images = read_image_file(str(raw / f"{part}-images-idx3-ubyte")).numpy()
             return images[:, None], read_label_file(str(raw / f"{part}-labels-idx1-ubyte")).numpy()
 

@@ -17,7 +17,7 @@ CHANNELS, CLASSES = 3, 10
 
 
 class StackedMNIST(DataModule):
-    """Three digits drawn at random, with a pinned seed, from the same split of MNIST, (3, 28, 28).
+    """Three random digits of one split of MNIST, drawn with a pinned seed, (3, 28, 28).
 
     Args:
         data_dir: holds (or will hold) `MNIST/raw`.
@@ -39,9 +39,8 @@ class StackedMNIST(DataModule):
             stacked[split] = images[rng.integers(len(images), size=(size, CHANNELS)), 0]
         return stacked
 
-    @property
     def stack_probabilities(self) -> NDArray[np.float64]:
-        """Of the numbers 000 to 999, (1000,): digits are drawn independently, in the training split's shares."""
+        """The probabilities of the numbers 000 to 999, (1000,): independent digits with the training split's shares."""
         shares = np.bincount(self._labelled["train"][1], minlength=CLASSES) / len(self._labelled["train"][1])
         return np.einsum("i,j,k->ijk", shares, shares, shares).ravel()
 

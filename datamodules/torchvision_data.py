@@ -1,4 +1,4 @@
-"""What the data sets from torchvision share: the pinned files, the download, and errors that say what to do."""
+"""The files of torchvision's data sets: checksums, the download, and errors that say what to do."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -8,12 +8,12 @@ from datamodules.errors import DataError
 
 
 def ensure_files(name: str, folder: Path, md5: Mapping[str, str], download: Callable[[], object]) -> None:
-    """Checks that every file is there and is the one that was published; fetches them where none is there yet.
+    """Checks that every file exists and is the published one. Downloads the files if any is missing.
 
-    Nothing that is found is ever deleted or overwritten.
+    Existing files are never deleted or overwritten.
 
     Raises:
-        DataError: for a file with another checksum, or one that is missing and cannot be fetched.
+        DataError: for a file with another checksum, or a missing file that cannot be downloaded.
     """
     missing = [file for file in md5 if not (folder / file).is_file()]
     _check(folder, {file: digest for file, digest in md5.items() if file not in missing})
@@ -36,7 +36,7 @@ def _check(folder: Path, md5: Mapping[str, str]) -> None:
         if found != expected:
             raise DataError(
                 f"{path} is damaged: {path.stat().st_size} bytes with MD5 {found}, expected {expected}; "
-                "move it away and run again to fetch it anew"
+                "move it away and run again to download it again"
             )
 
 

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 
+@pytest.mark.slow
 def test_the_worked_examples_work(tmp_path: Path) -> None:
     for package in ("models", "datamodules", "benchmarks", "conf"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -41,7 +44,7 @@ def test_the_worked_examples_work(tmp_path: Path) -> None:
 
     # the contract tests find the newcomers by themselves
     words = ["-q", "-p", "no:cacheprovider", "-k", "lsgan or moons or mean_gap"]
-    tests = ["tests/test_models.py", "tests/test_configs.py", "tests/test_architecture.py"]
+    tests = ["tests/models/test_contracts.py", "tests/test_configs.py", "tests/test_architecture.py"]
     passed = re.search(r"(\d+) passed", run(sys.executable, "-m", "pytest", *words, *tests))
     assert passed is not None
     assert int(passed.group(1)) > 20

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import CONF, ROOT
 
-PROGRAMS = ["train", "evaluate", "report", "train_encoder"]
+PROGRAMS = ["train", "evaluate", "report", "search", "replay", "train_encoder"]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_configs_weights_and_templates(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {path.relative_to(ROOT).as_posix() for path in CONF.rglob("*.yaml")}
@@ -49,11 +50,12 @@ def test_the_wheel_holds_configs_weights_and_templates(wheel: Path) -> None:
         expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
     expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks" / "encoders").glob("*.safetensors")}
     expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks" / "encoders").glob("*.json")}
-    expected.add("benchmarks/templates/report.html.j2")
+    expected.add("benchmarks/reporting/templates/report.html.j2")
     assert expected <= names
     assert not {name for name in names if name.startswith("tests/")}
 
 
+@pytest.mark.slow
 def test_every_program_runs_from_the_wheel_outside_the_clone(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
@@ -79,6 +81,7 @@ def test_every_program_runs_from_the_wheel_outside_the_clone(wheel: Path, tmp_pa
     assert "fid" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_mismatched_torchvision_is_one_line(tmp_path: Path) -> None:
     """As an import of the wrong build fails: RuntimeError from the compiled operators."""
     (tmp_path / "torchvision").mkdir()

@@ -29,7 +29,7 @@ def said(result: Result) -> str:
 
 
 def test_ctrl_c_is_one_line_wherever_it_comes(sweep: Path) -> None:
-    with mock.patch("benchmarks.report.build", side_effect=KeyboardInterrupt):
+    with mock.patch("benchmarks.report.write_report", side_effect=KeyboardInterrupt):
         result = run("report", f"runs={sweep / 'runs'}", cwd=sweep)
     assert said(result) == "error: interrupted; the same command goes on with what is not finished"
     assert result.returncode == 130
@@ -110,7 +110,7 @@ def test_a_second_multirun_trains_nothing(sweep: Path) -> None:
 
 def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs", tmp_path / "runs")
-    shutil.rmtree(tmp_path / "runs" / "digits" / "_calibration")
+    shutil.rmtree(tmp_path / "runs" / "digits" / "_baselines")
     for path in (tmp_path / "runs").rglob("scores"):
         shutil.rmtree(path)
     result = run("evaluate", "runs=runs", *(word for word in TINY if word.startswith("protocol.")), cwd=tmp_path)
@@ -153,7 +153,7 @@ def test_help_lists_groups_and_keys(name: str, tmp_path: Path) -> None:
             "trainer",
             "logger",
             "sweep",
-            "experiment",
+            "rates",
         ):
             assert f"\n  {group} " in result.stdout
         assert "vae*" in result.stdout
@@ -169,7 +169,7 @@ MISTAKES = [
     ("train", ["seed"], "expected key=value"),
     ("train", ["budget.amount=0"], "budget.amount is 0; expected a number of images above 0"),
     ("train", ["budget.unit=days"], "budget.unit is 'days'; expected one of images, seconds, updates"),
-    ("train", ["trainer=gpu"], "no GPU is to be seen here"),
+    ("train", ["trainer=gpu"], "this machine has no GPU that torch can use"),
     ("train", ["+trainer.gradient_clip_val=1"], "trainer.gradient_clip_val has no effect"),
     ("train", ["datamodule=ring", "network=dcgan"], "network=dcgan takes images"),
     ("train", ["network=resnet", "datamodule=mnist"], "multiples of 8 pixels, and the data is 28x28"),
@@ -183,7 +183,7 @@ MISTAKES = [
     ("evaluate", ["runs=."], "holds no finished run"),
     ("evaluate", ["protocol=quik"], "did you mean quick"),
     ("report", ["runs=."], "holds no finished run"),
-    ("train_encoder", ["datamodule=ring"], "has no classes to tell apart"),
+    ("train_encoder", ["datamodule=ring"], "has no classes: choose digits, mnist, fashion_mnist or cifar10"),
 ]
 
 
@@ -275,7 +275,7 @@ def test_points_are_scored_by_the_modes_they_reach(datamodule: str, tmp_path: Pa
     assert scores["fid"]["value"] is None
     for name in ("mode_kl", "wasserstein2", "sample_log_density", "ais", "ais_gap", "inversion_mse", "posterior_mmd"):
         assert scores[name]["value"] is not None, scores[name]
-    real = json.loads(next(tmp_path.glob("runs/*/_calibration/*/real train/scores/*.json")).read_text())
+    real = json.loads(next(tmp_path.glob("runs/*/_baselines/*/real train/scores/*.json")).read_text())
     by_name = {score["name"]: score["value"] for score in real["scores"]}
     assert by_name["modes"] == {"ring": 8, "grid": 25}[datamodule]
     assert by_name["high_quality"] == pytest.approx(98.89, abs=1.0)
