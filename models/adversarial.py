@@ -1,27 +1,49 @@
-"""What every adversarial game shares: a generator, and a critic that measures how far its samples are from the data."""
+"""The two-player game that every adversarial family shares: a generator, and a critic that measures its samples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from models.contracts import Prior
-from models.game import GenerativeModel, OptimizerFactory
+from models.game import GenerativeModel, OptimizerFactory, Player
 from models.networks import with_head
 
 
-class AdversarialModel(GenerativeModel):
-    """The pieces of a two-player game; a paper adds the losses.
+class Pieces(TypedDict):
+    """The arguments of `AdversarialModel`, which a paper's model passes on."""
+
+    trunk: nn.Module
+    decoder: nn.Module
+    prior: Prior
+    squash: nn.Module
+    optimizer: OptimizerFactory
+    n_critic: NotRequired[int]
+    ema_decay: NotRequired[float | None]
+
+
+class AdversarialModel(GenerativeModel, ABC):
+    """A critic and a generator. A paper adds the loss of each, and may add a projection of the critic.
 
     Args:
-        trunk: examples to features, under the critic (or discriminator).
+        trunk: examples to features; the critic (or discriminator) is a linear layer on the features.
         decoder: the generator, latents to raw outputs.
         prior: p(z).
         squash: raw outputs to the data's range.
-        optimizer: for each of the two players, anew.
-        n_critic: the generator plays on every `n_critic`-th minibatch, the critic on each.
+        optimizer: makes an optimiser for each of the two players.
+        n_critic: the critic plays on each minibatch, the generator on every `n_critic`-th.
+        ema_decay: as `GenerativeModel`.
 
     Raises:
         ValueError: for an `n_critic` below 1.
     """
+
+    # the field's name for the critic in the paper; records and curves use the name
+    critic_name: ClassVar[str] = "critic"
+    # run after each step of the critic
+    project_critic: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -38,6 +60,20 @@ class AdversarialModel(GenerativeModel):
         super().__init__(decoder, prior, squash, ema_decay)
         self.critic = nn.Sequential(*with_head(trunk, 1), nn.Flatten(0))
         self.optimizer, self.n_critic = optimizer, n_critic
+
+    def players(self) -> Sequence[Player]:
+        return [
+            Player(self.critic_name, self.critic, self.critic_loss, self.optimizer, project=self.project_critic),
+            Player("generator", self.decoder, self.generator_loss, self.optimizer, every=self.n_critic, samples=True),
+        ]
+
+    @abstractmethod
+    def critic_loss(self, x: Tensor) -> Tensor:
+        """The critic's loss on a real minibatch, (B, ...) -> scalar."""
+
+    @abstractmethod
+    def generator_loss(self, x: Tensor) -> Tensor:
+        """The generator's loss on as many samples as the minibatch has examples, (B, ...) -> scalar."""
 
     def fake_detached(self, n: int) -> Tensor:
         """(n, ...) samples of fresh latents without a graph through the generator, for the critic's turn."""

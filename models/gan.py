@@ -1,17 +1,15 @@
 """Generative adversarial network: the measure between samples and data is itself trained.
 
-Goodfellow et al. 2014. Adam's step size and β₁ are Radford et al. 2016, sec. 4. Differs from the paper: the
-non-saturating loss is the default (the paper recommends it in sec. 3), and discriminator and generator take one step
-each a minibatch, on the same minibatch.
+Goodfellow et al. 2014. Adam's step size and β₁ are from Radford et al. 2016, sec. 4. Differs from the paper: the
+non-saturating loss is the default (the paper recommends it in sec. 3), and discriminator and generator each take one
+step a minibatch, on the same minibatch.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import ClassVar, Literal, Unpack
 
 from torch import Tensor
 
-from models.adversarial import AdversarialModel
-from models.game import Player
+from models.adversarial import AdversarialModel, Pieces
 from models.losses import discriminator_loss, minimax_loss, non_saturating_loss
 
 
@@ -26,21 +24,19 @@ class GAN(AdversarialModel):
         ValueError: for another `generator_loss`.
     """
 
-    def __init__(self, generator_loss: Literal["non_saturating", "minimax"] = "non_saturating", **pieces: Any) -> None:
+    critic_name: ClassVar[str] = "discriminator"
+
+    def __init__(
+        self, generator_loss: Literal["non_saturating", "minimax"] = "non_saturating", **pieces: Unpack[Pieces]
+    ) -> None:
         losses = {"non_saturating": non_saturating_loss, "minimax": minimax_loss}
         if generator_loss not in losses:
             raise ValueError(f"model.generator_loss is {generator_loss!r}; expected one of {', '.join(losses)}")
         super().__init__(**pieces)
-        self._generator_loss = losses[generator_loss]
+        self._loss_of_fakes = losses[generator_loss]
 
-    def players(self) -> Sequence[Player]:
-        return [
-            Player("discriminator", self.critic, self.loss_d, self.optimizer),
-            Player("generator", self.decoder, self.loss_g, self.optimizer, every=self.n_critic, samples=True),
-        ]
-
-    def loss_d(self, x: Tensor) -> Tensor:
+    def critic_loss(self, x: Tensor) -> Tensor:
         return discriminator_loss(self.critic(x), self.critic(self.fake_detached(len(x))))
 
-    def loss_g(self, x: Tensor) -> Tensor:
-        return self._generator_loss(self.critic(self.sample(len(x))))
+    def generator_loss(self, x: Tensor) -> Tensor:
+        return self._loss_of_fakes(self.critic(self.sample(len(x))))

@@ -1,17 +1,15 @@
-"""Wasserstein GAN: the critic is kept Lipschitz by clipping its weights.
+"""Wasserstein GAN: clipping the critic's weights keeps the critic Lipschitz.
 
 Arjovsky et al. 2017, Alg. 1: RMSprop with step size 5e-5, clipping at 0.01, five critic steps a generator step.
 Differs from the paper: nothing (the critic's longer first rounds are in the authors' code, not in the paper).
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from models.adversarial import AdversarialModel
-from models.game import Player
+from models.adversarial import AdversarialModel, Pieces
 from models.losses import wasserstein_loss
 
 
@@ -26,25 +24,20 @@ class WGAN(AdversarialModel):
         ValueError: for a clip that is not above 0.
     """
 
-    def __init__(self, clip: float = 0.01, **pieces: Any) -> None:
+    def __init__(self, clip: float = 0.01, **pieces: Unpack[Pieces]) -> None:
         if not clip > 0:
             raise ValueError(f"model.clip is {clip}; expected a number above 0")
         super().__init__(**pieces)
         self.clip = clip
 
-    def players(self) -> Sequence[Player]:
-        return [
-            Player("critic", self.critic, self.loss_critic, self.optimizer, project=self.clip_critic),
-            Player("generator", self.decoder, self.loss_generator, self.optimizer, every=self.n_critic, samples=True),
-        ]
-
-    def loss_critic(self, x: Tensor) -> Tensor:
+    def critic_loss(self, x: Tensor) -> Tensor:
         return wasserstein_loss(self.critic(x), self.critic(self.fake_detached(len(x))))
 
-    def loss_generator(self, x: Tensor) -> Tensor:
+    def generator_loss(self, x: Tensor) -> Tensor:
         return -self.critic(self.sample(len(x))).mean()
 
     @torch.no_grad()
-    def clip_critic(self) -> None:
+    def project_critic(self) -> None:
+        """Clips every parameter of the critic."""
         for weight in self.critic.parameters():
             weight.clamp_(-self.clip, self.clip)

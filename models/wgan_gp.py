@@ -1,16 +1,14 @@
-"""WGAN-GP: the critic is kept Lipschitz by a penalty on its gradient.
+"""WGAN-GP: a penalty on the critic's gradient keeps the critic Lipschitz.
 
 Gulrajani et al. 2017, Alg. 1: Adam with step size 1e-4 and β = (0, 0.9), λ = 10, five critic steps a generator step, no
 batch norm in the critic. Differs from the paper: nothing.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
-from models.adversarial import AdversarialModel
-from models.game import Player
+from models.adversarial import AdversarialModel, Pieces
 from models.losses import gradient_penalty, wasserstein_loss
 from models.networks.norm import has_batch_norm
 
@@ -23,11 +21,11 @@ class WGANGP(AdversarialModel):
         **pieces: as `AdversarialModel`.
 
     Raises:
-        ValueError: for a negative λ, or batch norm in the critic, whose gradient at an example would depend on the
-            others (sec. 4).
+        ValueError: for a negative λ, or for batch norm in the critic, whose gradient at one example would depend on the
+            other examples (sec. 4).
     """
 
-    def __init__(self, penalty: float = 10.0, **pieces: Any) -> None:
+    def __init__(self, penalty: float = 10.0, **pieces: Unpack[Pieces]) -> None:
         if penalty < 0:
             raise ValueError(f"model.penalty is {penalty}; expected 0 or more")
         super().__init__(**pieces)
@@ -35,16 +33,10 @@ class WGANGP(AdversarialModel):
             raise ValueError("a WGAN-GP's critic takes no batch norm: set model.trunk.norm to layer or none")
         self.penalty = penalty
 
-    def players(self) -> Sequence[Player]:
-        return [
-            Player("critic", self.critic, self.loss_critic, self.optimizer),
-            Player("generator", self.decoder, self.loss_generator, self.optimizer, every=self.n_critic, samples=True),
-        ]
-
-    def loss_critic(self, x: Tensor) -> Tensor:
+    def critic_loss(self, x: Tensor) -> Tensor:
         x_fake = self.fake_detached(len(x))
         distance = wasserstein_loss(self.critic(x), self.critic(x_fake))
         return distance + self.penalty * gradient_penalty(self.critic, x, x_fake)
 
-    def loss_generator(self, x: Tensor) -> Tensor:
+    def generator_loss(self, x: Tensor) -> Tensor:
         return -self.critic(self.sample(len(x))).mean()

@@ -152,7 +152,7 @@ def test_minimax_and_non_saturating_generators_differ() -> None:
     def gradient(loss: str) -> Tensor:
         torch.manual_seed(0)
         made: Any = make("gan", "digits", "mlp", [f"model.generator_loss={loss}"])[0]
-        made.loss_g(examples((1, 8, 8))).backward()
+        made.generator_loss(examples((1, 8, 8))).backward()
         return torch.cat([w.grad.flatten() for w in made.decoder.parameters()])
 
     saturating, other = gradient("minimax"), gradient("non_saturating")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from benchmarks.callbacks import Checkpoint, Clock
 from torch import Tensor, nn
 
+from benchmarks.training.checkpoint import Checkpoint
+from benchmarks.training.clock import Clock
 from datamodules.base import DataModule
 from models.game import GenerativeModel, Player
 from models.priors import Normal
@@ -210,7 +211,7 @@ DDP = """
 import json, sys
 import torch
 torch.set_num_threads(1)
-from tests.test_game import Random
+from tests.models.test_game import Random
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from tests.conftest import composed

@@ -1,0 +1,52 @@
+"""The baseline rows: real training data, noise, a fitted Gaussian."""
+
+import pytest
+import torch
+
+from benchmarks.scoring.baselines import FittedGaussian, RealTrain, UniformNoise, baseline_subjects
+from datamodules.base import DataModule
+from tests.datamodules.fakes import digits, mixture, rows, scored
+
+
+def test_real_rows_are_distinct_training_examples_as_they_are_scored() -> None:
+    subject = RealTrain(digits())
+    drawn = [subject.sample(n, torch.Generator()) for n in (300, 500, 300)]
+    assert [len(x) for x in drawn] == [300, 500, 300]
+    shown = torch.cat(drawn)
+    torch.testing.assert_close(shown, scored(digits(), "train"), rtol=0, atol=0)
+    assert len(set(rows(shown.numpy()))) == 1100
+
+
+@pytest.mark.parametrize("before", [0, 600])
+def test_more_real_rows_than_there_are_training_examples_are_refused(before: int) -> None:
+    subject = RealTrain(digits())
+    assert len(subject.sample(before, torch.Generator())) == before
+    with pytest.raises(ValueError, match=f"^{1100 - before} training examples are left"):
+        subject.sample(1101 - before, torch.Generator())
+    assert len(subject.sample(1100 - before, torch.Generator())) == 1100 - before
+
+
+@pytest.mark.parametrize("data", [digits(), digits(dequantize=True), mixture()], ids=["grey", "dequantized", "points"])
+def test_noise_fills_the_datas_range_and_does_not_leave_it(data: DataModule) -> None:
+    x = UniformNoise(data).sample(2000, torch.Generator().manual_seed(0))
+    low, high = float(scored(data, "val").min()), float(scored(data, "val").max())
+    assert x.shape == (2000, *data.shape)
+    assert low <= x.min() < low + 0.01 * (high - low)
+    assert high - 0.01 * (high - low) < x.max() <= high
+    assert abs(x.mean() - (low + high) / 2) < 0.05 * (high - low)
+
+
+def test_noise_is_the_generators() -> None:
+    subject = UniformNoise(digits())
+    first, again, other = (subject.sample(10, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert first.equal(again)
+    assert not first.equal(other)
+
+
+@pytest.mark.parametrize(("data", "noise"), [(digits(), "pixel noise"), (mixture(), "uniform noise")])
+def test_calibration_rows_are_named_for_what_they_are(data: DataModule, noise: str) -> None:
+    subjects = {name: make() for name, make in baseline_subjects(data).items()}
+    assert isinstance(subjects["real train"], RealTrain)
+    assert isinstance(subjects["fitted Gaussian"], FittedGaussian)
+    assert isinstance(subjects[noise], UniformNoise)
+    assert len(subjects) == 3
