@@ -1,8 +1,8 @@
 """Annealed importance sampling of log p(x) under a decoder, with its bidirectional check.
 
-Neal 2001; for decoders Wu et al. 2017; the check Grosse et al. 2015 (BDMC). Many chains run at once: C chains for each of
-N examples are one batch of C·N latents, and everything that is tuned (temperatures, step sizes) is tuned for each example
-apart. Tuning happens in pilot runs of other random numbers, so that the weights of the measuring run stay unbiased.
+Neal 2001; for decoders Wu et al. 2017; the check is BDMC (Grosse et al. 2015). Many chains run at once: C chains for each
+of N examples are one batch of C·N latents. Temperatures and step sizes are tuned for each example, in pilot runs with other
+random numbers, so that the weights of the measuring run stay unbiased.
 """
 
 import math
@@ -16,16 +16,16 @@ from torch import Tensor
 from benchmarks.metrics.base import at_least_one, progress
 from models.contracts import Prior
 
-# of proposals; Wu et al. 2017, sec. 4
+# share of accepted proposals; Wu et al. 2017, sec. 4
 TARGET_ACCEPTANCE = 0.65
-# by how much a step size follows its acceptance, in a pilot
+# how fast a step size follows the acceptance in a pilot run
 ADAPTATION = 0.6
 FIRST_STEP = 0.1
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How chains run.
+    """The settings of chains.
 
     Args:
         chains: C, for each example.
@@ -100,7 +100,7 @@ class Plan(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a run of chains leaves: log weights (C, N) in float64, where the chains ended, how often proposals were taken."""
+    """The result of chains: log weights (C, N) in float64, the last states, and the share of accepted proposals."""
 
     log_weights: Tensor
     state: State
@@ -108,7 +108,7 @@ class Run(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What a pilot saw at each temperature, (T, N) each: the spread of log p(x|z) over chains, and the step size."""
+    """A pilot run at each temperature, (T, N) each: the spread of log p(x|z) over chains, and the step size."""
 
     spread: Tensor
     steps: Tensor
@@ -121,12 +121,12 @@ def sigmoid_schedule(temperatures: int, examples: int, delta: float = 4.0) -> Te
 
 
 def log_mean_weight(log_weights: Tensor) -> Tensor:
-    """log of the mean weight over chains, (C, N) -> (N,): in expectation a lower bound of log p(x)."""
+    """The log of the mean weight over chains, (C, N) -> (N,). In expectation it is a lower bound of log p(x)."""
     return log_weights.logsumexp(0) - math.log(len(log_weights))
 
 
 def forward(target: Target, plan: Plan, leapfrog: int, generator: torch.Generator, label: str) -> Run:
-    """From draws of the prior to the posterior; the mean weight estimates p(x) without bias. Neal 2001, eq. 8."""
+    """Chains from draws of the prior to the posterior. The mean weight estimates p(x) without bias. Neal 2001, eq. 8."""
     chains = _Chains(target, leapfrog, generator)
     state = target.at(target.prior_draws(generator))
     log_weights = torch.zeros(target.chains, target.examples, dtype=torch.float64)
@@ -137,8 +137,17 @@ def forward(target: Target, plan: Plan, leapfrog: int, generator: torch.Generato
 
 
 def backward(target: Target, plan: Plan, z: Tensor, leapfrog: int, generator: torch.Generator, label: str) -> Run:
-    """From exact draws of the posterior to the prior: the mean weight estimates 1/p(x) without bias, so that minus its log
-    is in expectation an upper bound of log p(x). Grosse et al. 2015, sec. 3. z: (N, Z), one draw for each example.
+    """Chains from exact draws of the posterior to the prior. Grosse et al. 2015, sec. 3.
+
+    The mean weight estimates 1/p(x) without bias, so that minus its log is in expectation an upper bound of log p(x).
+
+    Args:
+        target: the densities.
+        plan: tuned temperatures and step sizes.
+        z: (N, Z), one draw of the posterior for each example.
+        leapfrog: steps of a transition.
+        generator: of the random numbers.
+        label: of the progress bar.
     """
     chains = _Chains(target, leapfrog, generator)
     state = target.at(z.repeat(target.chains, 1))
@@ -150,10 +159,10 @@ def backward(target: Target, plan: Plan, z: Tensor, leapfrog: int, generator: to
 
 
 def tune(target: Target, settings: Settings, generator: torch.Generator, label: str) -> Plan:
-    """Temperatures and step sizes for each example, from two pilot runs; the second on the first's temperatures.
+    """Temperatures and step sizes for each example, from two pilot runs. The second run uses the first's temperatures.
 
-    Temperatures are put at equal distances along ∫ Sd[log p(x|z)] dβ, where each adds equally to the weights' variance
-    (Gelman & Meng 1998, sec. 4); step sizes are those that the second pilot came to on its way to `TARGET_ACCEPTANCE`.
+    Temperatures have equal distances along ∫ Sd[log p(x|z)] dβ, so that each adds equally to the variance of the weights
+    (Gelman & Meng 1998, sec. 4). Step sizes are those of the second pilot, which adapts them to `TARGET_ACCEPTANCE`.
     """
     few = max(4, round(settings.pilot * settings.temperatures))
     betas = sigmoid_schedule(few, target.examples)
@@ -165,7 +174,7 @@ def tune(target: Target, settings: Settings, generator: torch.Generator, label: 
 
 
 def pilot(target: Target, betas: Tensor, leapfrog: int, generator: torch.Generator, label: str) -> tuple[Run, Trace]:
-    """A forward run whose step sizes follow the acceptance as it goes; its weights are good for tuning only."""
+    """A forward run that adapts its step sizes to the acceptance. Its weights serve tuning only."""
     chains = _Chains(target, leapfrog, generator)
     state = target.at(target.prior_draws(generator))
     log_weights = torch.zeros(target.chains, target.examples, dtype=torch.float64)
@@ -183,10 +192,10 @@ def pilot(target: Target, betas: Tensor, leapfrog: int, generator: torch.Generat
 
 def evenly(betas: Tensor, spread: Tensor, temperatures: int) -> Tensor:
     """Inverse temperatures at equal distances along ∫ spread dβ, (T' + 1, N) from (T + 1, N) and (T, N)."""
-    window = 2 * min(5, (len(spread) - 1) // 2) + 1  # a few chains' spread is noisy
+    window = 2 * min(5, (len(spread) - 1) // 2) + 1  # the spread of a few chains is noisy
     padded = torch.nn.functional.pad(spread.T[:, None], (window // 2, window // 2), mode="replicate")
     smooth = torch.nn.functional.avg_pool1d(padded, window, 1)[:, 0].T
-    # never zero, so that no stretch of temperatures is jumped over
+    # above zero, so that no range of temperatures is skipped
     smooth = smooth.clamp(min=1e-3 * smooth.amax(0)).clamp(min=1e-6)
     length = torch.cat([torch.zeros_like(betas[:1]), (betas.diff(dim=0) * smooth).cumsum(0)])
     even = torch.linspace(0, 1, temperatures + 1, dtype=torch.float64)[:, None].expand(-1, betas.shape[1])
@@ -202,10 +211,10 @@ def tune_sigma(
     generator: torch.Generator,
     label: str,
 ) -> list[float]:
-    """σ of the observation model by expectation maximisation on examples x (N, ...): one value a round, the last is it.
+    """σ of the observation model, by expectation maximisation on examples x (N, ...). One value a round; the last is used.
 
     Each round, σ² becomes the posterior mean of ‖x - g(z)‖² over the dimensions (its maximum-likelihood value given
-    p(z|x)), with the weighted ends of annealed chains as draws of p(z|x). The first is the mean over the prior.
+    p(z|x)). The weighted ends of annealed chains are the draws of p(z|x). The first value is the mean over the prior.
     """
     target = Target(decode, prior, x, 1.0, settings.chains)
     error = target.at(target.prior_draws(generator)).log_likelihood
@@ -225,7 +234,7 @@ def tune_sigma(
 
 
 class _Chains:
-    """Hamiltonian transitions (Neal 2011, sec. 5.3.2.1) of all chains at once, and how many proposals were taken."""
+    """Hamiltonian transitions (Neal 2011, sec. 5.3.2.1) of all chains at once, with the count of accepted proposals."""
 
     def __init__(self, target: Target, leapfrog: int, generator: torch.Generator) -> None:
         self.target, self.leapfrog, self.generator = target, leapfrog, generator
@@ -240,7 +249,7 @@ class _Chains:
         return x.double().cpu().view(self.target.chains, self.target.examples)
 
     def move(self, state: State, beta: Tensor, step: Tensor) -> tuple[State, Tensor]:
-        """A transition that leaves p(z) p(x|z)^β as it is; beta, step: (N,). Also the mean acceptance, (N,)."""
+        """A transition that leaves p(z) p(x|z)^β invariant, and the mean acceptance (N,). beta, step: (N,)."""
         target, prior = self.target, self.target.prior
         b, e = (v.float().repeat(target.chains).to(state.z)[:, None] for v in (beta, step))
 
@@ -254,11 +263,11 @@ class _Chains:
         momentum = torch.randn(state.z.shape, generator=self.generator).to(state.z)
         proposed, p = state, momentum + 0.5 * e * force(state)
         for i in range(self.leapfrog):
-            # bouncing keeps volume and can be run backwards, so the transition is still exact (Neal 2011, sec. 5.5.1)
+            # reflection keeps volume and is reversible, so the transition stays exact (Neal 2011, sec. 5.5.1)
             z, p = prior.reflect(proposed.z + e * p, p)
             proposed = target.at(z)
             p = p + (e if i + 1 < self.leapfrog else 0.5 * e) * force(proposed)
-        # what is not a number (a step far outside) is never taken
+        # NaN (a step far outside) is never accepted
         accepted = (energy(state, momentum) - energy(proposed, p)).exp().clamp(max=1).nan_to_num(0.0)
         taken = torch.rand(len(p), generator=self.generator).to(accepted) < accepted
         moved = State(*(_where(taken, new, old) for new, old in zip(proposed, state, strict=True)))
@@ -272,7 +281,7 @@ def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def _sigma(squared_error: Tensor, dimensions: int) -> float:
-    # a hundredth of a grey level: below it σ only measures float32
+    # a hundredth of a grey level; a smaller σ would only measure the rounding of float32
     return max(math.sqrt(float(squared_error) / dimensions), 4e-5)
 
 

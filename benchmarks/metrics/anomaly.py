@@ -1,4 +1,4 @@
-"""Whether a model that never saw a class tells it from those it knows."""
+"""Anomaly detection: whether a model tells a class that it never saw from the classes that it knows."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, attempt
-from benchmarks.metrics.bound import why_no_bound
+from benchmarks.metrics.base import LACKING, Column, Ruler, Subject, Value, at_least_one, attempt
+from benchmarks.metrics.bound import Bound
 from benchmarks.metrics.inversion import Inversion
 from benchmarks.metrics.reconstruction import mse
+from benchmarks.records.columns import columns_of
+from datamodules.contracts import LeavesOutClass
 from models.contracts import Decodes, Reconstructs
 
 
@@ -21,44 +23,43 @@ def auroc(known: Tensor, unknown: Tensor) -> float:
     The area under the receiver operating characteristic (Fawcett 2006, sec. 7).
 
     Raises:
-        ValueError: where a score is not a number, or there are none of either.
+        ValueError: for a score that is NaN, or no scores on a side.
     """
     scores = torch.cat([known, unknown]).double()
     if scores.isnan().any() or not len(known) or not len(unknown):
         raise ValueError(
             f"{int(scores.isnan().sum())} of {len(known)} and {len(unknown)} anomaly scores are not numbers"
         )
-    # ranks instead of scores: torchmetrics would squash scores outside [0, 1] and lose what tells them apart
+    # ranks instead of scores, because torchmetrics squashes scores outside [0, 1], and large scores become equal
     ranks = scores.unique(return_inverse=True)[1].double()
     labels = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))]).long()
     return float(binary_auroc(ranks / max(float(ranks.max()), 1.0), labels))
 
 
 class Anomaly(Ruler):
-    """Area under the ROC of telling a class that was left out of training (`datamodule.leave_out`) from the others of the
-    reference split: by reconstruction error, by the error of latent inversion, and by minus the bound on log p(x).
+    """Area under the ROC for detecting the class that was left out of training, among the classes of the reference split.
+
+    The anomaly scores are the reconstruction error, the error of latent inversion, and minus the bound on log p(x).
 
     Schlegl et al. 2017 (AnoGAN) for inversion; An & Cho 2015 for autoencoders and VAEs.
 
     Args:
         examples: of each side, at most.
-        inversion: how latents are searched for.
+        inversion: the search for latents.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("auroc_reconstruction", "", True),
-        Column("auroc_inversion", "", True),
-        Column("auroc_bound", "", True),
-    )
+    columns: ClassVar[tuple[Column, ...]] = columns_of("anomaly")
+    needs_data = (LeavesOutClass,)
 
     def __init__(self, examples: int = 300, inversion: Inversion | None = None) -> None:
         at_least_one("anomaly", examples=examples)
         self.examples, self.inversion = examples, inversion or Inversion()
 
     def why_not(self, subject: Subject) -> str | None:
-        if getattr(subject.data, "leave_out", None) is None:
-            return "no class was left out of training; set datamodule.leave_out"
-        return None
+        reason = super().why_not(subject)
+        if reason is None and subject.data.leave_out is None:  # type: ignore[attr-defined]  # data that leave out a class
+            reason = LACKING[LeavesOutClass]
+        return reason
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         data: Any = subject.data
@@ -72,15 +73,15 @@ class Anomaly(Ruler):
             )
         if isinstance(subject.model, Decodes):
             by["auroc_inversion"] = lambda x: mse(subject.decode(self.inversion.search(subject, x)), x)
-        no_bound = why_no_bound(subject)
+        no_bound = Bound().why_not(subject)
         if no_bound is None:
             by["auroc_bound"] = lambda x: _batched(x, subject, lambda part: -subject.model.elbo(part).value)
         detail = {"left_out": data.leave_out, "anomalies": len(unknown)}
-        values = {name: attempt(partial(_told_apart, score, known, unknown, detail)) for name, score in by.items()}
+        values = {name: attempt(partial(_detection, score, known, unknown, detail)) for name, score in by.items()}
         return values if no_bound is None else values | {"auroc_bound": no_bound}
 
 
-def _told_apart(score: Callable[[Tensor], Tensor], known: Tensor, unknown: Tensor, detail: dict[str, Any]) -> Value:
+def _detection(score: Callable[[Tensor], Tensor], known: Tensor, unknown: Tensor, detail: dict[str, Any]) -> Value:
     return Value(auroc(score(known), score(unknown)), len(known) + len(unknown), detail)
 
 

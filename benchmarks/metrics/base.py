@@ -1,4 +1,4 @@
-"""What a metric is given (a subject) and what it is (a ruler with named columns)."""
+"""The interface of metrics: a subject is what a metric measures, a ruler is a metric with named columns."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from rich.console import Console
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from benchmarks.encoders.base import FeatureEncoder
 from benchmarks.records.columns import Column as Column
-from models.contracts import Decodes, Encodes, Samples
+from datamodules.contracts import Data, KnownDensity, LeavesOutClass
+from models.contracts import Bounds, Decodes, Encodes, Reconstructs, Samples
 
 T = TypeVar("T")
 
@@ -23,28 +24,11 @@ Cache = Callable[[Mapping[str, Any], Callable[[], Tensor]], Tensor]
 
 
 class Value(NamedTuple):
-    """A measured value over n examples or samples; `detail` is what a reader needs to compare it."""
+    """A measured value over n examples or samples. `detail` holds what a reader needs to compare the value."""
 
     value: float
     n: int
-    detail: dict[str, Any] = {}  # noqa: RUF012 - never written to
-
-
-class Data(Protocol):
-    """The part of a data module that scoring reads."""
-
-    name: str
-    shape: tuple[int, ...]
-
-    dequantize: bool
-
-    @property
-    def is_binary(self) -> bool: ...
-
-    def batches(self, split: Any, batch_size: int, limit: int | None = None) -> Iterator[Tensor]: ...
-
-    @property
-    def info(self) -> Any: ...
+    detail: dict[str, Any] = {}  # noqa: RUF012 - nothing writes to the default
 
 
 class NonFinite(Exception):
@@ -53,19 +37,19 @@ class NonFinite(Exception):
 
 @dataclass
 class Subject:
-    """A model (or anything that can do part of what a model can) under one protocol on one split.
+    """A model, or an object with some of a model's capabilities, under one protocol on one split.
 
     Args:
-        model: what is scored; its capabilities decide which metrics apply.
-        data: what it is scored on.
-        split: which split is the reference.
-        samples: how many examples are drawn for sample scores.
-        examples: how many of the split are read; None for all.
-        batch_size: of every pass through the encoders. Pinned, since some kernels' results depend on it.
+        model: scored; its capabilities decide which metrics apply.
+        data: the model is scored on them.
+        split: the reference.
+        samples: the number of draws for sample scores.
+        examples: the number of examples of the split that are read; None for all.
+        batch_size: of every pass through the encoders. It is pinned, because the results of some kernels depend on it.
         seed: of every draw.
-        device: where the model is.
+        device: of the model.
         load_encoder: loads the feature encoder; called only if a metric asks for features.
-        cache: keeps reference features: from what they depend on, and how to compute them, to the features.
+        cache: keeps reference features. It takes what the features depend on and a function that computes them.
     """
 
     model: Any
@@ -90,16 +74,16 @@ class Subject:
         return len(self.data.shape) == 3
 
     def real(self, limit: int | None = None) -> Iterator[Tensor]:
-        """The reference split, or its first `limit` examples, in batches (B, ...), on the model's device."""
+        """Batches (B, ...) of the reference split, or of its first `limit` examples, on the model's device."""
         limits = [n for n in (limit, self.examples) if n is not None]
         for x in self.data.batches(self.split, self.batch_size, min(limits, default=None)):
             yield x.to(self.device)
 
     def draw(self, n: int) -> Tensor:
-        """Exactly n samples of the model, (n, ...) on the CPU, in the data's range; drawn once.
+        """Exactly n samples of the model, (n, ...) on the CPU, in the data's range. The samples are drawn once.
 
         Raises:
-            NonFinite: where any of them is not a finite number.
+            NonFinite: for a sample that is not finite.
         """
         if n not in self._drawn:
             model: Samples = self.model
@@ -112,19 +96,19 @@ class Subject:
         """Decoded latents, (n, Z) -> (n, ...) on the CPU, in batches.
 
         Raises:
-            NonFinite: where any of them is not a finite number.
+            NonFinite: for a decoded latent that is not finite.
         """
         model: Decodes = self.model
         decoded = [model.decode(batch.to(self.device)).float().cpu() for batch in z.split(self.batch_size)]
         return finite(torch.cat(decoded), "decoded latents")
 
     def codes(self, split: str, limit: int | None = None, drawn: bool = False) -> Tensor:
-        """The codes of a split's first `limit` examples, or a draw of q(z|x) for each, (n, Z) on the CPU; made once."""
+        """The codes of the first `limit` examples of a split, or one draw of q(z|x) for each, (n, Z) on the CPU; made once."""
         key = (split, limit, drawn)
         if key not in self._codes:
             model: Encodes = self.model
             encode = model.draw_code if drawn else model.encode
-            with seeded(self.seed, f"codes of {split}"):  # whichever metric asks first
+            with seeded(self.seed, f"codes of {split}"):  # equal draws, whichever metric asks first
                 batches = self.data.batches(split, self.batch_size, limit)
                 self._codes[key] = torch.cat([encode(x.to(self.device)).float().cpu() for x in batches])
         return finite(self._codes[key], "codes")
@@ -145,7 +129,7 @@ class Subject:
             "encoder": self.encoder.checksum,
             "resizing": self.encoder.resizing,
             "device": self.device.type,
-            # how a sum is split between threads shows in its last bit
+            # the number of threads changes the last bits of sums
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
         }
         return self.cache(depends_on, lambda: torch.cat([self.encoder(to_uint8(x)) for x in self.real()]))
@@ -155,34 +139,60 @@ class Subject:
         return torch.cat([self.encoder(to_uint8(batch)) for batch in images.split(self.batch_size)])
 
     def why_no_features(self) -> str | None:
-        """Why examples of this data cannot be compared in the feature space; None where they can."""
+        """Why there are no features of such data; None if there are."""
         if not self.is_images:
             return "points have no feature encoder"
         return self.encoder.why_not(self.data.shape)
 
 
+# the reason why a metric does not apply, by the capability that it needs
+LACKING: Mapping[type, str] = {
+    Samples: "the model does not sample",
+    Decodes: "the model has no decoder",
+    Encodes: "the model has no encoder",
+    Reconstructs: "the model has no encoder",
+    Bounds: "the model has no bound on log p(x)",
+    KnownDensity: "the data's density is not known",
+    LeavesOutClass: "no class was left out of training; set datamodule.leave_out",
+}
+
+
 class Ruler(ABC):
-    """A metric as a protocol names it: its columns, when it applies, and its values."""
+    """A metric: its columns, what it needs, and its values.
+
+    A metric that needs more than capabilities extends `why_not`.
+    """
 
     columns: ClassVar[tuple[Column, ...]]
+    # capabilities of models.contracts that the model must have
+    needs_model: ClassVar[tuple[type, ...]] = ()
+    # capabilities of datamodules.contracts that the data must have
+    needs_data: ClassVar[tuple[type, ...]] = ()
+    # whether the metric compares features
+    needs_features: ClassVar[bool] = False
 
-    @abstractmethod
     def why_not(self, subject: Subject) -> str | None:
-        """Why the metric does not apply to the subject; None where it does."""
+        """Why the metric does not apply to the subject: the first unmet need; None if it applies."""
+        needs = [(subject.model, need) for need in self.needs_model] + [
+            (subject.data, need) for need in self.needs_data
+        ]
+        for owner, need in needs:
+            if not isinstance(owner, need):
+                return LACKING[need]
+        return subject.why_no_features() if self.needs_features else None
 
     @abstractmethod
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
-        """By column name a value, or why that column alone has none. One that is left out does not apply."""
+        """A value for each column, or the reason why the column has none. A column that is left out does not apply."""
 
 
 def mean_value(values: Tensor, detail: dict[str, Any] | None = None) -> Value:
-    """The mean over examples, (N,), in float64. A single value that is no number makes the mean none: nothing is left
-    out of an average unseen."""
+    """The mean over examples, (N,), in float64. One NaN makes the mean NaN: nothing is dropped silently."""
     return Value(float(values.double().mean()), len(values), detail or {})
 
 
 def attempt(measure: Callable[[], Value]) -> Value | str:
-    """One column's value, or why it has none: what is wrong with one column leaves a ruler's others alone."""
+    """The value of one column, or the reason why there is none. The ruler's other columns are still measured."""
     try:
         return measure()
     except (ValueError, NonFinite) as error:
@@ -190,22 +200,22 @@ def attempt(measure: Callable[[], Value]) -> Value | str:
 
 
 def at_least_one(metric: str, **counts: int | None) -> None:
-    """Raises ValueError, naming it, for the first count that is below 1; None stands for all."""
+    """Raises ValueError for the first count below 1, and names the count. None stands for all."""
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ValueError(f"metric {metric}: {name} is {value}; expected 1 or more")
 
 
 def standard_error(values: Tensor) -> float | None:
-    """Of the mean of independent values (N,); None for a single one."""
+    """The standard error of the mean of independent values (N,); None for a single value."""
     return float(values.double().std() / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def finite(x: Tensor, what: str) -> Tensor:
-    """x itself.
+    """Returns x.
 
     Raises:
-        NonFinite: where any number of it is not finite.
+        NonFinite: for a number in x that is not finite.
     """
     if not x.isfinite().all():
         raise NonFinite(f"the model's {what} are not finite numbers")
@@ -213,7 +223,7 @@ def finite(x: Tensor, what: str) -> Tensor:
 
 
 def progress(steps: Sequence[T], label: str) -> Iterator[T]:
-    """The steps, with a bar and the time that is left where a person is looking."""
+    """The steps. A terminal shows a bar with the time left."""
     console = Console(stderr=True)
     if console.is_terminal:
         yield from track(steps, label, console=console, transient=True)
@@ -222,13 +232,13 @@ def progress(steps: Sequence[T], label: str) -> Iterator[T]:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """[0, 1] to the nearest of 256 grey values: round(clamp(x)·255). Truncating would darken 63 of them."""
+    """From [0, 1] to the nearest of 256 grey values: round(clamp(x)·255). Truncation would darken 63 of the 256."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Global random numbers seeded by (seed, purpose) inside, and as they were before outside."""
+    """Seeds torch's global random numbers by (seed, purpose) within the block, and restores their state afterwards."""
     word = int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(word)

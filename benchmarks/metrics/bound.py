@@ -1,4 +1,4 @@
-"""Bounds on log p(x) by the model's own posterior: the ELBO, at KL weight 1, with its two parts apart; IWAE's."""
+"""Bounds on log p(x) by the model's own posterior: the ELBO at KL weight 1, with its two parts, and the bound of IWAE."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, mean_value, progress, standard_error
+from benchmarks.records.columns import columns_of
 from models.contracts import Bounds
 
 NOT_DEQUANTIZED = "the data is not dequantised; set datamodule.dequantize=true"
@@ -19,15 +20,11 @@ class Bound(Ruler):
     Sums over every pixel and latent, with every constant, one posterior draw an example; a mean over examples only.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("elbo", "nats", True),
-        Column("elbo_reconstruction", "nats", True),
-        Column("elbo_kl", "nats", None),
-        Column("elbo_bits_per_dim", "bits/dim", False),
-    )
+    columns: ClassVar[tuple[Column, ...]] = columns_of("bound")
+    needs_model = (Bounds,)
 
     def why_not(self, subject: Subject) -> str | None:
-        return why_no_bound(subject)
+        return super().why_not(subject) or subject.model.why_no_density(subject.data.is_binary)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         parts = [[part.double().cpu() for part in subject.model.elbo(x)] for x in subject.real()]
@@ -48,37 +45,31 @@ class IWAE(Ruler):
 
     Args:
         k: draws of the posterior for each example.
-        examples: how many of the split; None for all.
+        examples: of the split; None for all.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (Column("iwae", "nats", True),)
+    columns: ClassVar[tuple[Column, ...]] = columns_of("iwae")
+    needs_model = (Bounds,)
 
     def __init__(self, k: int = 50, examples: int | None = 1000) -> None:
         at_least_one("iwae", k=k, examples=examples)
         self.k, self.examples = k, examples
 
     def why_not(self, subject: Subject) -> str | None:
-        return why_no_bound(subject)
+        return super().why_not(subject) or subject.model.why_no_density(subject.data.is_binary)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         values = []
         for x in progress(list(subject.real(self.examples)), f"IWAE-{self.k}"):
-            # few at a time: K latents of each are in memory at once
+            # few examples at a time, because the K latents of each are in memory at once
             parts = x.split(max(1, 2**18 // self.k))
             values += [subject.model.log_weights(part, self.k).double().logsumexp(0).cpu() for part in parts]
         bound = torch.cat(values) - math.log(self.k)
         return {"iwae": mean_value(bound, {"k": self.k, "standard_error": standard_error(bound)})}
 
 
-def why_no_bound(subject: Subject) -> str | None:
-    """Why the model has no bound on log p(x) of such data; None where it has."""
-    if not isinstance(subject.model, Bounds):
-        return "the model has no bound on log p(x)"
-    return subject.model.why_no_density(subject.data.is_binary)
-
-
 def bits_per_dim(log_density: Tensor, dimensions: int) -> Tensor:
-    """-log₂ of the probability of an example's grey values, a dimension, from the log density of (x + u) / 256 in nats.
+    """Bits a dimension: -log₂ p of an example's grey values, from the log density of (x + u) / 256 in nats, (B,) -> (B,).
 
     Theis et al. 2016, sec. 3.1: a density on [0, 1) is 256 times one on [0, 256), which adds log₂ 256 = 8 a dimension.
     """

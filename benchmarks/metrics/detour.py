@@ -1,8 +1,8 @@
-"""What the detour through an encoder leaves behind: whether the decoder knows the latents that the prior draws.
+"""The detour through an encoder: whether the decoder decodes latents of the prior as well as it decodes codes.
 
-An autoencoder's latent space has holes, which its prior does not know of. FID of decoded latents shows them: from the
-prior (`fid`), from a density fitted to the codes (`fid_fitted`), from codes themselves (`reconstruction_fid`), and from
-between two codes (`interpolation_fid`). Ghosh et al. 2020 (RAE), sec. 5 and tab. 1.
+The latent space of an autoencoder has holes, and the prior draws latents from the holes. FID of decoded latents shows the
+holes: latents of the prior (`fid`), of a density fitted to the codes (`fid_fitted`), codes (`reconstruction_fid`), and
+points between two codes (`interpolation_fid`). Ghosh et al. 2020 (RAE), sec. 5 and tab. 1.
 """
 
 from collections.abc import Mapping
@@ -16,35 +16,27 @@ from torch import Tensor
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, attempt
 from benchmarks.metrics.frechet import feature_detail, fid_of
 from benchmarks.metrics.kernel import inverse_multiquadric, squared_mmd
+from benchmarks.records.columns import columns_of
 from models.contracts import Decodes, Encodes
-
-
-def why_no_codes(subject: Subject) -> str | None:
-    """Why codes cannot be made and decoded; None where they can."""
-    return None if isinstance(subject.model, Encodes) else "the model has no encoder"
 
 
 class FittedFID(Ruler):
     """FID of decoded draws from densities fitted to the training codes: one Gaussian, and a mixture of Gaussians.
 
-    Where q(z|x) is a distribution, a draw of it is the code: the density is that of the aggregate posterior.
+    If q(z|x) is a distribution, one draw of it is the code, so the density is fitted to the aggregate posterior.
 
     Args:
         components: of the mixture, of full covariances; 10 is the paper's.
-        codes: of how many training examples.
+        codes: the number of training examples that are encoded.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("fid_fitted", "", False),
-        Column("fid_fitted_gaussian", "", False),
-    )
+    columns: ClassVar[tuple[Column, ...]] = columns_of("fitted_fid")
+    needs_model = (Encodes,)
+    needs_features = True
 
     def __init__(self, components: int = 10, codes: int = 10_000) -> None:
         at_least_one("fitted_fid", components=components, codes=codes)
         self.components, self.codes = components, codes
-
-    def why_not(self, subject: Subject) -> str | None:
-        return why_no_codes(subject) or subject.why_no_features()
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         codes = subject.codes("train", self.codes, drawn=True)
@@ -63,12 +55,11 @@ class FittedFID(Ruler):
 
 
 class ReconstructionFID(Ruler):
-    """FID of the reconstructed reference split against the split itself: what the decoder can do at best."""
+    """FID of the reconstructed reference split against the split: the best FID that the decoder can reach."""
 
-    columns: ClassVar[tuple[Column, ...]] = (Column("reconstruction_fid", "", False),)
-
-    def why_not(self, subject: Subject) -> str | None:
-        return why_no_codes(subject) or subject.why_no_features()
+    columns: ClassVar[tuple[Column, ...]] = columns_of("reconstruction_fid")
+    needs_model = (Encodes,)
+    needs_features = True
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         decoded = subject.decode(subject.codes(subject.split, subject.examples))
@@ -79,15 +70,14 @@ class ReconstructionFID(Ruler):
 class InterpolationFID(Ruler):
     """FID of decoded midpoints between the codes of two examples of the reference split, drawn at random."""
 
-    columns: ClassVar[tuple[Column, ...]] = (Column("interpolation_fid", "", False),)
-
-    def why_not(self, subject: Subject) -> str | None:
-        return why_no_codes(subject) or subject.why_no_features()
+    columns: ClassVar[tuple[Column, ...]] = columns_of("interpolation_fid")
+    needs_model = (Encodes,)
+    needs_features = True
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         codes = subject.codes(subject.split, subject.examples)
         if len(codes) < 2:
-            raise ValueError(f"{len(codes)} example of the {subject.split} split: there is nothing between two")
+            raise ValueError(f"{len(codes)} example of the {subject.split} split: an interpolation needs two codes")
         generator = torch.Generator().manual_seed(subject.seed)
         first = torch.randint(len(codes), (subject.samples,), generator=generator)
         # another example, never the same
@@ -99,7 +89,7 @@ class InterpolationFID(Ruler):
 
 
 class Posterior(Ruler):
-    """How far the aggregate posterior is from the prior, and how many latents carry anything.
+    """The distance between the aggregate posterior and the prior, and the number of latents that carry information.
 
     `posterior_mmd`: unbiased MMD² between draws of q(z|x), one for each example of the split, and of p(z), under the
     inverse multiquadric kernel of Tolstikhin et al. 2018 (WAE). `active_units`: latents whose code varies over the
@@ -109,13 +99,11 @@ class Posterior(Ruler):
         threshold: 0.01 is the paper's.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (Column("posterior_mmd", "", False), Column("active_units", "", None))
+    columns: ClassVar[tuple[Column, ...]] = columns_of("posterior")
+    needs_model = (Encodes,)
 
     def __init__(self, threshold: float = 0.01) -> None:
         self.threshold = threshold
-
-    def why_not(self, subject: Subject) -> str | None:
-        return why_no_codes(subject)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         model: Decodes = subject.model
@@ -141,6 +129,6 @@ def draw_fitted(codes: Tensor, components: int, n: int, seed: int) -> Tensor:
         raise ValueError(f"{len(codes)} codes are too few for a mixture of {components}")
     mixture = GaussianMixture(components, random_state=seed, max_iter=200).fit(codes.double().numpy())
     latents, _ = mixture.sample(n)
-    # sklearn draws component after component
+    # sklearn draws one component after another
     order = np.random.default_rng(seed).permutation(n)
     return torch.from_numpy(latents[order].astype(np.float32))

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import torch
 from scipy.stats import linregress
 from torch import Tensor
-from torchmetrics import Metric
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value
+from benchmarks.records.columns import columns_of
 from models.contracts import Samples
 
 
@@ -16,7 +16,7 @@ def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tenso
     """‖μa - μb‖² + tr(Σa + Σb - 2 (Σa Σb)^½), a scalar of 0 or more. mean: (D,), cov: (D, D). Heusel et al. 2017, eq. 6.
 
     With any R such that R Rᵀ = Σa, tr (Σa Σb)^½ is the sum of the roots of the eigenvalues of Rᵀ Σb R, which is symmetric:
-    no general matrix root is taken, and no imaginary part has to be thrown away. Give float64.
+    no general matrix root is needed, and no imaginary part appears. The arguments are float64.
     """
     root_a = _root(cov_a)
     cross = torch.linalg.eigvalsh(root_a.T @ cov_b @ root_a).clamp(min=0).sqrt().sum()
@@ -42,69 +42,26 @@ def frechet_infinity(
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and unbiased covariance (D, D) of features (N, D), in float64."""
-    features = features.double()
-    return _moments(features.sum(0), features.T @ features, torch.tensor(len(features)))
-
-
-class FrechetDistance(Metric):
-    """`frechet_distance` over batches of features: `update(features, real)`, then `compute()`."""
-
-    higher_is_better = False
-    is_differentiable = False
-    full_state_update = False
-
-    real_sum: Tensor
-    real_outer: Tensor
-    real_n: Tensor
-    fake_sum: Tensor
-    fake_outer: Tensor
-    fake_n: Tensor
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.set_dtype(torch.float64)
-        for side in ("real", "fake"):
-            self.add_state(f"{side}_sum", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state(f"{side}_outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state(f"{side}_n", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, features: Tensor, real: bool) -> None:
-        """features: (B, dim)."""
-        features = features.double()
-        side = "real" if real else "fake"
-        for name, part in {"sum": features.sum(0), "outer": features.T @ features, "n": len(features)}.items():
-            setattr(self, f"{side}_{name}", getattr(self, f"{side}_{name}") + part)
-
-    def compute(self) -> Tensor:
-        return frechet_distance(
-            *_moments(self.real_sum, self.real_outer, self.real_n),
-            *_moments(self.fake_sum, self.fake_outer, self.fake_n),
-        )
+    features, n = features.double(), len(features)
+    mean = features.sum(0) / n
+    return mean, (features.T @ features - n * torch.outer(mean, mean)) / (n - 1)
 
 
 def fid_of(real: Tensor, fake: Tensor) -> float:
     """FID between features (M, D) and (N, D).
 
     Raises:
-        ValueError: where either is no more than D: its covariance would be singular, and the distance about N.
+        ValueError: for no more than D features on a side: the covariance would be singular.
     """
     for name, features in {"reference images": real, "samples": fake}.items():
         if len(features) <= features.shape[1]:
             raise ValueError(_too_few(name, *features.shape))
-    metric = FrechetDistance(real.shape[1])
-    metric.update(real, real=True)
-    metric.update(fake, real=False)
-    return float(metric.compute())
+    return float(frechet_distance(*moments(real), *moments(fake)))
 
 
 def feature_detail(subject: Subject) -> dict[str, Any]:
-    """What every score in a feature space depends on."""
+    """The facts that every score in a feature space depends on."""
     return {"encoder": subject.encoder.name, "reference": len(subject.reference_features)}
-
-
-def why_no_sample_features(subject: Subject) -> str | None:
-    """Why the model's samples have no place in the feature space; None where they have."""
-    return subject.why_no_features() if isinstance(subject.model, Samples) else "the model does not sample"
 
 
 class FID(Ruler):
@@ -115,7 +72,9 @@ class FID(Ruler):
         smallest: the smallest subset, as a share of the samples; a tenth is the paper's.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (Column("fid", "", False), Column("fid_infinity", "", False))
+    columns: ClassVar[tuple[Column, ...]] = columns_of("fid")
+    needs_model = (Samples,)
+    needs_features = True
 
     def __init__(self, points: int = 15, smallest: float = 0.1) -> None:
         if points < 3 or not 0 < smallest <= 0.5:
@@ -125,8 +84,8 @@ class FID(Ruler):
         self.points, self.smallest = points, smallest
 
     def why_not(self, subject: Subject) -> str | None:
-        reason = why_no_sample_features(subject)
-        if reason is None and subject.samples <= subject.encoder.dim:  # said before anything is drawn
+        reason = super().why_not(subject)
+        if reason is None and subject.samples <= subject.encoder.dim:  # before any sample is drawn
             reason = _too_few("samples", subject.samples, subject.encoder.dim)
         return reason
 
@@ -135,7 +94,7 @@ class FID(Ruler):
         real, fake = subject.reference_features, subject.features
         detail = feature_detail(subject)
         values: dict[str, Value | str] = {"fid": Value(fid_of(real, fake), n, detail)}
-        # below twice the dimensions the bias is no longer a line in 1/N
+        # with fewer samples than twice the dimensions, the bias is not linear in 1/N
         first = max(int(self.smallest * n), 2 * dim)
         if first > n / 2:
             values["fid_infinity"] = (
@@ -154,14 +113,9 @@ def _too_few(name: str, n: int, dim: int) -> str:
 
 
 def _root(cov: Tensor) -> Tensor:
-    """R with R Rᵀ = cov. Cholesky's where there is one, which is many times faster; a singular matrix has none."""
+    """R with R Rᵀ = cov, by Cholesky, which is many times faster; by eigenvalues for a singular matrix."""
     root, failed = torch.linalg.cholesky_ex(cov)
     if not failed:
         return root
     values, vectors = torch.linalg.eigh(cov)
     return vectors * values.clamp(min=0).sqrt()
-
-
-def _moments(total: Tensor, outer: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    mean = total / n
-    return mean, (outer - n * torch.outer(mean, mean)) / (n - 1)

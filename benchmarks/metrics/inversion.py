@@ -1,4 +1,4 @@
-"""How near a decoder can come to an example at all, by searching its latents: reconstruction without an encoder.
+"""Latent inversion: the nearest image to an example that a decoder can decode. A reconstruction without an encoder.
 
 Lipton & Tripathi 2017; as a measure of recall, Metz et al. 2017 (unrolled GANs), sec. 3.4.2.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, mean_value, progress
 from benchmarks.metrics.reconstruction import mse, psnr, ssim, ssim_sigma
+from benchmarks.records.columns import columns_of
 from models.contracts import Decodes, Prior
 
 
@@ -27,8 +28,8 @@ def invert(
 ) -> Tensor:
     """argmin over z of ‖g(z) - x‖² by Adam from several draws of the prior, all at once. x: (N, ...) -> (N, Z).
 
-    The step size falls to 0 along a cosine. Latents stay where the prior can draw them; the best latent on each path is
-    kept, and the best path of each example.
+    The step size falls to 0 along a cosine. Latents stay in the support of the prior. The result is the best latent of all
+    paths of an example.
     """
     z = prior.sample(restarts * len(x), generator, x.device)
     targets = x.flatten(1).repeat(restarts, 1)
@@ -53,50 +54,44 @@ def invert(
 
 
 class Inversion(Ruler):
-    """Means over examples of the error between them and the best that the decoder was found to decode.
+    """Mean errors between examples and the nearest decoded images that the search finds.
 
     Args:
-        examples: of the split that are searched for.
+        examples: of the split.
         steps: of Adam.
-        restarts: draws of the prior that the search begins from.
-        learning_rate: Adam's first, in units of a latent.
+        restarts: draws of the prior that the search starts from.
+        learning_rate: Adam's first step size, in units of a latent.
 
     Raises:
         ValueError: for numbers out of range.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("inversion_mse", "", False),
-        Column("inversion_psnr", "dB", True),
-        Column("inversion_ssim", "", True),
-    )
+    columns: ClassVar[tuple[Column, ...]] = columns_of("inversion")
+    needs_model = (Decodes,)
 
     def __init__(self, examples: int = 500, steps: int = 200, restarts: int = 3, learning_rate: float = 0.1) -> None:
         at_least_one("inversion", examples=examples, steps=steps, restarts=restarts)
         self.examples, self.steps, self.restarts, self.learning_rate = examples, steps, restarts, learning_rate
 
-    def why_not(self, subject: Subject) -> str | None:
-        return None if isinstance(subject.model, Decodes) else "the model has no decoder"
-
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         x = torch.cat([x.cpu() for x in subject.real(self.examples)])
-        found = subject.decode(self.search(subject, x))
+        nearest = subject.decode(self.search(subject, x))
         detail = {"steps": self.steps, "restarts": self.restarts}
-        values = {"inversion_mse": mean_value(mse(found, x), detail)}
+        values = {"inversion_mse": mean_value(mse(nearest, x), detail)}
         if subject.is_images:
-            values["inversion_psnr"] = mean_value(psnr(found, x), detail)
+            values["inversion_psnr"] = mean_value(psnr(nearest, x), detail)
             window = {"window_sigma": ssim_sigma(subject.data.shape)}
-            values["inversion_ssim"] = mean_value(ssim(found, x), detail | window)
+            values["inversion_ssim"] = mean_value(ssim(nearest, x), detail | window)
         return values
 
     def search(self, subject: Subject, x: Tensor) -> Tensor:
-        """The best latents for examples (N, ...), (N, Z), on the CPU; a batch at a time."""
+        """The best latents of examples, (N, ...) -> (N, Z) on the CPU, batch by batch."""
         model: Decodes = subject.model
         generator = torch.Generator().manual_seed(subject.seed)
         batches = x.to(subject.device).split(max(1, 2 * subject.batch_size // self.restarts))
-        found = []
+        latents = []
         for i, batch in enumerate(batches, 1):
             label = f"inversion {i}/{len(batches)}"
             settings = (self.steps, self.restarts, self.learning_rate, generator, label)
-            found.append(invert(model.decode, model.prior, batch, *settings).detach().cpu())
-        return torch.cat(found)
+            latents.append(invert(model.decode, model.prior, batch, *settings).detach().cpu())
+        return torch.cat(latents)

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value
-from benchmarks.metrics.frechet import feature_detail, why_no_sample_features
+from benchmarks.metrics.frechet import feature_detail
+from benchmarks.records.columns import columns_of
 
 # (n, D), (m, D) -> (n, m)
 Kernel = Callable[[Tensor, Tensor], Tensor]
 
-# rows and columns of the kernel's matrix that are in memory at once: few enough for a processor's cache
+# rows and columns of the kernel matrix that are in memory at once; a tile fits a processor's cache
 TILE = 1024
 
 
@@ -31,12 +32,12 @@ def inverse_multiquadric(a: Tensor, b: Tensor) -> Tensor:
 def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, tile: int = TILE) -> tuple[float, float]:
     """The unbiased estimate of MMD² over all pairs, and its standard error. x: (n, D), y: (m, D).
 
-    Gretton et al. 2012, eq. 3. The error is that of a U-statistic: of its projections on each example, and of what is left
-    where the two distributions are equal; there it is a little too large. The kernel is evaluated
-    in tiles and summed within them in the inputs' precision; sums over tiles are in float64.
+    Gretton et al. 2012, eq. 3. The error is the standard error of a U-statistic: a term of its projections on each example,
+    and a term that remains where the two distributions are equal; there the error is a little too large. The kernel is
+    evaluated in tiles, in the precision of the inputs; sums over tiles are in float64.
     """
     n, m = len(x), len(y)
-    # the mean kernel to the others, (n,) and (m,), and the second moment of the centred kernel
+    # the mean kernel of each example with the others, (n,) and (m,), and the second moment of the centred kernel
     (xx, xx_centred), (yy, yy_centred) = (_within(z, kernel, tile) for z in (x, y))
     x_to_y, y_to_x = torch.zeros(n, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
     for i in range(0, n, tile):
@@ -46,7 +47,7 @@ def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, tile: int = TILE) -> tuple
             y_to_x[j : j + tile] += block.sum(0) / n
     value = xx.mean() + yy.mean() - x_to_y.mean() - y_to_x.mean()
     variance = 4 * ((xx - x_to_y).var() / n + (yy - y_to_x).var() / m)
-    # where the distributions are equal the first term vanishes, and this is the variance
+    # if the distributions are equal, the first term vanishes and the second is the variance
     variance += (1 / n + 1 / m) ** 2 * (xx_centred + yy_centred)
     return float(value), float(variance.sqrt())
 
@@ -54,10 +55,9 @@ def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel, tile: int = TILE) -> tuple
 class KID(Ruler):
     """Unbiased MMD² between features of the model's samples and of the reference split, over all pairs."""
 
-    columns: ClassVar[tuple[Column, ...]] = (Column("kid", "", False),)
-
-    def why_not(self, subject: Subject) -> str | None:
-        return why_no_sample_features(subject)
+    columns: ClassVar[tuple[Column, ...]] = columns_of("kid")
+    needs_model = (Samples,)
+    needs_features = True
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         value, error = squared_mmd(subject.reference_features, subject.features, polynomial)
@@ -65,8 +65,10 @@ class KID(Ruler):
 
 
 def _within(x: Tensor, kernel: Kernel, tile: int) -> tuple[Tensor, Tensor]:
-    """For each example the mean of the kernel over the others, (n,), and the mean square of the kernel less the means of
-    its row and column (plus that of all), over pairs; each pair is evaluated once."""
+    """The mean kernel of each example with the others, (n,), and the mean square of the centred kernel over pairs.
+
+    Each pair is evaluated once.
+    """
     sums, squares = torch.zeros(len(x), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for i in range(0, len(x), tile):
         for j in range(i, len(x), tile):

@@ -1,7 +1,7 @@
-"""log p(x) of any decoder, by annealed importance sampling under one Gaussian observation model.
+"""Estimating a log-likelihood for any decoder, by annealed importance sampling under one Gaussian observation model.
 
-An autoencoder and a GAN have no likelihood of their own, and a VAE has one of its own choosing. Here each decoder gets the
-same: p(x|z) = N(x; g(z), σ²I), σ its maximum-likelihood value on validation data (Wu et al. 2017, sec. 3).
+An autoencoder and a GAN have no likelihood, and each VAE has a likelihood of its own. Here every decoder gets the same
+observation model: p(x|z) = N(x; g(z), σ²I), with the maximum-likelihood σ on validation data (Wu et al. 2017, sec. 3).
 """
 
 import math
@@ -23,23 +23,24 @@ from benchmarks.metrics.annealing import (
 )
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, finite, mean_value, standard_error
 from benchmarks.metrics.bound import NOT_DEQUANTIZED, bits_per_dim
+from benchmarks.records.columns import columns_of
 from models.contracts import Decodes
 
 
 class AIS(Ruler):
-    """`ais`: the mean over examples of the log of the mean weight, in nats, in expectation a lower bound of log p(x).
+    """`ais`: the mean over examples of the log of the mean weight, in nats; in expectation a lower bound of log p(x).
 
-    `ais_gap`: on data simulated from the decoder, whose exact posterior draws are known, how far the mean upper bound of
-    backward chains is above the mean lower bound of forward chains (BDMC; Grosse et al. 2015): how well `ais` can be
-    trusted. `bits_per_dim` is the same as `ais` on dequantised data, for every family alike.
+    `ais_gap`: the mean upper bound of backward chains less the mean lower bound of forward chains, on data simulated from
+    the decoder, where exact posterior draws are known (BDMC; Grosse et al. 2015). It says how tight `ais` is on such data.
+    `bits_per_dim` is `ais` in bits a dimension on dequantised data, computed alike for every family.
 
     Args:
         examples: of the split that are scored.
-        chains: for each; 16 is Wu et al.'s (2017, sec. 4).
-        temperatures: from prior to posterior.
+        chains: for each example; 16 is Wu et al.'s (2017, sec. 4).
+        temperatures: distributions from the prior to the posterior.
         leapfrog: steps of a transition.
         sigma: of the observation model; None tunes it.
-        tuning_examples: of the validation split, to tune σ on.
+        tuning_examples: of the validation split, on which σ is tuned.
         tuning_rounds: of expectation maximisation.
         simulated: examples for the gap.
 
@@ -47,11 +48,8 @@ class AIS(Ruler):
         ValueError: for numbers out of range.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("ais", "nats", True),
-        Column("ais_gap", "nats", None),  # of the number beside it, and no merit of a model
-        Column("bits_per_dim", "bits/dim", False),
-    )
+    columns: ClassVar[tuple[Column, ...]] = columns_of("ais")
+    needs_model = (Decodes,)
 
     def __init__(
         self,
@@ -73,15 +71,14 @@ class AIS(Ruler):
         self.tuning_examples, self.tuning_rounds = tuning_examples, tuning_rounds
 
     def why_not(self, subject: Subject) -> str | None:
-        if not isinstance(subject.model, Decodes):
-            return "the model has no decoder"
-        return "a Gaussian is no likelihood of binary pixels" if subject.data.is_binary else None
+        binary = "a Gaussian is not a likelihood of binary pixels" if subject.data.is_binary else None
+        return super().why_not(subject) or binary
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         model: Decodes = subject.model
         settings = self.settings
         generator = torch.Generator().manual_seed(subject.seed)
-        # a decoder that is broken is said to be, before chains wander in it
+        # checks the decoder before the long work
         finite(model.decode(model.prior.sample(64, generator, subject.device)), "samples")
         validation = torch.cat(list(subject.data.batches("val", subject.batch_size, self.tuning_examples)))
         sigmas = (

@@ -1,4 +1,4 @@
-"""How many modes of a known distribution a model's samples reach, in what proportions, and how many lie on one.
+"""Modes of a known distribution: how many the samples reach, in which proportions, and how many samples lie on a mode.
 
 Srivastava et al. 2017 (VEEGAN), sec. 5.1; Lin et al. 2018 (PacGAN), sec. 4.
 """
@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, to_uint8
+from benchmarks.metrics.base import LACKING, Column, Ruler, Subject, Value, at_least_one, to_uint8
+from benchmarks.records.columns import columns_of
+from datamodules.contracts import KnownDensity, StackedDigits
 from models.contracts import Samples
 
 
@@ -32,53 +34,50 @@ def mode_divergence(modes: Tensor, probabilities: Tensor) -> float:
 
 
 class Modes(Ruler):
-    """`modes`: those with a sample (of high quality, where that is defined). `high_quality`: the share of samples within
-    3σ of their centre. `mode_kl`: between the shares of the modes and the true ones, every sample in its nearest mode.
+    """`modes`: the modes with a sample (within 3σ, on a mixture). `high_quality`: the share of samples within 3σ of their
+    centre. `mode_kl`: the divergence of the samples' shares of the modes from the true shares, by nearest mode.
 
-    Of a mixture the modes are its centres; of stacked digits the numbers that a classifier reads, a digit a channel.
+    The modes of a mixture are its centres. The modes of stacked digits are the numbers that a classifier reads, one digit
+    a channel.
 
     Args:
-        samples: drawn of a mixture's model, whatever the protocol draws for other scores; 2,500 is the papers'.
-        stacked_samples: drawn of a stacked digits' model; 26,000 is the papers'.
+        samples: drawn from a model of a mixture, whatever the protocol draws for other scores; 2,500 is the papers'.
+        stacked_samples: drawn from a model of stacked digits; 26,000 is the papers'.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("modes", "", True),
-        Column("high_quality", "%", True),
-        Column("mode_kl", "nats", False),
-    )
+    columns: ClassVar[tuple[Column, ...]] = columns_of("modes")
+    needs_model = (Samples,)
 
     def __init__(self, samples: int = 2500, stacked_samples: int = 26_000) -> None:
         at_least_one("modes", samples=samples, stacked_samples=stacked_samples)
         self.samples, self.stacked_samples = samples, stacked_samples
 
     def why_not(self, subject: Subject) -> str | None:
-        if not isinstance(subject.model, Samples):
-            return "the model does not sample"
-        known = hasattr(subject.data, "mixture") or hasattr(subject.data, "stack_probabilities")
-        return None if known else "the data's density is not known"
+        known = isinstance(subject.data, KnownDensity | StackedDigits)
+        return super().why_not(subject) or (None if known else LACKING[KnownDensity])
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
-        data: Any = subject.data
-        if hasattr(data, "mixture"):
+        data = subject.data
+        if isinstance(data, KnownDensity):
             points = subject.draw(self.samples)
             nearest, good = nearest_modes(points, torch.from_numpy(data.mixture.means), data.mixture.sigma)
             count = len(data.mixture.means)
             values = _of(nearest, nearest[good], torch.full((count,), 1 / count), {})
             return values | {"high_quality": Value(100 * float(good.double().mean()), len(points))}
-        read = read_stack(subject.draw(self.stacked_samples), subject)
-        return _of(read, read, torch.from_numpy(data.stack_probabilities), {"encoder": subject.encoder.name})
+        assert isinstance(data, StackedDigits)
+        numbers = read_stack(subject.draw(self.stacked_samples), subject)
+        return _of(numbers, numbers, torch.from_numpy(data.stack_probabilities()), {"encoder": subject.encoder.name})
 
 
 def read_stack(images: Tensor, subject: Subject) -> Tensor:
-    """The number that the classifier reads in images of one digit a channel, (n, C, H, W) -> (n,) of 0..10^C - 1.
+    """The numbers that the classifier reads in images of one digit a channel, (n, C, H, W) -> (n,) of 0..10^C - 1.
 
     Raises:
         ValueError: for an encoder that does not classify images of one channel.
     """
     encoder: Any = subject.encoder
     if not hasattr(encoder, "classify") or encoder.why_not((1, *images.shape[2:])) is not None:
-        raise ValueError(f"encoder {encoder.name} does not read single digits; leave protocol.encoder=auto")
+        raise ValueError(f"encoder {encoder.name} does not read single digits; use protocol.encoder=auto")
     numbers = []
     for batch in images.split(subject.batch_size):
         digits = encoder.classify(to_uint8(batch).flatten(0, 1)[:, None]).view(batch.shape[:2])

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one
-from benchmarks.metrics.frechet import feature_detail, why_no_sample_features
+from benchmarks.metrics.frechet import feature_detail
+from benchmarks.records.columns import columns_of
 
 # rows and columns of distances that are in memory at once
 TILE = 2048
 
-# neighbours by float32 among which float64 finds the k-th: more than a rounding error could exchange
+# neighbours beyond the k-th that float32 keeps, so that float64 finds the k-th among them in spite of rounding
 SPARE = 8
 
 
@@ -26,22 +27,22 @@ class Manifold(NamedTuple):
 
 
 def manifold_scores(real: Tensor, fake: Tensor, k: int, tile: int = TILE) -> Manifold:
-    """From features (N, D) and (M, D), with balls B(x, r) that reach to x's k-th nearest neighbour of its own kind.
+    """The scores of features (N, D) and (M, D). The ball of an example reaches to its k-th nearest neighbour of its side.
 
-    precision: the share of fakes in the ball of some real one; recall: of reals in the ball of some fake
-    (Kynkäänniemi et al. 2019, eq. 1); density: in how many reals' balls a fake is, over k; coverage: the share of reals
-    whose ball has a fake in it (Naeem et al. 2020, eqs. 3 and 4).
+    precision: the share of fakes in the ball of any real; recall: the share of reals in the ball of any fake
+    (Kynkäänniemi et al. 2019, eq. 1); density: the mean number of reals' balls that a fake is in, over k; coverage: the
+    share of reals whose ball contains a fake (Naeem et al. 2020, eqs. 3 and 4).
 
-    Distances are taken in tiles of float32 products; what is too close to call there is decided in float64, so that the
-    scores are those of float64 throughout.
+    Distances are float32 products, in tiles. Comparisons within the rounding error are repeated in float64, so that the
+    scores equal those of float64.
 
     Raises:
-        ValueError: where either has no more than k examples.
+        ValueError: for no more than k examples on a side.
     """
     for name, features in {"reference images": real, "samples": fake}.items():
         if len(features) <= k:
             raise ValueError(f"{len(features)} {name}: k = {k} nearest neighbours need more")
-    # one after the other, so that copies of the features are not in memory at once
+    # one side after the other, so that only one copy of features is in memory
     real_radii, fake_radii = _squared_radii(real, k, tile), _squared_radii(fake, k, tile)
     centre = _mean(real)
     reals, fakes = _Cloud(real, centre), _Cloud(fake, centre)
@@ -66,20 +67,19 @@ def manifold_scores(real: Tensor, fake: Tensor, k: int, tile: int = TILE) -> Man
 
 
 class Neighbours(Ruler):
-    """Of the model's samples against the reference split, in the protocol's feature space.
+    """The scores of the model's samples against the reference split, in the protocol's feature space.
 
     Args:
         k: the neighbour that sets the size of a ball; 5 is Naeem et al.'s (2020, sec. 4.1).
     """
 
-    columns: ClassVar[tuple[Column, ...]] = tuple(Column(name, "", True) for name in Manifold._fields)
+    columns: ClassVar[tuple[Column, ...]] = columns_of("neighbours")
+    needs_model = (Samples,)
+    needs_features = True
 
     def __init__(self, k: int = 5) -> None:
         at_least_one("neighbours", k=k)
         self.k = k
-
-    def why_not(self, subject: Subject) -> str | None:
-        return why_no_sample_features(subject)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         scores = manifold_scores(subject.reference_features, subject.features, self.k)
@@ -88,7 +88,7 @@ class Neighbours(Ruler):
 
 
 class _Cloud:
-    """Points around a centre, in float32: distances do not depend on the origin, and their rounding errors do."""
+    """Points around a centre, in float32. The origin changes no distance, but it changes rounding errors."""
 
     def __init__(self, points: Tensor, centre: Tensor) -> None:
         self.points = torch.cat([(part.double() - centre).float() for part in points.split(TILE)])
@@ -101,7 +101,7 @@ class _Cloud:
 
     def errors(self, other: "_Cloud") -> Tensor:
         """For each point, a bound on the rounding error of its squared distances to another cloud's, (N,)."""
-        # a sum of D products in any order: √D ulps are typical, and eight times that is more than was ever seen
+        # sums of D products have errors of about √D ulps; eight times that is above every error that was measured
         return (self.norms + other.norms.max()) * (8 * self.points.shape[1] ** 0.5 * 2**-24)
 
 
@@ -131,7 +131,7 @@ def _squared_radii(x: Tensor, k: int, tile: int) -> Tensor:
     radii = torch.empty(n, dtype=torch.float64)
     for rows in _tiles(n, max(1, 2**21 // (kept * x.shape[1]))):
         radii[rows] = _exact(x[rows, None], x[index[rows]])[:, 0].kthvalue(k, 1).values
-    # where one that was not kept might be nearer than the k-th that was, every distance is taken in float64
+    # if an example that was not kept might be nearer than the k-th, every distance is computed in float64
     unsure = (nearest.amax(1) - cloud.errors(cloud) < radii) & (radii > 0) & (kept < n - 1)
     for i in unsure.nonzero()[:, 0].split(max(1, 2**27 // (n * 8))):
         exact = _exact(x[i], x)

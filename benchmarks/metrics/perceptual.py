@@ -1,4 +1,4 @@
-"""LPIPS: how far an example and its reconstruction are in the layers of a network trained on photographs."""
+"""LPIPS: the distance between an example and its reconstruction in the layers of a network trained on photographs."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -9,23 +9,25 @@ from torch.nn import functional as F
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, mean_value
+from benchmarks.records.columns import columns_of
 from models.contracts import Reconstructs
 
-# the networks' pooling leaves nothing of smaller images
+# the pooling of the networks needs images of at least this size
 SMALLEST = 64
 
 
 class LPIPS(Ruler):
-    """Zhang et al. 2018, by torchmetrics. Its weights are ImageNet's, which torchvision fetches on first use.
+    """LPIPS of Zhang et al. 2018, by torchmetrics. torchvision downloads the ImageNet weights on first use.
 
-    Not in any protocol: add it with `+metric@protocol.metrics.lpips=lpips`. Images under 64 pixels are enlarged to 64,
+    No protocol has the metric; add it with `+metric@protocol.metrics.lpips=lpips`. Images under 64 pixels are enlarged to 64,
     bilinearly, and grey ones repeated over three channels.
 
     Args:
         network: alex is the paper's recommendation; vgg; squeeze.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (Column("recon_lpips", "", False),)
+    columns: ClassVar[tuple[Column, ...]] = columns_of("lpips")
+    needs_model = (Reconstructs,)
 
     def __init__(self, network: Literal["alex", "vgg", "squeeze"] = "alex") -> None:
         if network not in ("alex", "vgg", "squeeze"):
@@ -33,16 +35,14 @@ class LPIPS(Ruler):
         self.network = network
 
     def why_not(self, subject: Subject) -> str | None:
-        if not subject.is_images:
-            return "points are no images"
-        return None if isinstance(subject.model, Reconstructs) else "the model has no encoder"
+        return super().why_not(subject) if subject.is_images else "points are not images"
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         try:
             lpips = LearnedPerceptualImagePatchSimilarity(self.network)
-        except OSError as error:  # no network, or no place to put the weights
+        except OSError as error:  # no network, or no place for the weights
             raise OSError(
-                f"torchvision's {self.network} weights could not be fetched ({error}); put them into "
+                f"torchvision's {self.network} weights could not be downloaded ({error}); put them into "
                 f"{torch.hub.get_dir()}/checkpoints"
             ) from error
         lpips = lpips.to(subject.device)

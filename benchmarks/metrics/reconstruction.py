@@ -1,4 +1,4 @@
-"""How far an example is from its reconstruction by the model's own encoder."""
+"""Errors of reconstruction by the model's own encoder and decoder."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, mean_value
+from benchmarks.records.columns import columns_of
 from models.contracts import Reconstructs
 
 
@@ -19,14 +20,14 @@ def mse(x_hat: Tensor, x: Tensor) -> Tensor:
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
     """10 log₁₀(1 / MSE) in dB of images in [0, 1], an image at a time. (B, ...) -> (B,).
 
-    At most 100 dB, so that one image without any error does not make the mean infinite.
+    At most 100 dB, so that one image without error does not make the mean infinite.
     """
     return -10 * mse(x_hat, x).clamp(min=1e-10).log10()
 
 
 def ssim_sigma(shape: tuple[int, ...]) -> float:
-    """Standard deviation of SSIM's Gaussian window, in pixels: 1.5 (Wang et al. 2004), or 0.5 where its window of 11
-    pixels would be as wide as the image, and no longer local."""
+    """The standard deviation of SSIM's Gaussian window, in pixels: 1.5 (Wang et al. 2004); 0.5 for images up to 16 pixels,
+    where a window of 11 pixels would not be local."""
     return 1.5 if min(shape[1:]) > 16 else 0.5
 
 
@@ -40,16 +41,10 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 class Reconstruction(Ruler):
-    """Means over the examples of the split."""
+    """Mean errors of reconstruction over the examples of the split."""
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("recon_mse", "", False),
-        Column("recon_psnr", "dB", True),
-        Column("recon_ssim", "", True),
-    )
-
-    def why_not(self, subject: Subject) -> str | None:
-        return None if isinstance(subject.model, Reconstructs) else "the model has no encoder"
+    columns: ClassVar[tuple[Column, ...]] = columns_of("reconstruction")
+    needs_model = (Reconstructs,)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         functions = {"recon_mse": mse}

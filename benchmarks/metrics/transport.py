@@ -1,13 +1,15 @@
-"""How far samples are from a distribution whose density is known: by transport, and by that density."""
+"""The distance of samples from a distribution whose density is known: by transport, and by the density."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ot
 import torch
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, attempt, mean_value, standard_error
+from benchmarks.records.columns import columns_of
+from datamodules.contracts import KnownDensity
 from models.contracts import Samples
 
 
@@ -17,7 +19,7 @@ def wasserstein2(x: Tensor, y: Tensor) -> float:
     The root of the least mean of ‖x - y‖² over all couplings (Peyré & Cuturi 2019, eq. 2.18), in the data's units.
 
     Raises:
-        ValueError: where the solver gives up.
+        ValueError: if the solver does not converge.
     """
     cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square().numpy()
     value, log = ot.emd2([], [], cost, numItermax=10_000_000, log=True)
@@ -28,28 +30,23 @@ def wasserstein2(x: Tensor, y: Tensor) -> float:
 
 class KnownTruth(Ruler):
     """`wasserstein2`: between samples and as many examples of the split. `sample_log_density`: the mean log density of
-    samples under the true distribution; that of its own draws is minus its entropy, which is in `detail`.
+    samples under the true distribution; `detail` has the same for real examples, about minus the entropy.
 
     Args:
-        samples: drawn, whatever the protocol draws for other scores; the cost of transport grows with their square.
+        samples: drawn, whatever the protocol draws for other scores. The cost of transport grows with their square.
     """
 
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("wasserstein2", "", False),
-        Column("sample_log_density", "nats", True),
-    )
+    columns: ClassVar[tuple[Column, ...]] = columns_of("known_truth")
+    needs_model = (Samples,)
+    needs_data = (KnownDensity,)
 
     def __init__(self, samples: int = 2500) -> None:
         at_least_one("known_truth", samples=samples)
         self.samples = samples
 
-    def why_not(self, subject: Subject) -> str | None:
-        if not isinstance(subject.model, Samples):
-            return "the model does not sample"
-        return None if hasattr(subject.data, "mixture") else "the data's density is not known"
-
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
-        data: Any = subject.data
+        data = subject.data
+        assert isinstance(data, KnownDensity)
         drawn = subject.draw(self.samples)
         real = torch.cat([x.cpu() for x in subject.real(self.samples)])
         log_density = data.mixture.log_prob(drawn.double())
