@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.encoders.base import FeatureEncoder
 from benchmarks.records.columns import Column as Column
-from datamodules.contracts import Data, KnownDensity, LeavesOutClass
+from datamodules.contracts import Data, KnownDensity, LeavesOutClass, Split
 from models.contracts import Bounds, Decodes, Encodes, Reconstructs, Samples
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Subject:
 
     model: Any
     data: Data
-    split: str
+    split: Split
     samples: int
     examples: int | None
     batch_size: int
@@ -63,7 +63,7 @@ class Subject:
     load_encoder: Callable[[], FeatureEncoder]
     cache: Cache = lambda key, compute: compute()
     _drawn: dict[int, Tensor] = field(default_factory=dict)
-    _codes: dict[tuple[str, int | None, bool], Tensor] = field(default_factory=dict)
+    _codes: dict[tuple[Split, int | None, bool], Tensor] = field(default_factory=dict)
 
     @cached_property
     def encoder(self) -> FeatureEncoder:
@@ -102,7 +102,7 @@ class Subject:
         decoded = [model.decode(batch.to(self.device)).float().cpu() for batch in z.split(self.batch_size)]
         return finite(torch.cat(decoded), "decoded latents")
 
-    def codes(self, split: str, limit: int | None = None, drawn: bool = False) -> Tensor:
+    def codes(self, split: Split, limit: int | None = None, drawn: bool = False) -> Tensor:
         """The codes of the first `limit` examples of a split, or one draw of q(z|x) for each, (n, Z) on the CPU; made once."""
         key = (split, limit, drawn)
         if key not in self._codes:

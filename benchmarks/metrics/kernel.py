@@ -9,6 +9,7 @@ from torch import Tensor
 from benchmarks.metrics.base import Column, Ruler, Subject, Value
 from benchmarks.metrics.frechet import feature_detail
 from benchmarks.records.columns import columns_of
+from models.contracts import Samples
 
 # (n, D), (m, D) -> (n, m)
 Kernel = Callable[[Tensor, Tensor], Tensor]

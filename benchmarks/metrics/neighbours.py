@@ -9,6 +9,7 @@ from torch import Tensor
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one
 from benchmarks.metrics.frechet import feature_detail
 from benchmarks.records.columns import columns_of
+from models.contracts import Samples
 
 # rows and columns of distances that are in memory at once
 TILE = 2048

@@ -11,6 +11,7 @@ from benchmarks.encoders.base import names
 from benchmarks.errors import UserError
 from benchmarks.metrics.base import Ruler
 from benchmarks.records.runs import ScoreSheet
+from datamodules.contracts import Split
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Protocol:
     """
 
     name: str
-    split: str
+    split: Split
     samples: int
     examples: int | None
     batch_size: int

@@ -4,12 +4,20 @@ import math
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import Tensor
 
-from benchmarks.metrics.base import NonFinite, seeded, to_uint8
+from benchmarks.metrics.base import Column, NonFinite, Ruler, Subject, Value, seeded, to_uint8
 from benchmarks.metrics.reconstruction import Reconstruction, psnr
+from benchmarks.records.columns import columns_of
+from datamodules.contracts import KnownDensity
+from models.contracts import Samples
+from tests.conftest import CONF, choices
 from tests.metrics.fakes import (
+    MIXTURES,
     FakeData,
+    FakeMixtureData,
     FakeReconstructor,
     FakeSampler,
     fresh_seed,
@@ -113,3 +121,27 @@ def test_an_example_without_a_number_is_never_left_out_of_a_mean() -> None:
 def test_a_perfect_reconstruction_has_a_finite_psnr() -> None:
     x = torch.rand(3, 1, 8, 8)
     assert psnr(x, x).tolist() == pytest.approx([100.0] * 3)
+
+
+@pytest.mark.parametrize("metric", choices("metric"))
+def test_a_rulers_columns_are_those_of_the_table(metric: str) -> None:
+    ruler = instantiate(OmegaConf.load(CONF / "metric" / f"{metric}.yaml"))
+    assert ruler.columns == columns_of(metric)
+    assert ruler.columns
+
+
+def test_the_first_unmet_need_is_the_reason() -> None:
+    class Needy(Ruler):
+        columns = (Column("needy", "", True),)
+        needs_model = (Samples,)
+        needs_data = (KnownDensity,)
+        needs_features = True
+
+        def measure(self, subject: Subject) -> dict[str, Value | str]:
+            raise AssertionError
+
+    points = FakeData(torch.zeros(5, 2))
+    known = FakeMixtureData(torch.zeros(5, 2), mixture=MIXTURES["ring"])
+    assert Needy().why_not(subject(object(), points)) == "the model does not sample"
+    assert Needy().why_not(subject(FakeSampler((2,)), points)) == "the data's density is not known"
+    assert Needy().why_not(subject(FakeSampler((2,)), known)) == "points have no feature encoder"

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchmetrics.image.fid import _compute_fid
 
-from benchmarks.metrics.frechet import FID, FrechetDistance, fid_of, frechet_distance, frechet_infinity
+from benchmarks.metrics.frechet import FID, fid_of, frechet_distance, frechet_infinity, moments
 from tests.metrics.fakes import (
     FakeData,
     FakeEncoder,
@@ -103,7 +103,7 @@ def test_frechet_distance_of_singular_covariances_is_finite_and_right() -> None:
     assert float(frechet_distance(mean, few, mean, few)) == pytest.approx(0, abs=1e-4)
 
 
-# ---------------------------------------------------------------------------------------------- FrechetDistance
+# ---------------------------------------------------------------------------------------------- FID of features
 
 
 def some_features(n: int, dim: int = 6) -> Tensor:
@@ -111,42 +111,29 @@ def some_features(n: int, dim: int = 6) -> Tensor:
     return 300 + torch.randn(n, dim) @ torch.randn(dim, dim)
 
 
-def test_frechet_metric_over_uneven_batches_equals_the_moments_of_all() -> None:
+def test_fid_of_features_equals_scipys_and_torch_fidelitys() -> None:
     real, fake = some_features(157), some_features(211)
-    metric = FrechetDistance(6)
-    for a, b in zip(real.split(50), fake.split([1, 100, 60, 50]), strict=True):
-        metric.update(a, real=True)
-        metric.update(b, real=False)
-    moments = [m for x in (real.double().numpy(), fake.double().numpy()) for m in (x.mean(0), np.cov(x, rowvar=False))]
-    value = metric.compute()
-    assert value.dtype == torch.float64
-    assert float(value) == pytest.approx(frechet_by_scipy(*moments), rel=1e-6)
+    facts = [m for x in (real.double().numpy(), fake.double().numpy()) for m in (x.mean(0), np.cov(x, rowvar=False))]
+    value = fid_of(real, fake)
+    assert value == pytest.approx(frechet_by_scipy(*facts), rel=1e-6)
     statistics = [fid_features_to_statistics(x.double()) for x in (real, fake)]
     theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
-    assert float(value) == pytest.approx(theirs, rel=1e-6)
+    assert value == pytest.approx(theirs, rel=1e-6)
 
 
-def test_frechet_metric_forgets_when_it_is_reset() -> None:
-    metric = FrechetDistance(6)
-    for _ in range(2):
-        metric.reset()
-        real, fake = some_features(30), some_features(40)
-        metric.update(real, real=True)
-        metric.update(fake, real=False)
-    fresh = FrechetDistance(6)
-    fresh.update(real, real=True)
-    fresh.update(fake, real=False)
-    assert float(metric.compute()) == float(fresh.compute())
+def test_moments_are_in_float64_and_unbiased() -> None:
+    x = some_features(60)
+    mean, cov = moments(x)
+    assert mean.dtype == cov.dtype == torch.float64
+    np.testing.assert_allclose(mean.numpy(), x.double().numpy().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(cov.numpy(), np.cov(x.double().numpy(), rowvar=False), rtol=1e-6)
 
 
-def test_frechet_metric_of_two_processes_merges_to_that_of_one() -> None:
+def test_the_order_of_examples_does_not_matter_and_a_second_call_gives_the_same() -> None:
     real, fake = some_features(60), some_features(90)
-    parts, whole = (FrechetDistance(6), FrechetDistance(6)), FrechetDistance(6)
-    for metric, a, b in ((parts[0], real[:20], fake[:31]), (parts[1], real[20:], fake[31:]), (whole, real, fake)):
-        metric.update(a, real=True)
-        metric.update(b, real=False)
-    parts[0].merge_state(parts[1])
-    assert float(parts[0].compute()) == pytest.approx(float(whole.compute()), rel=1e-6)
+    assert fid_of(real, fake) == fid_of(real, fake)
+    shuffled = [x[torch.randperm(len(x))] for x in (real, fake)]
+    assert fid_of(*shuffled) == pytest.approx(fid_of(real, fake), rel=1e-6)
 
 
 def bias_law(values: Tensor, n: int) -> float:
@@ -163,10 +150,7 @@ def test_frechet_distance_falls_with_samples_by_the_bias_law() -> None:
     assert expected == pytest.approx(0.2208, abs=1e-4)
     total = 0.0
     for _ in range(repeats):
-        metric = FrechetDistance(dim)
-        metric.update(torch.randn(n, dim), real=True)
-        metric.update(torch.randn(n, dim), real=False)
-        total += float(metric.compute())
+        total += fid_of(torch.randn(n, dim), torch.randn(n, dim))
     assert total / repeats == pytest.approx(expected, rel=0.05)
 
 
@@ -174,10 +158,7 @@ def test_the_bias_law_holds_for_unequal_variances() -> None:
     n, values, repeats = 10_000, torch.linspace(0.1, 3, 24), 80
     total = 0.0
     for _ in range(repeats):
-        metric = FrechetDistance(24)
-        metric.update(torch.randn(n, 24) * values.sqrt(), real=True)
-        metric.update(torch.randn(n, 24) * values.sqrt(), real=False)
-        total += float(metric.compute())
+        total += fid_of(torch.randn(n, 24) * values.sqrt(), torch.randn(n, 24) * values.sqrt())
     assert total / repeats == pytest.approx(bias_law(values, n), rel=0.1)
 
 

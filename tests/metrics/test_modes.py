@@ -155,13 +155,16 @@ class Digits:
 
 @dataclass
 class FakeStack(FakeData):
-    stack_probabilities: Any = None
+    probabilities: Any = None
+
+    def stack_probabilities(self) -> Any:
+        return self.probabilities
 
 
 def test_stacked_digits_are_read_a_channel_at_a_time_and_counted() -> None:
     digits = torch.randint(10, (700, 3))
     drawn = (digits * 25 / 255)[:, :, None, None].expand(-1, -1, 2, 2).contiguous()
-    data = FakeStack(torch.zeros(1, 3, 2, 2), stack_probabilities=np.full(1000, 1e-3))
+    data = FakeStack(torch.zeros(1, 3, 2, 2), probabilities=np.full(1000, 1e-3))
     given = subject(ImageSampler(drawn), data, Digits(), batch_size=64)
     values = Modes(stacked_samples=700).measure(given)
     numbers = [int("".join(map(str, row))) for row in digits.tolist()]
@@ -174,7 +177,7 @@ def test_stacked_digits_are_read_a_channel_at_a_time_and_counted() -> None:
 
 
 def test_an_encoder_that_cannot_read_digits_is_named() -> None:
-    data = FakeStack(torch.zeros(1, 3, 4, 4), stack_probabilities=np.full(1000, 1e-3))
+    data = FakeStack(torch.zeros(1, 3, 4, 4), probabilities=np.full(1000, 1e-3))
     with pytest.raises(ValueError, match="encoder pixels does not read single digits"):
         Modes(stacked_samples=5).measure(subject(ImageSampler(torch.rand(5, 3, 4, 4)), data, FakeEncoder(48)))
 

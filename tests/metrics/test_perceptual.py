@@ -49,12 +49,12 @@ def test_weights_that_cannot_be_fetched_are_a_reason_that_says_what_to_do(
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(OSError, match=r"squeeze weights could not be fetched \(no network\); put them into"):
+    with pytest.raises(OSError, match=r"squeeze weights could not be downloaded \(no network\); put them into"):
         LPIPS(network="squeeze").measure(subject(FakeReconstructor(), FakeData(torch.rand(3, 1, 28, 28))))
 
 
 def test_it_applies_to_images_and_encoders() -> None:
-    assert LPIPS().why_not(subject(FakeReconstructor(), FakeData(torch.rand(3, 2)))) == "points are no images"
+    assert LPIPS().why_not(subject(FakeReconstructor(), FakeData(torch.rand(3, 2)))) == "points are not images"
     no_encoder = LPIPS().why_not(subject(FakeSampler((1, 8, 8)), FakeData(torch.rand(3, 1, 8, 8))))
     assert no_encoder == "the model has no encoder"
     with pytest.raises(ValueError, match="network is 'resnet'"):
