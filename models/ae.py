@@ -1,4 +1,4 @@
-"""Autoencoder: reconstruction alone, so nothing holds the codes anywhere and the latent space has holes.
+"""Autoencoder: reconstruction alone. No loss acts on the distribution of the codes, so the latent space has holes.
 
 Hinton & Salakhutdinov 2006. Differs from the paper: trained end to end, without pre-training of each layer, by squared
 error, with Adam (Kingma & Ba 2015, its default step size).
@@ -15,12 +15,12 @@ from models.networks import with_head
 
 
 class Autoencoder(GenerativeModel):
-    """Minimises E‖g(e(x)) - x‖². `prior` is not part of its training: it is where samples are asked for.
+    """Minimises E‖g(e(x)) - x‖². `prior` has no part in training; samples are decoded draws from the prior.
 
     Args:
         trunk: examples to features.
         decoder: latents to raw outputs.
-        prior: where latents are drawn from to sample.
+        prior: the distribution of the latents of samples.
         squash: raw outputs to the data's range.
         optimizer: of encoder and decoder together.
     """

@@ -28,12 +28,12 @@ class Elbo(NamedTuple):
 
 @runtime_checkable
 class Prior(Protocol):
-    """p(z), a distribution over latents that is simple to draw from."""
+    """p(z), a distribution over latents that is simple to sample."""
 
     dim: int
 
     def sample(self, n: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
-        """(n, Z) draws, made on the generator's device and moved to `device`; made there without a generator."""
+        """(n, Z) draws, made on the generator's device and moved to `device`; without a generator, made on `device`."""
         ...
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -41,19 +41,19 @@ class Prior(Protocol):
         ...
 
     def score(self, z: Tensor) -> Tensor:
-        """Gradient of log p(z) where that is finite, (B, Z) -> (B, Z)."""
+        """The gradient of log p(z) inside the support, (B, Z) -> (B, Z)."""
         ...
 
     def project(self, z: Tensor) -> Tensor:
-        """The nearest latent that the prior can draw, (B, Z) -> (B, Z)."""
+        """The nearest latent in the support of the prior, (B, Z) -> (B, Z)."""
         ...
 
     def reflect(self, z: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
-        """Where a particle at z (B, Z) is after it has bounced off the walls of the prior's support, and its momentum."""
+        """The position and momentum of particles after reflection at the walls of the prior's support, (B, Z) each."""
         ...
 
     def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
-        """Halfway from a to b along a path that the prior's draws are likely to lie on, (B, Z) -> (B, Z)."""
+        """The midpoint of a path from a to b through likely latents of the prior, (B, Z) -> (B, Z)."""
         ...
 
 
@@ -68,7 +68,7 @@ class Samples(Protocol):
 
 @runtime_checkable
 class Decodes(Protocol):
-    """Carries a latent to the data: X = g(Z)."""
+    """Decodes a latent: X = g(Z)."""
 
     prior: Prior
 
@@ -79,23 +79,23 @@ class Decodes(Protocol):
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """Carries an example to a latent and back."""
+    """Encodes and decodes an example."""
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (B, ...), without noise: the decoded posterior mean where there is a posterior."""
+        """(B, ...) -> (B, ...), without noise: the decoded code, or the decoded mean of a posterior."""
         ...
 
 
 @runtime_checkable
 class Encodes(Protocol):
-    """Carries an example to a latent."""
+    """Encodes an example."""
 
     def encode(self, x: Tensor) -> Tensor:
-        """The code, (B, ...) -> (B, Z): the posterior's mean where there is a posterior."""
+        """The code, (B, ...) -> (B, Z): the mean of the posterior if there is one."""
         ...
 
     def draw_code(self, x: Tensor) -> Tensor:
-        """One draw of q(z|x), (B, ...) -> (B, Z); the code itself where q(z|x) is a point."""
+        """One draw of q(z|x), (B, ...) -> (B, Z); the code if q(z|x) is a point."""
         ...
 
 
@@ -112,12 +112,12 @@ class Bounds(Protocol):
         ...
 
     def why_no_density(self, binary: bool) -> str | None:
-        """Why the bound is not one on data that is (or is not) binary; None where it is a bound."""
+        """Why the model has no bound on binary (or grey) data; None if it has one."""
         ...
 
 
 @runtime_checkable
 class Calibrates(Protocol):
-    """Sets what is not learned by gradient, once, from validation data."""
+    """Sets parameters that no gradient learns, once, from validation data."""
 
     def calibrate(self, batches: Iterable[Tensor]) -> None: ...

@@ -26,11 +26,11 @@ class Player:
     Args:
         name: the field's term, e.g. "critic"; names losses and step counts.
         modules: what it may move. Every other player's parameters are frozen during its turn.
-        loss: a real minibatch x, (B, ...), to a scalar.
-        optimizer: from parameters to an optimiser.
-        every: it plays on every n-th minibatch.
-        project: run after its step, e.g. the weight clipping of a WGAN's critic.
-        samples: whether it owns the decoder: the player that samples. One player does.
+        loss: from a real minibatch x, (B, ...), to a scalar.
+        optimizer: makes an optimiser of parameters.
+        every: the player plays on every n-th minibatch.
+        project: runs after the player's step, e.g. the weight clipping of a WGAN's critic.
+        samples: whether the player owns the decoder. Exactly one player does.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Player:
 
 
 class GenerativeModel(LightningModule, ABC):
-    """A decoder that carries a prior to the data, and the game that trains it.
+    """A decoder from a prior to the data, and the game that trains the decoder.
 
     A paper adds `players`. The loop is: for each real minibatch x, each player whose turn it is plays once.
 
@@ -51,8 +51,8 @@ class GenerativeModel(LightningModule, ABC):
         decoder: latents (B, Z) to raw outputs (B, ...).
         prior: p(z), of the decoder's latent dimension.
         to_data: raw outputs to the data's range.
-        ema_decay: keeps an exponential moving average of the sampling player's weights, which is then what is scored.
-            Both sets of weights are in the checkpoint. None: no average.
+        ema_decay: of an exponential moving average of the sampling player's weights. The averaged weights are scored; the
+            checkpoint has both sets. None: no average.
 
     Raises:
         ValueError: for a decay outside (0, 1).
@@ -91,14 +91,14 @@ class GenerativeModel(LightningModule, ABC):
 
     @property
     def weights_scored(self) -> str:
-        """Which weights `scoring` puts in place, for the record."""
+        """The weights that `scoring` uses, for the record."""
         return "last" if self.ema_decay is None else f"ema({self.ema_decay})"
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """Evaluation mode (batch norm uses running statistics), averaged weights if there are any, no gradients.
 
-        Whatever was there before is put back afterwards.
+        Mode and weights are restored afterwards.
         """
         was_training = self.training
         self.eval()
@@ -125,7 +125,7 @@ class GenerativeModel(LightningModule, ABC):
         return [p.optimizer(trainable[p.name]) for p in self._players]
 
     def training_step(self, block: Tensor, batch_idx: int) -> None:
-        """Plays the K minibatches of a block, (K, B, ...). One call of Lightning's, K of ours."""
+        """Plays the K minibatches of a block, (K, B, ...), in one call by Lightning."""
         optimizers = self.optimizers()
         if not isinstance(optimizers, list):
             optimizers = [optimizers]
@@ -142,7 +142,7 @@ class GenerativeModel(LightningModule, ABC):
         return self.steps[self.sampling_player.name]
 
     def losses(self) -> dict[str, float]:
-        """The mean loss of each player since they were last forgotten."""
+        """The mean loss of each player since `forget_losses`."""
         return {name: float(total) / self._loss_counts[name] for name, total in self._loss_sums.items()}
 
     def forget_losses(self) -> None:

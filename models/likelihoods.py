@@ -1,6 +1,6 @@
-"""p(x|z): a network's raw output goes in, a density comes out.
+"""p(x|z): from the raw output of a network to a density.
 
-Networks give parameters and likelihoods give densities, so that a constant such as ½ log 2πσ² cannot be forgotten.
+Networks give parameters and likelihoods give densities, so that no constant such as ½ log 2πσ² is forgotten.
 """
 
 import math
@@ -27,15 +27,15 @@ class Likelihood(nn.Module, ABC):
         """log p(x|z) in nats, summed over every dimension, (B, ...) -> (B,)."""
 
     def why_no_density(self, binary: bool) -> str | None:
-        """Why this is not a likelihood of such data; None where it is one."""
+        """Why this is not a likelihood of binary (or grey) data; None if it is one."""
         return None
 
     def calibrate(self, squared_errors: Iterable[tuple[float, int]]) -> None:
-        """Set what is set from validation data: pairs of (sum of squared errors, number of dimensions summed)."""
+        """Sets parameters from validation data: pairs of (sum of squared errors, number of summed dimensions)."""
 
 
 class Bernoulli(Likelihood):
-    """Pixels that are 0 or 1. On grey pixels this is not a density: the values of log p no longer sum to one."""
+    """Pixels that are 0 or 1. On grey pixels this is not a density: the values of p do not integrate to one."""
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw.sigmoid()
@@ -44,24 +44,24 @@ class Bernoulli(Likelihood):
         return -F.binary_cross_entropy_with_logits(raw, x, reduction="none").flatten(1).sum(1)
 
     def why_no_density(self, binary: bool) -> str | None:
-        return None if binary else "a Bernoulli is no likelihood of grey pixels: set datamodule.binarize"
+        return None if binary else "a Bernoulli is not a likelihood of grey pixels: set datamodule.binarize"
 
 
 class ContinuousBernoulli(Likelihood):
-    """Pixels in [0, 1], with the normalising constant that the Bernoulli lacks there. Loaiza-Ganem & Cunningham 2019.
+    """Pixels in [0, 1], with the normalising constant that the Bernoulli lacks. Loaiza-Ganem & Cunningham 2019.
 
     In logits l, where log p(x) = l x - softplus(l) + log(l / tanh(l/2)). torch's distribution clamps probabilities in
     float32 and does not integrate to 1 for |l| above 16, which nearly black and white pixels reach.
     """
 
-    # within it, series: the closed forms divide 0 by 0 there. Their next terms are under 1e-7
+    # logits closer to 0 use series, because the closed forms divide 0 by 0; the next terms are below 1e-7
     SERIES = 0.3
 
     def mean(self, raw: Tensor) -> Tensor:
         inside = raw.abs() < self.SERIES
         far = torch.where(inside, 1.0, raw).abs()
         near = torch.where(inside, raw, 0.0)
-        bright = -1 / torch.expm1(-far) - 1 / far  # the mean at |l|; that at -|l| is its mirror image
+        bright = -1 / torch.expm1(-far) - 1 / far  # the mean at |l|; the mean at -|l| is 1 minus it
         return torch.where(inside, 0.5 + near / 12 - near**3 / 720, torch.where(raw > 0, bright, 1 - bright))
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class ContinuousBernoulli(Likelihood):
 
     def why_no_density(self, binary: bool) -> str | None:
         return (
-            "a continuous Bernoulli is no likelihood of binary pixels: use model/likelihood=bernoulli"
+            "a continuous Bernoulli is not a likelihood of binary pixels: use model/likelihood=bernoulli"
             if binary
             else None
         )
@@ -83,20 +83,20 @@ class ContinuousBernoulli(Likelihood):
 class Gaussian(Likelihood):
     """N(mean, σ²I) with one σ for every dimension.
 
-    scale="fixed": σ as given. "learned": log σ is a parameter, trained with the rest. "calibrated": in training σ² is
-    the minibatch's mean squared error, which is its maximum-likelihood value (Rybkin et al. 2021, eq. 6), and for
-    scoring the same on validation data, set once by `calibrate`.
+    scale="fixed": σ is `sigma`. "learned": log σ is a parameter, trained with the networks. "calibrated": in training, σ² is
+    the mean squared error of the minibatch, its maximum-likelihood value (Rybkin et al. 2021, eq. 6); for scoring, σ² is
+    the mean squared error on validation data, set once by `calibrate`.
 
     Args:
-        squash: carries the decoder's raw output to the data's range, e.g. a sigmoid for images.
-        scale: how σ is found.
-        sigma: σ itself if fixed, its first value otherwise.
+        squash: from the decoder's raw output to the data's range, e.g. a sigmoid for images.
+        scale: how σ is set.
+        sigma: σ if fixed, the first value otherwise.
 
     Raises:
         ValueError: for another `scale`, or a σ that is not positive.
     """
 
-    # exp(-6) is under a hundredth of a grey level: below it, σ only measures float32
+    # exp(-6) is below a grey level; a smaller σ would only measure the rounding of float32
     MIN_LOG_SIGMA = -6.0
 
     log_sigma: Tensor
@@ -131,7 +131,7 @@ class Gaussian(Likelihood):
         return (-0.5 * (error / log_sigma.exp()).square() - log_sigma - 0.5 * math.log(2 * math.pi)).sum(1)
 
     def why_no_density(self, binary: bool) -> str | None:
-        return "a Gaussian is no likelihood of binary pixels: use model/likelihood=bernoulli" if binary else None
+        return "a Gaussian is not a likelihood of binary pixels: use model/likelihood=bernoulli" if binary else None
 
     def calibrate(self, squared_errors: Iterable[tuple[float, int]]) -> None:
         if self.scale == "calibrated":

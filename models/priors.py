@@ -1,4 +1,4 @@
-"""p(z): the simple distribution that every family carries onto the data."""
+"""p(z): the simple distribution that every family maps to the data."""
 
 import math
 
@@ -29,7 +29,7 @@ class Normal:
         return z, momentum
 
     def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
-        """On the great circle (White 2016, sec. 2.1): a straight line between two draws passes too near the origin.
+        """On the great circle (White 2016, sec. 2.1), because a straight line between two draws passes too near the origin.
 
         slerp(a, b; ½) = (a + b) / (2 cos θ/2), θ the angle between them; the straight midpoint where they are opposite.
         """

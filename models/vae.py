@@ -1,7 +1,7 @@
-"""Variational autoencoder: each example gets a posterior of its own, and the posteriors are held at N(0, I).
+"""Variational autoencoder: each example has its own posterior, and the KL holds the posteriors near N(0, I).
 
 Kingma & Welling 2014; the KL weight β is Higgins et al. 2017. Differs from the paper: Adam instead of Adagrad, and the
-network's trunk is the one that every family here shares.
+trunk that every family of genbench shares.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ class VAE(GenerativeModel):
         prior: N(0, I); the KL is in closed form.
         likelihood: p(x|z) from raw outputs.
         optimizer: of encoder, decoder and likelihood together.
-        beta: weight of the KL in training. What `elbo` reports always has weight 1.
+        beta: weight of the KL in training. `elbo` always reports weight 1.
 
     Raises:
         ValueError: for a prior that is not normal, or a negative β.
@@ -82,7 +82,7 @@ class VAE(GenerativeModel):
     def log_weights(self, x: Tensor, k: int) -> Tensor:
         mu, log_var = (t.expand(k, *t.shape) for t in self.posterior(x))
         z = _draw(mu, log_var)
-        # several draws at a time: as many decoded images as a large minibatch has
+        # several draws at a time: about as many decoded images as a large minibatch has
         parts = [
             self.likelihood.log_prob(self.decoder(part.flatten(0, 1)), x.repeat(len(part), *[1] * (x.dim() - 1)))
             for part in z.split(max(1, DECODED_AT_ONCE // len(x)))
@@ -94,7 +94,7 @@ class VAE(GenerativeModel):
         return self.likelihood.why_no_density(binary)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Sets a calibrated σ from examples, at draws of the posterior, where the bound is taken."""
+        """Sets a calibrated σ from examples, at draws of the posterior, as in the bound."""
 
         def error(x: Tensor) -> tuple[float, int]:
             return float(squared_error(self.decode(self.draw_code(x)), x).double().sum()), x.numel()

@@ -305,7 +305,7 @@ def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(tmp_path: 
         bounds[binarize] = next(score for score in sheet["scores"] if score["name"] == "elbo")
     assert -64 < bounds["dynamic"]["value"] < 0
     assert bounds["none"]["value"] is None
-    assert "no likelihood of grey pixels" in bounds["none"]["detail"]["reason"]
+    assert "not a likelihood of grey pixels" in bounds["none"]["detail"]["reason"]
 
 
 def test_an_image_folder_is_learned_from(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The feature encoders that sample scores are measured with: their weights, their cards and their checksums."""
+"""The feature encoders of sample scores: their weights, cards and checksums."""

@@ -1,4 +1,4 @@
-"""What a score needs of an encoder, and how one is found by its name."""
+"""The interface of feature encoders, and loading an encoder by name."""
 
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +14,8 @@ FOLDER = Path(__file__).parent
 class FeatureEncoder(Protocol):
     """Images to features. Float32, evaluation mode, no autocast.
 
-    `checksum` is over the weights: two scores by encoders of different checksums are not comparable. `resizing` says how
-    images are brought to the size that the network takes.
+    `checksum` is over the weights: scores by encoders with different checksums are not comparable. `resizing` names the
+    resizing to the size of the network.
     """
 
     name: str
@@ -24,7 +24,7 @@ class FeatureEncoder(Protocol):
     resizing: str
 
     def why_not(self, shape: tuple[int, ...]) -> str | None:
-        """Why it cannot take images of this shape (C, H, W); None where it can."""
+        """Why the encoder cannot take images of this shape (C, H, W); None if it can."""
         ...
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -33,15 +33,20 @@ class FeatureEncoder(Protocol):
 
 
 def names() -> list[str]:
-    """The encoders that can be asked for."""
+    """The names of all encoders."""
     return [*sorted(path.stem for path in FOLDER.glob("*.json")), "inception"]
 
 
 def load_encoder(name: str, weights: str | None, device: torch.device) -> FeatureEncoder:
-    """The encoder of that name. `weights` is a local file of Inception's, which is fetched otherwise.
+    """The encoder of a name.
+
+    Args:
+        name: of the encoder.
+        weights: a local file of Inception's weights; None downloads them on first use.
+        device: where the encoder runs.
 
     Raises:
-        UserError: for an unknown name, weights whose checksum is not the pinned one, or weights that cannot be had.
+        UserError: for an unknown name, weights with another checksum than the pinned one, or weights that cannot be downloaded.
     """
     if name == "inception":
         from benchmarks.encoders.inception import Inception

@@ -1,7 +1,7 @@
 """Small convolutional classifiers for small images; their penultimate layer is the feature space.
 
-An Inception network was trained on photographs of 299 pixels and says little of an 8x8 digit. A classifier trained on
-the data itself (its training split) sees what tells its classes apart (Lucic et al. 2018 used one for MNIST as well).
+An Inception network was trained on photographs of 299 pixels and says little about an 8x8 digit. A classifier that was
+trained on the training split of the data sees the differences between classes (Lucic et al. 2018 used one for MNIST too).
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Classifier(nn.Module):
 
 
 class ConvEncoder:
-    """A trained `Classifier`'s features, with the card that says where they are from."""
+    """The features of a trained `Classifier`, with the card that says how it was trained."""
 
     resizing = "none"
 
@@ -55,7 +55,7 @@ class ConvEncoder:
         self.card = card
         classifier = classifier.eval().requires_grad_(False).to(device)
         self._features, self._classify = classifier.features, classifier.classify
-        # with its index: "cuda" alone means another one once Lightning has chosen its own
+        # with its index: "cuda" alone can mean another GPU after Lightning has chosen one
         self.device = next(self._features.parameters()).device
 
     @classmethod
@@ -63,7 +63,7 @@ class ConvEncoder:
         """From `<name>.json` and `<name>.safetensors` beside it.
 
         Raises:
-            UserError: for weights that are not the ones the card was written for.
+            UserError: for missing weights, or weights with another checksum than the card's.
         """
         card = json.loads(card_path.read_text(encoding="utf-8"))
         weights = card_path.with_suffix(".safetensors")
@@ -92,7 +92,7 @@ class ConvEncoder:
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> the class that the classifier reads, (B,), on the CPU."""
+        """uint8 (B, C, H, W) -> the predicted classes, (B,), on the CPU."""
         classes: Tensor = self._classify(self(images).to(self.device)).argmax(1)
         return classes.cpu()
 

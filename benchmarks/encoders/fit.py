@@ -20,7 +20,7 @@ from benchmarks.records.files import replacing, write_text
 
 @dataclass(frozen=True)
 class Fit:
-    """How an encoder is trained: Adam under a one-cycle schedule (Smith & Topin 2019), shifts of up to a pixel in 14."""
+    """The training of an encoder: Adam, a one-cycle schedule (Smith & Topin 2019), random shifts of up to 1/14 of the width."""
 
     seed: int
     dim: int
@@ -33,12 +33,12 @@ class Fit:
 def fit_encoder(data: Any, fit: Fit, device: str, out: Path, command: str) -> dict[str, Any]:
     """Writes `<name>-cnn.safetensors` and `<name>-cnn.json` into `out`; returns the card.
 
-    Only the training split is learned from. The test accuracy is recorded, and nothing is chosen by it.
+    The encoder learns from the training split only. The test accuracy is recorded, and nothing is chosen by it.
     """
     torch.manual_seed(fit.seed)
     splits = data.labelled()
     images, labels = (torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in splits["train"])
-    # convolutions of few channels run a third faster so
+    # channels_last makes convolutions of few channels a third faster
     classifier = Classifier(data.shape, fit.dim, fit.width).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(classifier.parameters())
     steps = fit.epochs * (len(images) // fit.batch_size)
@@ -76,7 +76,7 @@ def fit_encoder(data: Any, fit: Fit, device: str, out: Path, command: str) -> di
 
 @torch.no_grad()
 def accuracy(classifier: Classifier, split: tuple[NDArray[np.uint8], NDArray[np.int64]], device: str) -> float:
-    """Share of images whose class is recognised, in evaluation mode."""
+    """The share of images that the classifier recognises, in evaluation mode."""
     classifier.eval()
     images, labels = split
     right = 0
@@ -86,7 +86,7 @@ def accuracy(classifier: Classifier, split: tuple[NDArray[np.uint8], NDArray[np.
 
 
 def _shift(x: Tensor) -> Tensor:
-    """The minibatch moved by a random whole number of pixels, edges repeated. (B, C, H, W)."""
+    """The minibatch shifted by a random whole number of pixels, with repeated edges. (B, C, H, W)."""
     most = max(1, x.shape[-1] // 14)
     dy, dx = torch.randint(-most, most + 1, (2,)).tolist()
     padded = F.pad(x, (most, most, most, most), mode="replicate")

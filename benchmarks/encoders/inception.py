@@ -13,11 +13,11 @@ class Inception:
     """2,048 features of torch-fidelity's port, which resizes to 299 pixels as TensorFlow 1 did, without antialiasing.
 
     Args:
-        weights: a local file; None fetches the published one on first use and keeps it in torch's hub folder.
-        device: where it runs.
+        weights: a local file; None downloads the published file on first use and keeps it in torch's hub folder.
+        device: where the network runs.
 
     Raises:
-        UserError: where torch-fidelity is not installed, or the weights cannot be had.
+        UserError: if torch-fidelity is not installed, or the weights cannot be downloaded.
     """
 
     name = "inception"
@@ -32,12 +32,14 @@ class Inception:
         path = Path(weights) if weights else _fetch(URL_INCEPTION_V3)
         if not path.is_file():
             raise UserError(
-                f"protocol.encoder_weights is {path}, which is no file; give Inception's weights, or leave it out"
+                f"protocol.encoder_weights is {path}, which is not a file; give Inception's weights, or leave the key out"
             )
         with path.open("rb") as stream:
             self.checksum = hashlib.file_digest(stream, "sha256").hexdigest()
         try:
-            torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle whatever is in it
+            torch.load(
+                path, map_location="cpu", weights_only=True
+            )  # torch-fidelity would unpickle any object in the file
             network = FeatureExtractorInceptionV3(self.name, ["2048"], feature_extractor_weights_path=str(path))
         except Exception as error:  # torch raises several kinds for a file that is not a state dict of this network
             message = " ".join(str(error).split())[:200]
@@ -66,7 +68,7 @@ def _fetch(url: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
         except Exception as error:
             raise UserError(
-                f"Inception's weights could not be fetched ({' '.join(str(error).split())[:120]}); download {url} "
+                f"Inception's weights could not be downloaded ({' '.join(str(error).split())[:120]}); download {url} "
                 "elsewhere and set protocol.encoder_weights=PATH"
             ) from error
     return path

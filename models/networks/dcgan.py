@@ -2,7 +2,8 @@
 
 Discriminator: conv 64, conv 128, fc 1024; generator: fc 1024, fc 128·7·7, deconv 64, deconv out. Kernels of 4, strides
 of 2, weights drawn from N(0, 0.02²) (Radford et al. 2016, sec. 4). `width` scales every layer: 64 is the paper's.
-Differs from the paper: no normalisation unless asked for in the trunk's first layer, and no bias before batch norm.
+Differs from the paper: `norm` chooses the normalisation (none by default, never in the trunk's first layer), and there is
+no bias before batch norm.
 """
 
 from collections.abc import Sequence
@@ -68,10 +69,10 @@ class Decoder(nn.Sequential):
 
 
 def image_shape(shape: Sequence[int], multiple: int, network: str) -> tuple[int, int, int]:
-    """`shape` as (C, H, W), if the network can take it.
+    """Checks that a network can take a shape, and returns the shape as (C, H, W).
 
     Raises:
-        ValueError: otherwise, naming the network, the shape, and what would fit.
+        ValueError: if it cannot. The message names the network, the shape, and a network that fits.
     """
     if len(shape) != 3:
         raise ValueError(

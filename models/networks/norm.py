@@ -1,4 +1,4 @@
-"""The normalisation that a network is asked for by name, since a game may forbid one (WGAN-GP's critic: batch norm)."""
+"""Normalisation layers by name, because a paper may forbid one: WGAN-GP's critic takes no batch norm."""
 
 from typing import Literal
 

@@ -16,8 +16,8 @@ Resample = Literal["up", "down", "none"]
 
 
 class Block(nn.Module):
-    """norm, ReLU, conv 3x3, norm, ReLU, conv 3x3, plus a shortcut. `first` is the critic's opening block: on pixels
-    there is nothing to normalise or rectify yet."""
+    """norm, ReLU, conv 3x3, norm, ReLU, conv 3x3, plus a shortcut. The critic's first block works on pixels and skips the
+    first norm and ReLU."""
 
     def __init__(self, c_in: int, c_out: int, resample: Resample, norm: Norm, first: bool = False) -> None:
         super().__init__()
