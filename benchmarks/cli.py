@@ -75,6 +75,18 @@ def prepare(program: str, needs_torch: bool = True) -> None:
     check_words(program, given.overrides)
 
 
+def package_list(value: Any) -> list[str]:
+    """The packages of a key such as trust=[PACKAGE].
+
+    Raises:
+        UserError: for a value that is not a list of packages' names.
+    """
+    names = list(value) if OmegaConf.is_list(value) else None
+    if names is None or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise UserError(f"trust is {value!r}; expected a list of packages, as in trust=[my_models]")
+    return names
+
+
 def help_page(program: str) -> str:
     """The help page: what the program does, its groups with their choices, and its keys with their defaults."""
     folder = resources.files("conf")

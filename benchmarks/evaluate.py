@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks.cli import program
+from benchmarks.cli import package_list, program
 from benchmarks.errors import fail, is_users, one_line
 
 
@@ -13,15 +13,16 @@ from benchmarks.errors import fail, is_users, one_line
 def main(cfg: DictConfig) -> None:
     import torch
 
-    from benchmarks.records.configurations import read_config
     from benchmarks.records.paths import runs_dir_of
     from benchmarks.records.runs import find_runs
     from benchmarks.reporting.terminal import print_scores
     from benchmarks.scoring.restore import choose_device, load_data, load_trained, set_threads
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
+    from benchmarks.scoring.trust import read_trusted_config
 
     protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
     device = torch.device(choose_device(cfg.accelerator))
+    trust = package_list(cfg.trust)
     named = find_runs(Path(cfg.runs))
     # the trials of a search are many, and no rows of a table: a trial is scored only if it alone is named
     runs = [run for run in named if run.status == "finished" and (not run.is_trial or len(named) == 1)]
@@ -31,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:
-            config = read_config(run.path)
+            config = read_trusted_config(run.path, trust)
             set_threads(config.get("threads"))
             scorer = make_scorer(protocol, config["feature_encoder"], device)
             if scorer.is_done(run.path):
@@ -40,7 +41,7 @@ def main(cfg: DictConfig) -> None:
             data = load_data(config["datamodule"], cfg.data_dir)
             score_baselines(runs_dir_of(run.path), data, scorer)
             seconds: dict[str, float] = {}
-            score_run(run.path, load_trained(run.path, device), data, scorer, seconds.__setitem__)
+            score_run(run.path, load_trained(run.path, config["model"], device), data, scorer, seconds.__setitem__)
             print_scores(run.path, scorer.id)
             spent = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items() if s >= 0.05)
             print(f"  seconds: {spent or 'none'}", flush=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from benchmarks.cli import program
+from benchmarks.cli import package_list, program
 from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.records.runs import find_runs
 from benchmarks.reporting.terminal import report_bad_record
@@ -14,6 +14,7 @@ from benchmarks.reporting.terminal import report_bad_record
 def main(cfg: DictConfig) -> None:
     from benchmarks.multirun.replay import replay
 
+    trust = package_list(cfg.trust)
     named = find_runs(Path(cfg.runs), on_bad=report_bad_record)
     runs = [run for run in named if run.status == "finished" and run.sheets]
     if not runs:
@@ -24,7 +25,7 @@ def main(cfg: DictConfig) -> None:
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:
-            failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator)
+            failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator, trust)
         except Exception as error:  # the other runs can still be replayed
             failed += 1
             fail(one_line(error) if is_users(error) else f"{type(error).__name__}: {one_line(error)}")

@@ -32,10 +32,10 @@ def _check(folder: Path, md5: Mapping[str, str]) -> None:
     for file, expected in md5.items():
         path = folder / file
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "md5").hexdigest()
-        if found != expected:
+            digest = hashlib.file_digest(stream, "md5").hexdigest()
+        if digest != expected:
             raise DataError(
-                f"{path} is damaged: {path.stat().st_size} bytes with MD5 {found}, expected {expected}; "
+                f"{path} is damaged: {path.stat().st_size} bytes with MD5 {digest}, expected {expected}; "
                 "move it away and run again to download it again"
             )
 

@@ -10,7 +10,6 @@ import torch
 from rich.table import Table as RichTable
 
 from benchmarks.errors import UserError, warn
-from benchmarks.records.configurations import read_config
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import seeds_beside
 from benchmarks.records.runs import Run, ScoreSheet, read_run
@@ -19,7 +18,7 @@ from benchmarks.reporting.seed_statistics import next_value
 from benchmarks.reporting.terminal import console_of_tables
 from benchmarks.scoring.protocol import protocol_of
 from benchmarks.scoring.restore import load_data, set_threads
-from benchmarks.scoring.trust import check_record
+from benchmarks.scoring.trust import check_sheets, read_trusted_config
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.record import commit, environment, packages
 from benchmarks.training.run import train_and_score
@@ -48,18 +47,25 @@ class Comparison:
         return "within the seeds' spread" if low <= self.replayed <= high else "different"
 
 
-def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None) -> bool:
+def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None, trust: Sequence[str] = ()) -> bool:
     """Trains and scores a run again under `out`, prints the comparison, and returns whether the run was reproduced.
 
     A run on the CPU in the same environment, with a budget other than seconds, is reproduced if every score is identical.
     Any other run is reproduced if every score lies where one more seed of its row would lie (95% for all scores of a
     protocol together). A row of one seed has no such interval: its differences are printed and decide nothing.
 
+    Args:
+        run: with its record and sheets.
+        out: the folder of the new runs.
+        data_dir: the folder of the data.
+        accelerator: Lightning's name; None for the recorded kind of device.
+        trust: packages whose classes the user trusts besides genbench's own.
+
     Raises:
         UserError: for a record that names untrusted classes, or data that differ from the record's.
     """
     recorded_environment = run.record.get("environment") or {}
-    config = _config(run, out, data_dir, accelerator)
+    config = _config(run, out, data_dir, accelerator, trust)
     device = torch.device(config.device)
     set_threads(config.threads)
     present = environment(device) | packages()
@@ -145,10 +151,10 @@ def print_comparison(comparisons: Sequence[Comparison]) -> None:
     console_of_tables().print(table)
 
 
-def _config(run: Run, out: Path, data_dir: str, accelerator: str | None) -> RunConfig:
+def _config(run: Run, out: Path, data_dir: str, accelerator: str | None, trust: Sequence[str]) -> RunConfig:
     """The configuration that trains a recorded run again, in another folder, on the recorded kind of device."""
-    document = read_config(run.path)
-    check_record(document, run.sheets)
+    document = read_trusted_config(run.path, trust)
+    check_sheets(run.sheets, trust)
     recorded_environment = run.record.get("environment") or {}
     document |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}
     if "data_dir" in document["datamodule"]:

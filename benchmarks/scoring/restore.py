@@ -9,9 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError, one_line
-from benchmarks.records.configurations import read_config
 from benchmarks.records.paths import checkpoint_path
-from benchmarks.scoring.trust import check_targets
 from datamodules.base import DataModule
 from models.game import GenerativeModel
 
@@ -44,39 +42,39 @@ def load_data(node: Mapping[str, Any], data_dir: str | None = None) -> DataModul
     """The data module of a `datamodule` group, with its splits read.
 
     Args:
-        node: the group, resolved.
-        data_dir: the folder to read from, in place of the folder in the group.
+        node: the group, resolved. `benchmarks.scoring.trust` checks a group that comes from a record.
+        data_dir: the folder to read from, in place of the folder in the group. Caches go there too.
 
     Raises:
-        UserError: for a group that names a class that is not genbench's or torch's.
         DataError: for data that are missing or damaged.
     """
-    if data_dir is not None and "data_dir" in node:
-        node = {**node, "data_dir": data_dir}
-    data: DataModule = _instantiate(node)
+    if data_dir is not None:
+        folders = {"data_dir": data_dir, "cache_dir": f"{data_dir}/image_folder_cache"}
+        node = {**node, **{key: folder for key, folder in folders.items() if key in node}}
+    data: DataModule = instantiate(OmegaConf.create(dict(node)), _convert_="all")
     data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
     return data
 
 
 def load_model(node: Mapping[str, Any]) -> GenerativeModel:
-    """The model of a `model` group, untrained.
-
-    Raises:
-        UserError: for a group that names a class that is not genbench's or torch's.
-    """
-    model: GenerativeModel = _instantiate(node)
+    """The model of a `model` group, untrained. `benchmarks.scoring.trust` checks a group that comes from a record."""
+    model: GenerativeModel = instantiate(OmegaConf.create(dict(node)), _convert_="all")
     model.configure_model()
     return model
 
 
-def load_trained(run: Path, device: torch.device) -> GenerativeModel:
+def load_trained(run: Path, node: Mapping[str, Any], device: torch.device) -> GenerativeModel:
     """The trained model of a run, on a device, in training mode. Score the model inside `model.scoring()`.
+
+    Args:
+        run: the run's folder.
+        node: the `model` group.
+        device: of the model.
 
     Raises:
         UserError: for a checkpoint that is missing, damaged, or of another model.
-        RecordError: for a configuration that cannot be read.
     """
-    model = load_model(read_config(run)["model"])
+    model = load_model(node)
     path = checkpoint_path(run)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -88,8 +86,3 @@ def load_trained(run: Path, device: torch.device) -> GenerativeModel:
             f"{path} cannot be loaded ({one_line(error)[:160]}); move it away and train the run again"
         ) from error
     return model.to(device)
-
-
-def _instantiate(node: Mapping[str, Any]) -> Any:
-    check_targets(node)
-    return instantiate(OmegaConf.create(dict(node)), _convert_="all")

@@ -55,7 +55,7 @@ def train_and_score(config: RunConfig) -> Outcome:
         tracker.log_pictures(step=images)
         data = load_data(config.parts.datamodule)
         score_baselines(config.runs_dir, data, scorer)
-        sheet = score_run(run, load_trained(run, device), data, scorer)
+        sheet = score_run(run, load_trained(run, config.parts.model, device), data, scorer)
         tracker.log_scores(sheet, step=images)
     return Outcome(run, "finished", f"{run} is trained and scored")
 

@@ -243,6 +243,7 @@ def two_processes(model: str, devices: int, batch_size: int, out: Path) -> list[
     return [json.loads(Path(f"{out}.{rank}").read_text()) for rank in range(devices)]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     """An autoencoder draws no noise, so the equality is exact but for the order of sums."""
     (one,) = two_processes("ae", 1, 8, tmp_path / "one")
@@ -253,6 +254,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
         torch.testing.assert_close(torch.tensor(first["state"][name]), torch.tensor(value), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_play_a_two_player_game_together(tmp_path: Path) -> None:
     """With several critic steps and a penalty: no unused-parameter error, and both end with the same weights."""
     first, second = two_processes("wgan_gp", 2, 4, tmp_path / "two")
