@@ -14,7 +14,7 @@ def main(cfg: DictConfig) -> None:
     import torch
 
     from benchmarks.records.paths import runs_dir_of
-    from benchmarks.records.runs import find_runs
+    from benchmarks.records.runs import find_runs, sha256_of
     from benchmarks.reporting.terminal import print_scores
     from benchmarks.scoring.restore import choose_device, load_data, load_trained, set_threads
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
@@ -41,7 +41,13 @@ def main(cfg: DictConfig) -> None:
             data = load_data(config["datamodule"], cfg.data_dir)
             score_baselines(runs_dir_of(run.path), data, scorer)
             seconds: dict[str, float] = {}
-            score_run(run.path, load_trained(run.path, config["model"], device), data, scorer, seconds.__setitem__)
+            score_run(
+                run.path,
+                load_trained(run.path, config["model"], device, sha256_of(run.record)),
+                data,
+                scorer,
+                seconds.__setitem__,
+            )
             print_scores(run.path, scorer.id)
             spent = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items() if s >= 0.05)
             print(f"  seconds: {spent or 'none'}", flush=True)

@@ -79,9 +79,17 @@ def write_sheet(run: Path, sheet: ScoreSheet) -> Path:
 
 
 def write_record(run: Path, record: Mapping[str, Any]) -> None:
-    """Writes `run.json`. The record of an earlier, failed attempt is kept under a numbered name."""
+    """Writes `run.json`. The record of an earlier, failed attempt is kept under a numbered name.
+
+    Raises:
+        RecordError: if the run has a record that is not of a failed attempt: nothing replaces such a record.
+    """
     path = run / "run.json"
     if path.exists():
+        if has_ended(run):
+            raise RecordError(
+                f"{path} exists, and a record of a run that has ended is never replaced; move the run away"
+            )
         attempt = 1 + sum(1 for _ in run.glob("run.failed-*.json"))
         path.rename(run / f"run.failed-{attempt}.json")
     write_json(path, {"schema": SCHEMA, **record})
@@ -133,6 +141,12 @@ def read_curve(run: Path) -> list[dict[str, float]]:
             ]
     except (OSError, ValueError, TypeError):
         return []
+
+
+def sha256_of(record: Mapping[str, Any]) -> str | None:
+    """The checksum of the final checkpoint of a run; None for records of earlier versions, which have none."""
+    checkpoint = record.get("checkpoint")
+    return checkpoint.get("sha256") if isinstance(checkpoint, Mapping) else None
 
 
 def has_ended(run: Path) -> bool:

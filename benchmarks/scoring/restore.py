@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError, one_line
-from benchmarks.records.paths import checkpoint_path
+from benchmarks.records.checkpoints import find_checkpoint
 from datamodules.base import DataModule
 from models.game import GenerativeModel
 
@@ -63,19 +63,22 @@ def load_model(node: Mapping[str, Any]) -> GenerativeModel:
     return model
 
 
-def load_trained(run: Path, node: Mapping[str, Any], device: torch.device) -> GenerativeModel:
+def load_trained(
+    run: Path, node: Mapping[str, Any], device: torch.device, sha256: str | None = None
+) -> GenerativeModel:
     """The trained model of a run, on a device, in training mode. Score the model inside `model.scoring()`.
 
     Args:
         run: the run's folder.
         node: the `model` group.
         device: of the model.
+        sha256: the checksum of the checkpoint in the run's record; None for records without one.
 
     Raises:
         UserError: for a checkpoint that is missing, damaged, or of another model.
     """
     model = load_model(node)
-    path = checkpoint_path(run)
+    path = find_checkpoint(run, sha256)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(checkpoint["state_dict"])

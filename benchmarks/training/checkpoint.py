@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from benchmarks.errors import UserError, one_line
-from benchmarks.records.files import replacing
+from benchmarks.errors import UserError, one_line, warn
+from benchmarks.records.checkpoints import previous_path, rotate, why_damaged
+from benchmarks.records.files import RecordError
 from benchmarks.training.clock import Clock
 
 
@@ -19,8 +20,11 @@ class Checkpoint(Callback):
     """Saves everything that a run needs to continue as if it had never stopped: every `every_seconds`, and at the end.
 
     Lightning saves weights, optimisers and loops; the model saves its counts, the data module its position. This callback
-    adds the random states of every process, and replaces the file atomically.
+    adds the random states of every process, keeps the last two checkpoints, and lists their checksums.
     """
+
+    # of the last checkpoint that this process wrote
+    sha256: str | None = None
 
     def __init__(self, path: Path, clock: Clock, every_seconds: float) -> None:
         self.path, self.clock, self.every_seconds = path, clock, every_seconds
@@ -47,8 +51,7 @@ class Checkpoint(Callback):
     def save(self, trainer: Trainer) -> None:
         with self.clock.paused():
             if trainer.is_global_zero:
-                with replacing(self.path) as temporary:
-                    trainer.save_checkpoint(temporary)
+                self.sha256 = rotate(self.path, trainer.save_checkpoint)
             else:
                 trainer.save_checkpoint(self.path)  # joins the gathering of states, and writes nothing
         self._saved_at = time.perf_counter()
@@ -71,14 +74,41 @@ class Checkpoint(Callback):
             )
 
 
-def check_checkpoint(path: Path) -> None:
-    """Raises UserError for a checkpoint that cannot be loaded; the message says what to do."""
+def resumable(path: Path) -> Path | None:
+    """The checkpoint to resume from: the last one, or the one before if the last one is damaged; None if there is none.
+
+    Args:
+        path: of the last checkpoint.
+
+    Raises:
+        UserError: if every checkpoint is damaged. The message says what to do, and the files stay.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for candidate in (path, previous_path(path)):
+        if not candidate.is_file():
+            continue
+        reason = _why_unusable(candidate)
+        if reason is None:
+            for file, why in damaged:
+                warn(f"{file} is damaged ({why}); resuming from {candidate.name}, the checkpoint before it")
+            return candidate
+        damaged.append((candidate, reason))
+    if damaged:
+        file, why = damaged[0]
+        raise UserError(f"{file} cannot be loaded ({why}); move it away to train the run from its start")
+    return None
+
+
+def _why_unusable(path: Path) -> str | None:
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        reason = why_damaged(path)
+        if reason is None:
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RecordError:
+        raise
     except Exception as error:  # torch raises several kinds of errors for a damaged file
-        raise UserError(
-            f"{path} cannot be loaded ({one_line(error)[:160]}); move it away to train the run from its start"
-        ) from error
+        return one_line(error)[:160]
+    return reason
 
 
 def _random_state() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from benchmarks.errors import UserError, fail, one_line
 from benchmarks.records.paths import checkpoint_path
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.callbacks import Curve, ProgressBar, Watch
-from benchmarks.training.checkpoint import Checkpoint, check_checkpoint
+from benchmarks.training.checkpoint import Checkpoint, resumable
 from benchmarks.training.clock import Clock
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.loggers import Tracker
@@ -37,8 +37,16 @@ class Training:
         return torch.device(self.config.device)
 
 
-def fit(training: Training) -> pl.Trainer:
-    """Trains until the budget is spent, from the last checkpoint if there is one.
+@dataclass(frozen=True)
+class Fitted:
+    """The end of training: whether this is the process that writes records, and the checksum of the final checkpoint."""
+
+    is_global_zero: bool
+    sha256: str | None
+
+
+def fit(training: Training) -> Fitted:
+    """Trains until the budget is spent, from the last whole checkpoint if there is one.
 
     Raises:
         UserError: for settings of the trainer that do not work, a damaged checkpoint, or a trainer that stops early.
@@ -56,9 +64,7 @@ def fit(training: Training) -> pl.Trainer:
     ]
     trainer = _trainer(config, callbacks)
     data.plan(config.seed, config.budget.minibatches(model, data.batch_size, trainer.world_size))
-    resume = path if path.is_file() else None
-    if resume is not None:
-        check_checkpoint(resume)
+    resume = resumable(path)
     reset_peak_memory()
     try:
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -74,7 +80,7 @@ def fit(training: Training) -> pl.Trainer:
         model.to(trainer.strategy.root_device)
         model.calibrate(x.to(model.device) for x in data.batches("val", 256))
         checkpoint.save(trainer)
-    return trainer
+    return Fitted(trainer.is_global_zero, checkpoint.sha256)
 
 
 def _curve(training: Training) -> Curve:

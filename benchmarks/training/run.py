@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,8 +12,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from benchmarks.errors import UserError, is_users, one_line
 from benchmarks.records.files import write_text
+from benchmarks.records.locks import alone
 from benchmarks.records.outcomes import Outcome
-from benchmarks.records.runs import has_ended, read_curve, read_record, write_record
+from benchmarks.records.runs import has_ended, read_curve, read_record, sha256_of, write_record
 from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads
 from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
 from benchmarks.training.callbacks import Diverged
@@ -51,11 +53,12 @@ def train_and_score(config: RunConfig) -> Outcome:
         else:  # the run is only scored here, but its logger gets the curve too
             for row in read_curve(run):
                 tracker.log(row)
-        images = (read_record(run) or {})["spent"]["images"]
+        record = read_record(run) or {}
+        images = record["spent"]["images"]
         tracker.log_pictures(step=images)
         data = load_data(config.parts.datamodule)
         score_baselines(config.runs_dir, data, scorer)
-        sheet = score_run(run, load_trained(run, config.parts.model, device), data, scorer)
+        sheet = score_run(run, load_trained(run, config.parts.model, device, sha256_of(record)), data, scorer)
         tracker.log_scores(sheet, step=images)
     return Outcome(run, "finished", f"{run} is trained and scored")
 
@@ -78,15 +81,24 @@ def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
     run = config.path
     pl.seed_everything(config.seed, verbose=False)
     training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker)
+    with alone(run) if _is_rank_zero() else nullcontext():
+        if has_ended(run):  # another process trained the run meanwhile
+            return Outcome(run, "diverged", f"{run} diverged in another process") if _diverged(run) else None
+        return _train_alone(training)
+
+
+def _train_alone(training: Training) -> Outcome | None:
+    config, run = training.config, training.config.path
     write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config.document))))
     try:
-        trainer = fit(training)
-        if not trainer.is_global_zero:  # the other processes of a distributed run are done
+        fitted = fit(training)
+        if not fitted.is_global_zero:  # the other processes of a distributed run are done
             raise SystemExit(0)
         training.model.to(training.device)
         save_pictures(run, training.model, training.data)
         speed = sampling_speed(training.model)
-        write_record(run, describe_run(training, "finished", None, {"sampling_images_per_second": speed}))
+        record = describe_run(training, "finished", None, {"sampling_images_per_second": speed})
+        write_record(run, record | {"checkpoint": {"sha256": fitted.sha256}})
     except Diverged as error:
         _leave_to_rank_zero()
         write_record(run, describe_run(training, "diverged", one_line(error)))
@@ -100,9 +112,14 @@ def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
     return None
 
 
+def _is_rank_zero() -> bool:
+    """Whether this is the first process of a distributed run, or the only process."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
 def _leave_to_rank_zero() -> None:
     """Ends every process of a distributed run but the first, which writes the record."""
-    if getattr(rank_zero_only, "rank", 0):
+    if not _is_rank_zero():
         raise SystemExit(1)
 
 

@@ -1,0 +1,93 @@
+"""The checkpoints of a run on disk: the last two, and the checksums by which damage is found.
+
+`checkpoints/last.ckpt` and `checkpoints/previous.ckpt` are rotated. `checkpoints/checksums.json` lists the SHA-256 of the
+newest checkpoints; it is written before the rotation, so that every complete file is listed, whenever the process is killed.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.records.files import SCHEMA, RecordError, read_json, replacing, write_json
+from benchmarks.records.paths import checkpoint_path
+
+# the new checkpoint, the last and the previous one
+LISTED = 3
+
+
+def previous_path(path: Path) -> Path:
+    """The checkpoint before the one at `path`."""
+    return path.with_name("previous.ckpt")
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def rotate(path: Path, write: Callable[[Path], None]) -> str:
+    """Writes a new checkpoint at `path`, and keeps the checkpoint that was there as the previous one.
+
+    Args:
+        path: of the last checkpoint.
+        write: writes the new checkpoint to the path that it gets.
+
+    Returns:
+        The checksum of the new checkpoint.
+    """
+    with replacing(path) as temporary:
+        write(temporary)
+        digest = checksum(temporary)
+        write_json(_list_path(path), {"schema": SCHEMA, "sha256": [digest, *(listed(path) or [])][:LISTED]})
+        if path.exists():
+            os.replace(path, previous_path(path))
+    return digest
+
+
+def listed(path: Path) -> list[str] | None:
+    """The checksums of the newest checkpoints; None for runs of earlier versions, which listed none.
+
+    Raises:
+        RecordError: for a damaged list.
+    """
+    if not _list_path(path).is_file():
+        return None
+    checksums = read_json(_list_path(path), need=("sha256",))["sha256"]
+    if not isinstance(checksums, list) or not all(isinstance(text, str) for text in checksums):
+        raise RecordError(f"{_list_path(path)} is not a list of checksums; move it away to resume without checks")
+    return checksums
+
+
+def why_damaged(path: Path) -> str | None:
+    """Why a checkpoint of a run's folder is not whole; None if its checksum is listed, or if there is no list."""
+    checksums = listed(path)
+    if checksums is None or checksum(path) in checksums:
+        return None
+    return "its checksum is not the one that was written"
+
+
+def find_checkpoint(run: Path, sha256: str | None) -> Path:
+    """The checkpoint of a run that has a checksum; the last one if the record has no checksum.
+
+    Raises:
+        RecordError: if no checkpoint has the checksum. The message says what to do.
+    """
+    path = checkpoint_path(run)
+    if sha256 is None:
+        return path
+    candidates = [candidate for candidate in (path, previous_path(path)) if candidate.is_file()]
+    if not candidates:
+        raise RecordError(f"{path} is missing; train the run again")
+    for candidate in candidates:
+        if checksum(candidate) == sha256:
+            return candidate
+    raise RecordError(
+        f"{path} is not the checkpoint that the record of the run was made with (SHA-256 {sha256[:12]}): it is damaged, or "
+        "another process replaced it; move the run away and train it again"
+    )
+
+
+def _list_path(path: Path) -> Path:
+    return path.with_name("checksums.json")
