@@ -226,7 +226,7 @@ def test_a_record_cannot_name_code_to_run(sweep: Path, tmp_path: Path) -> None:
     config = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(config.replace("models.ae.Autoencoder", "os.system"))
     result = run("evaluate", f"runs={folder}", "protocol.samples=100", cwd=tmp_path)
-    assert "names os.system" in said(result)
+    assert "names 'os.system'" in said(result)
 
 
 def test_one_failing_job_does_not_stop_the_sweep(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """One process at a time trains a run.
 
-The lock is `fcntl.flock` (by filelock) on `.lock` in the run's folder. The system releases it when the process ends, however it
+The lock is `fcntl.flock` (by filelock) on `lock` in the run's folder. The system releases it when the process ends, however it
 ends. It works between processes of one machine, and between machines on file systems that implement flock, such as NFS
 on Linux. Where a file system has no flock, filelock raises, or falls back to a file that a dead process leaves behind; there,
 two machines must not share a run. The checksum in the record protects the scores in any case.
@@ -20,7 +20,7 @@ POLL = 0.5
 def alone(run: Path) -> Iterator[None]:
     """Holds the lock of a run. If another process holds it, prints a line and waits."""
     run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock")
+    lock = FileLock(run / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
