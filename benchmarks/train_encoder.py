@@ -11,11 +11,10 @@ from benchmarks.errors import UserError
 
 @program("train_encoder")
 def main(cfg: DictConfig) -> None:
-    from datamodules.contracts import Labelled
-
     from benchmarks.encoders.base import FOLDER
     from benchmarks.encoders.fit import Fit, fit_encoder
     from benchmarks.scoring.restore import choose_device, load_data
+    from datamodules.contracts import Labelled
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
