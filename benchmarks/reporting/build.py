@@ -11,7 +11,8 @@ from benchmarks.records.logger_choice import is_wandb
 from benchmarks.records.runs import Run, find_runs, read_run
 from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
-from benchmarks.reporting.claims import Claim, load_claims
+from benchmarks.reporting.claim_files import load_claims
+from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.gallery import copy_pictures, save_sheets
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.page import page
@@ -56,7 +57,7 @@ def write_report(
     return report
 
 
-def make_report(roots: Sequence[Path], out: Path, title: str, claims: Sequence[Claim], min_seeds: int) -> Report:
+def make_report(roots: Sequence[Path], out: Path, title: str, claims: Claims, min_seeds: int) -> Report:
     """Reads the records at or below the roots, makes the tables, answers the claims, and copies pictures into `out`."""
     runs, missing = [], list[RecordError]()
     for root in roots:

@@ -1,22 +1,25 @@
 """The evidence for a claim: the values of its sides, from the rows of a table or from the trials of a search."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.records.columns import COST, columns_in
+from benchmarks.records.examples import example_scores
+from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
-from benchmarks.reporting.claims import Claim, Side, evaluate
+from benchmarks.reporting.claims import Claim, Side, Specification
+from benchmarks.reporting.quantities import evaluate, names_in
 from benchmarks.reporting.seed_statistics import Array
-from benchmarks.reporting.table import Table, budget_text
+from benchmarks.reporting.table import Row, Table
 
 COSTS = frozenset(column.name for column in columns_in(COST))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """The values of one side of a claim, one a run.
 
@@ -24,36 +27,64 @@ class Group:
         label: of the row.
         values: one a run.
         runs: their folders.
-        lost: the number of runs without a value: seeds that diverged, or trials without a value for any reason.
-        budget: of each run, in words. Rows with different budgets are not compared.
+        lost: the number of runs without a value: runs that diverged or failed, or whose score has no number.
+        facts: what the row is besides its method. Rows with other facts are not compared.
+        examples: the quantity by example, (runs, examples), if the quantity is one score that is a mean over examples.
+        of: the number of examples that the mean is over.
+        floor: why the row has learned too little to be tested; empty if it has learned enough.
     """
 
     label: str
     values: Array
     runs: tuple[Path, ...]
     lost: int = 0
-    budget: str | None = None
+    facts: Facts = field(default_factory=dict)
+    examples: Array | None = None
+    of: int = 0
+    floor: str = ""
 
 
 # by whether the side is on the right, and by the side: one group for each row that the side names
 Groups = dict[tuple[bool, Side], list[Group]]
 
 
-def table_groups(claim: Claim, tables: Sequence[Table]) -> list[tuple[Table, Groups]]:
-    """The groups of a claim on each table.
+def answering_tables(claim: Claim, tables: Sequence[Table]) -> list[list[Table]]:
+    """The tables that answer a claim, in groups: the tables of one data set and protocol differ in their network only.
 
     A run costs the same under every protocol, so a claim on costs is answered only on the table with the most values,
     among the tables of one data set and network.
     """
-    grouped = [(table, _row_groups(claim, table)) for table in tables]
-    if not claim.scores <= COSTS:
-        return grouped
-    largest: dict[tuple[str, str, str], tuple[Table, Groups]] = {}
-    for table, groups in grouped:
-        place = (table.datamodule, table.network, table.data["id"])
-        if place not in largest or _size(groups) > _size(largest[place][1]):
-            largest[place] = (table, groups)
-    return list(largest.values())
+    tables = [table for table in tables if not claim.datamodules or table.datamodule in claim.datamodules]
+    if claim.scores <= COSTS:
+        largest: dict[tuple[str, str, str], tuple[tuple[int, int], Table]] = {}
+        for table in tables:
+            place = (table.datamodule, table.data["id"], table.network)
+            size = _size(table_groups(claim, claim.specifications[0], table))
+            if place not in largest or size > largest[place][0]:
+                largest[place] = (size, table)
+        by_data: dict[tuple[str, ...], list[Table]] = {}
+        for place, (_, table) in largest.items():
+            by_data.setdefault(place[:2], []).append(table)
+        return list(by_data.values())
+    grouped: dict[tuple[str, ...], list[Table]] = {}
+    for table in tables:
+        grouped.setdefault((table.datamodule, table.data["id"], table.protocol_id), []).append(table)
+    return list(grouped.values())
+
+
+def table_groups(claim: Claim, specification: Specification, table: Table) -> Groups:
+    """The groups of a claim on a table, under one specification."""
+    groups: Groups = {}
+    for is_right, side in claim.sides:
+        quantity = specification.quantity_of(is_right)
+        if not names_in(quantity) <= table.measured:
+            continue
+        for row in table.rows:
+            if side.matches(row):
+                group = _row_group(row, quantity, specification.floor, table)
+                if group is not None:
+                    groups.setdefault((is_right, side), []).append(group)
+    return groups
 
 
 def trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Groups:
@@ -65,8 +96,9 @@ def trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Grou
         runs: by resolved path; the runs of the trials are among them.
     """
     groups: Groups = {}
+    (specification,) = claim.specifications
     for is_right, side in claim.sides:
-        quantity = claim.quantity_of(is_right)
+        quantity = specification.quantity_of(is_right)
         values, paths = [], []
         for trial in search.trials.get(side.model, []):
             run = runs.get((search.runs_dir / trial.run).resolve())
@@ -80,53 +112,53 @@ def trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Grou
             lost = len(search.trials[side.model]) - len(values)
             label = f"{side.name} ({len(values)} trials)"
             groups[is_right, side] = [Group(label, np.array(values), tuple(paths), lost)]
-    return groups if _applies(claim, search.record["datamodule"]) else {}
+    applies = not claim.datamodules or search.record["datamodule"] in claim.datamodules
+    return groups if applies else {}
 
 
-def distinct_groups(pairs: Iterable[tuple[Group, Group | float]]) -> list[Group]:
-    """The groups of some pairs, each once."""
-    return list({id(group): group for pair in pairs for group in pair if isinstance(group, Group)}.values())
+def matched(a: Group, b: Group | float) -> bool:
+    """Whether two rows are the same in everything besides their method."""
+    return not isinstance(b, Group) or not differences(a.facts, b.facts)
 
 
-def missing_sides(
-    claim: Claim, groups: Groups, same_budget: Sequence[tuple[Group, Group | float]], tested: Sequence[Group]
-) -> Iterator[str]:
-    """The models that a claim names and that no test includes, each with the reason.
-
-    Args:
-        claim: the claim.
-        groups: all its groups.
-        same_budget: the pairs with equal budgets.
-        tested: the groups with enough values.
-    """
-    tested_ids, comparable_ids = ({id(group) for group in part} for part in (tested, distinct_groups(same_budget)))
-    for is_right, side in claim.sides:
-        side_ids = {id(group) for group in groups.get((is_right, side), [])}
-        if not side_ids:
-            yield f"{side.name}, which has no such scores"
-        elif not side_ids & comparable_ids:
-            yield f"{side.name}, which has had another budget"
-        elif not side_ids & tested_ids:
-            yield f"{side.name}, which has too few {'trials' if claim.over == 'trials' else 'seeds'}"
+def why_unmatched(left: Sequence[Group], right: Sequence[Group]) -> str:
+    """What the most similar rows of two sides differ in besides their method."""
+    pairs = ((differences(a.facts, b.facts), a, b) for a in left for b in right)
+    titles, a, b = min(pairs, key=lambda pair: len(pair[0]))
+    shown = [f"{title} ({a.facts[title]} against {b.facts[title]})" for title in titles[:3]]
+    return f"{a.label} and {b.label} differ in {', '.join(shown)}"
 
 
-def _row_groups(claim: Claim, table: Table) -> Groups:
-    groups: Groups = {}
-    for is_right, side in claim.sides:
-        quantity = claim.quantity_of(is_right)
-        for row in table.rows:
-            if not side.matches(row):
-                continue
-            paths = {int(run.record["seed"]): run.path for run in row.runs}
-            by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
-            values = {seed: value for seed, value in by_seed.items() if value is not None}
-            if values:
-                runs = tuple(paths[seed] for seed in values)
-                lost = sum(row.ended(run) == "diverged" for run in row.runs if int(run.record["seed"]) not in values)
-                budget = budget_text(row.runs[0].record)
-                group = Group(row.label, np.array(list(values.values())), runs, lost, budget)
-                groups.setdefault((is_right, side), []).append(group)
-    return groups if _applies(claim, table.datamodule) else {}
+def _row_group(row: Row, quantity: str, floor: tuple[str, str] | None, table: Table) -> Group | None:
+    paths = {int(run.record["seed"]): run.path for run in row.runs}
+    by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
+    values = {seed: value for seed, value in by_seed.items() if value is not None}
+    if not values:
+        return None
+    runs = tuple(paths[seed] for seed in values)
+    examples, of = example_scores(runs, table.sheet_name, quantity)
+    return Group(
+        label=row.label,
+        values=np.array(list(values.values())),
+        runs=runs,
+        lost=len(row.runs) - len(values),
+        facts=row.facts,
+        examples=examples,
+        of=of,
+        floor=_below_floor(row, floor, table) if floor else "",
+    )
+
+
+def _below_floor(row: Row, floor: tuple[str, str], table: Table) -> str:
+    score, name = floor
+    baseline = next((other for other in table.rows if other.is_baseline and other.label == name), None)
+    column = next((column for column in table.columns if column.name == score), None)
+    cells = [of.cells.get(score) for of in (row, baseline) if of is not None]
+    means = [cell.mean for cell in cells if cell is not None and cell.mean is not None]
+    if column is None or column.higher_is_better is None or len(means) < 2:
+        return f"the {score} of {row.label} cannot be compared with the row {name!r}"
+    is_better = means[0] > means[1] if column.higher_is_better else means[0] < means[1]
+    return "" if is_better else f"the {score} of {row.label} is not better than that of the row {name!r}"
 
 
 def _size(groups: Groups) -> tuple[int, int]:
@@ -134,5 +166,6 @@ def _size(groups: Groups) -> tuple[int, int]:
     return len(groups), sum(len(group.values) for side_groups in groups.values() for group in side_groups)
 
 
-def _applies(claim: Claim, datamodule: str) -> bool:
-    return not claim.datamodules or datamodule in claim.datamodules
+def tested_groups(points: Sequence[tuple[Group, Group | float]]) -> Iterator[Group]:
+    """The groups of some pairs, each once."""
+    yield from {id(group): group for pair in points for group in pair if isinstance(group, Group)}.values()

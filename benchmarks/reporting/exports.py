@@ -7,13 +7,14 @@ from typing import Any
 
 from benchmarks.records.searches import Search
 from benchmarks.reporting.numbers import number, p_text
+from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, cell_text
 from benchmarks.reporting.trials import best_of_n
-from benchmarks.reporting.verdicts import Answer, effect_text
+from benchmarks.reporting.verdicts import Answer
 
 ARROWS = {True: "↑", False: "↓", None: ""}
-BADGES = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
+BADGES = {"holds": "✓", "does not hold": "✗", "depends": "±", "undecided": "?"}
 LEGEND = (
     "Mean ± standard deviation over training seeds; **bold** is the best of a column, and † is not significantly worse "
     "(Welch's t-test, Holm's correction, 5%). Intervals and ranks are in leaderboard.csv, every comparison in "
@@ -57,8 +58,8 @@ def latex(report: Report) -> str:
         lines += [r"\begin{tabular}{lp{.4\linewidth}lp{.3\linewidth}l}", r"\toprule"]
         lines += [r"verdict & claim & data & effect & $p$ (Holm) \\", r"\midrule"]
         for answer in report.answers:
-            pair = answer.decisive
-            effect = effect_text(answer.claim, pair) if pair else answer.reason
+            point = answer.decisive
+            effect = effect_text(answer.claim, point) if point else answer.reason
             cells = [answer.verdict, answer.claim.title, answer.where, effect, p_text(answer.adjusted_p)]
             lines.append(" & ".join(map(_tex, cells)) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
@@ -97,24 +98,26 @@ def comparisons_csv(tables: Sequence[Table]) -> str:
 
 
 def claims_csv(answers: Sequence[Answer]) -> str:
-    """One line for each pair of rows behind an answer; one line for an answer without pairs.
+    """One line for each test behind an answer; one line for an answer without tests.
 
-    The effect is left less right or left over right, as `scale` says, also if the right side is a number.
+    The effect is left − right or left / right, depending on `scale`, also if the right side is a number.
     """
-    names = ["claim", "title", "where", "verdict", "reason", "p", "p_holm", "left", "right"]
-    names += ["scale", "unit", "effect", "low", "high"]
+    names = ["claim", "title", "where", "verdict", "reason", "p", "p_holm", "left", "right", "options"]
+    names += ["scale", "unit", "effect", "low", "high", "hedges_g", "p_holds", "p_fails", "errors", "runs"]
     lines: list[list[Any]] = []
     for answer in answers:
         facts: list[Any] = [answer.claim.name, answer.claim.title, answer.where, answer.verdict, answer.reason]
         facts += [answer.p, answer.adjusted_p]
-        for pair in answer.pairs:
-            right = pair.right if isinstance(pair.right, float) else pair.right.label
-            runs = " ".join(map(str, answer.runs))
+        for point in answer.points:
+            right = point.right if isinstance(point.right, float) else point.right.label
+            options = "; ".join(f"{choice}: {option}" for choice, option in point.options)
             scale = [answer.claim.scale, answer.claim.unit if answer.claim.scale == "difference" else ""]
-            lines.append([*facts, pair.left.label, right, *scale, pair.effect, pair.low, pair.high, pair.g, runs])
-        if not answer.pairs:
-            lines.append(facts + [None] * 9)
-    return _csv([*names, "hedges_g", "runs"], lines)
+            numbers = [point.effect, point.low, point.high, point.g, point.p_holds, point.p_fails]
+            runs = " ".join(map(str, point.runs))
+            lines.append([*facts, point.left.label, right, options, *scale, *numbers, point.errors, runs])
+        if not answer.points:
+            lines.append(facts + [None] * (len(names) - len(facts)))
+    return _csv(names, lines)
 
 
 def head(column: ColumnHead) -> str:
@@ -136,8 +139,8 @@ def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 
 def _md_answer(answer: Answer) -> str:
-    pair = answer.decisive
-    effect = effect_text(answer.claim, pair) if pair else "—"
+    point = answer.decisive
+    effect = effect_text(answer.claim, point) if point else "—"
     cells = [answer.claim.title, answer.where, effect, p_text(answer.adjusted_p), answer.reason or "—"]
     return f"| **{answer.verdict}** | " + " | ".join(map(_md, cells)) + " |"
 

@@ -1,12 +1,13 @@
-"""The labels of a table's rows: the model's name, with the settings that tell its configurations apart."""
+"""The labels of a table's rows: the model's name, the settings that tell its configurations apart, and what it is besides."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import fail
 from benchmarks.records.configurations import flatten, read_config
+from benchmarks.records.facts import Facts, run_facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Run
 
@@ -31,7 +32,27 @@ def row_labels(runs: Mapping[Key, Run]) -> dict[Key, str]:
             labels[model, variants[0][0]] = model
         else:
             labels |= {(model, config_id): label for config_id, label in _labels_of(model, variants).items()}
-    return labels
+    unusual = _unusual_facts({key: run_facts(run) for key, run in runs.items()})
+    return {key: _with_facts(label, unusual[key]) for key, label in labels.items()}
+
+
+def _unusual_facts(rows: Mapping[Key, Facts]) -> dict[Key, dict[str, str]]:
+    """What each row is besides its method, where it differs from most rows of the table."""
+    titles = dict.fromkeys(title for facts in rows.values() for title in facts)
+    unusual: dict[Key, dict[str, str]] = {key: {} for key in rows}
+    for title in titles:
+        counts = Counter(facts[title] for facts in rows.values() if title in facts)
+        usual = counts.most_common(1)[0][0]
+        for key, facts in rows.items():
+            if facts.get(title, usual) != usual:
+                unusual[key][title] = facts[title]
+    return unusual
+
+
+def _with_facts(label: str, facts: Mapping[str, str]) -> str:
+    """The label with unusual facts that it does not name yet."""
+    named = [f"{title} {value}" for title, value in facts.items() if f"{title.rsplit(' ', 1)[-1]}={value}" not in label]
+    return f"{label} [{', '.join(named[:MOST_SETTINGS])}]" if named else label
 
 
 def _labels_of(model: str, variants: list[tuple[str, Run]]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -20,13 +19,15 @@ from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search, Trial
 from benchmarks.reporting.charts import FEW_ROWS, search_chart, table_chart
 from benchmarks.reporting.claims import Claim
+from benchmarks.reporting.drawings import forest, specification_curve
 from benchmarks.reporting.evidence import Group
 from benchmarks.reporting.exports import ARROWS, BADGES
 from benchmarks.reporting.gallery import CAPTIONS, EMBEDDED_ROWS, row_slug
 from benchmarks.reporting.numbers import number, p_text
+from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
-from benchmarks.reporting.verdicts import Answer, Pair, effect_text
+from benchmarks.reporting.verdicts import Answer
 
 
 def page(report: Report) -> str:
@@ -49,7 +50,8 @@ def page(report: Report) -> str:
         "data_cells": _data_cells,
         "dashes": _dashes,
         "model_of": lambda table, label: next(row.model for row in table.rows if row.label == label),
-        "forest": _forest,
+        "forest": forest,
+        "specification_curve": specification_curve,
         "groups": _groups,
         "is_group": lambda side: isinstance(side, Group),
         "records": lambda row: [_record(run, out) for run in row.runs],
@@ -184,26 +186,8 @@ def _params(trial: Trial) -> str:
 
 def _groups(answer: Answer) -> list[Group]:
     """The groups of both sides behind an answer, each once."""
-    sides = [side for pair in answer.pairs for side in (pair.left, pair.right) if isinstance(side, Group)]
-    return list({(group.label, group.runs): group for group in sides}.values())
-
-
-def _forest(claim: Claim, pair: Pair) -> Markup:
-    """A drawing of the effect and its interval, with the line of no difference and the margin."""
-    is_ratio = claim.scale == "ratio"
-    effect, low, high = (math.log(v) if is_ratio else v for v in (pair.effect, pair.low, pair.high))
-    margin = abs((math.log(claim.margin) if is_ratio else claim.margin) if claim.margin is not None else 0.0)
-    reach = 1.15 * max(abs(low), abs(high), margin, 1e-12)
-
-    def x(value: float) -> str:
-        return f"{60 + 56 * value / reach:.1f}"
-
-    band = f'<rect x="{x(-margin)}" width="{112 * margin / reach:.1f}" y="2" height="16"/>' if margin else ""
-    return Markup(
-        f'<svg class="forest" viewBox="0 0 120 20" width="120" height="20" aria-hidden="true">{band}'
-        f'<path class="none" d="M60 1V19"/><path d="M{x(low)} 10H{x(high)}M{x(low)} 6v8M{x(high)} 6v8"/>'
-        f'<circle cx="{x(effect)}" cy="10" r="4"/></svg>'
-    )
+    sides = [side for point in answer.points for side in (point.left, point.right) if isinstance(side, Group)]
+    return list({(group.label, group.runs, tuple(group.values)): group for group in sides}.values())
 
 
 def _json(value: Any) -> Markup:

@@ -151,11 +151,16 @@ def deviations(values: Array) -> Array:
     return distance
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given."""
-    count = len(p_values)
-    adjusted, largest = [0.0] * count, 0.0
-    for rank, i in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+def holm(p_values: Sequence[float], family: int = 0) -> list[float]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given.
+
+    Args:
+        p_values: of the tests.
+        family: the number of tests to correct for, if more were planned; the others count as tests with p = 1.
+    """
+    count = max(len(p_values), family)
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (count - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records.columns import BY_NAME, OTHER, PARTS
-from benchmarks.records.runs import Run, Status
+from benchmarks.records.facts import Facts, run_facts
+from benchmarks.records.runs import Run, ScoreSheet, Status
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import MIN_SEEDS, Difference
 
@@ -77,6 +78,11 @@ class Row:
     def values(self, column: str) -> list[float]:
         """The numbers of a column, one a seed."""
         return self._by_column.get(column, [])
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the row is besides its method; nothing for a baseline, and for a configuration that cannot be read."""
+        return run_facts(self.runs[0]) if self.runs else {}
 
     @cached_property
     def _by_column(self) -> dict[str, list[float]]:
@@ -148,6 +154,16 @@ class Table:
     comparisons: Sequence[Comparison] = ()
     min_seeds: int = MIN_SEEDS
 
+    @cached_property
+    def measured(self) -> frozenset[str]:
+        """The scores and costs that have a number in any row of a model."""
+        return frozenset(name for row in self.rows for scores in row.measured.values() for name in scores)
+
+    @property
+    def sheet_name(self) -> str:
+        """The name of the table's score sheets in the folder of a run."""
+        return ScoreSheet(dict(self.protocol), self.protocol_id, "scored", []).filename
+
     @property
     def models(self) -> list[Row]:
         """The rows without the baselines."""
@@ -164,6 +180,11 @@ class Table:
             rows = [row for row in self.rows if not row.is_baseline or row.has_any(columns)]
             parts.append((part, columns, rows))
         return [part for part in parts if part[1]]
+
+    @property
+    def is_points(self) -> bool:
+        """Whether the examples are points and not images."""
+        return len(self.data.get("shape", ())) == 1
 
     @property
     def title(self) -> str:
@@ -191,7 +212,7 @@ class Table:
             facts.append("dequantised")
         budgets = {budget_text(run.record) for row in self.models for run in row.runs} - {None}
         if budgets:
-            facts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else "budgets DIFFER between its rows")
+            facts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else "the rows have DIFFERENT budgets")
         return ", ".join(facts)
 
     @property
@@ -203,7 +224,7 @@ class Table:
             return None
         more = f" and {len(few) - 8} more rows" if len(few) > 8 else ""
         return (
-            f"Too few seeds for intervals, ranks and comparisons, which need {self.min_seeds} finished ones: "
+            f"Too few seeds for intervals, ranks and comparisons ({self.min_seeds} finished seeds are needed): "
             f"{', '.join(few[:8])}{more}."
         )
 

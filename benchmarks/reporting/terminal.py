@@ -13,12 +13,13 @@ from benchmarks.records.files import RecordError
 from benchmarks.records.runs import ScoreSheet, read_sheets
 from benchmarks.reporting.exports import BADGES, head
 from benchmarks.reporting.numbers import number
+from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
-from benchmarks.reporting.verdicts import Answer, effect_text
+from benchmarks.reporting.verdicts import Answer
 
 # rows of a table that the terminal shows
 TERMINAL_ROWS = 20
-COLORS = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
+COLORS = {"holds": "green", "does not hold": "red", "depends": "magenta", "undecided": "yellow"}
 
 
 def print_tables(tables: Sequence[Table]) -> None:

@@ -1,280 +1,248 @@
-"""The answers of records to claims: on every table or search that has the scores, a claim holds, does not, or is undecided.
+"""The answers of records to claims: on every data set that has the scores, a claim holds, does not hold, depends, or is open.
 
-The tests and their corrections are in `benchmarks.reporting.seed_statistics`.
+A claim is asked under every specification: every combination of the options of its choices, every network, and every row of
+the models that it names (multiverse analysis: Steegen et al. 2016; the specification curve: Simonsohn et al. 2020).
+
+- *holds*: the test is passed under every specification.
+- *does not hold*: for a model that the claim names, the opposite is shown under every specification.
+- *depends*: for a model that the claim names, the claim is shown under one specification and its opposite under another.
+- *undecided*: everything else. The answer gives the reason.
+
+A wrong verdict has a probability of 5% at most for all claims of a folder together, whatever else a report contains
+(`Claims.family`).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
-from benchmarks.reporting.claims import Claim
-from benchmarks.reporting.evidence import (
-    Group,
-    Groups,
-    distinct_groups,
-    missing_sides,
-    table_groups,
-    trial_groups,
-)
-from benchmarks.reporting.numbers import number
-from benchmarks.reporting.seed_statistics import (
-    ALPHA,
-    MIN_SEEDS,
-    Array,
-    deviations,
-    differences,
-    differences_from,
-    holm,
-    one_sided,
-)
+from benchmarks.reporting.claims import Claim, Claims, Options, Specification
+from benchmarks.reporting.evidence import Groups, answering_tables, table_groups, trial_groups
+from benchmarks.reporting.points import Point, margin_of, seeds_needed
+from benchmarks.reporting.seed_statistics import ALPHA, MIN_SEEDS, holm
+from benchmarks.reporting.specifications import STATEMENTS, Evidence, gather
 from benchmarks.reporting.table import Table
 
-Verdict = Literal["holds", "does not hold", "undecided"]
+Verdict = Literal["holds", "does not hold", "depends", "undecided"]
+VERDICTS: tuple[Verdict, ...] = ("holds", "does not hold", "depends", "undecided")
 
-# the pairs of rows that an answer keeps
-SHOWN_PAIRS = 12
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Left against right: the effect on the claim's scale with its 95% interval, Hedges' g, and the two p-values."""
-
-    left: Group
-    right: Group | float
-    effect: float
-    low: float
-    high: float
-    g: float | None
-    p_holds: float
-    p_fails: float
+# the data set and protocol or the search in words, the data set, and the networks
+Place = tuple[str, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A claim on one table or one search, decided at 5% after Holm's correction over every answer of the report."""
+    """A claim on one data set and protocol, or on one search, decided at 5% for all claims of a folder together.
+
+    Args:
+        claim: the claim.
+        where: the data set and protocol, or the search, in words.
+        datamodule, networks: their names.
+        verdict: the answer.
+        reason: what the reader has to know of the verdict.
+        points: the tests, in order of their effects; of many tests a part.
+        tests: the number of tests.
+        p: of the verdict, before the correction.
+        adjusted_p: after Holm's correction.
+        decisive: the test with the least evidence for the claim.
+        split: for "depends", the two tests that disagree.
+    """
 
     claim: Claim
     where: str
     datamodule: str
-    network: str
+    networks: tuple[str, ...]
     verdict: Verdict
     reason: str
-    pairs: tuple[Pair, ...] = ()
+    points: tuple[Point, ...] = ()
+    tests: int = 0
     p: float | None = None
     adjusted_p: float | None = None
-    leans: Literal["holds", "does not hold"] = "holds"
-    missing: tuple[str, ...] = ()
-
-    @property
-    def decisive(self) -> Pair | None:
-        """The pair with the least evidence for the claim, on which the verdict rests."""
-        return max(self.pairs, key=lambda pair: pair.p_holds, default=None)
+    decisive: Point | None = None
+    split: tuple[Point, Point] | None = None
 
     @property
     def runs(self) -> list[Path]:
         """The runs behind the answer."""
-        groups = [g for pair in self.pairs for g in (pair.left, pair.right) if isinstance(g, Group)]
-        return sorted({run for group in groups for run in group.runs})
+        return sorted({run for point in self.points for run in point.runs})
 
 
 def answer_all(
-    claims: Sequence[Claim],
+    claims: Claims | Sequence[Claim],
     tables: Sequence[Table],
     searches: Sequence[Search] = (),
     runs: Sequence[Run] = (),
     min_seeds: int = MIN_SEEDS,
 ) -> list[Answer]:
-    """Answers every claim on every table or search that has both sides; a claim without any gets one answer that says so.
+    """Answers every claim on every data set and search that has both sides; a claim without any gets one undecided answer.
 
     Args:
         claims: in the order of the answers.
         tables: those of a test split count.
         searches: for claims over trials.
         runs: the trials' runs are among them.
-        min_seeds: a side with fewer values decides nothing.
+        min_seeds: a side with fewer values decides nothing, unless the claim has its own number.
     """
+    claims = claims if isinstance(claims, Claims) else Claims(claims)
     by_path = {run.path.resolve(): run for run in runs} if searches else {}
     tested = [table for table in tables if table.protocol["split"] == "test"]
-    answers = []
-    for claim in claims:
-        own: list[Answer] = []
+    found: list[tuple[Claim, list[tuple[Place, Evidence]]]] = []
+    for claim in claims.claims:
         if claim.over == "trials":
-            for search in searches:
-                groups = trial_groups(claim, search, by_path)
-                place = (search.title, search.record["datamodule"], search.record["network"])
-                if groups and search.record["sampler"] != "random":
-                    reason = "the trials were not drawn at random, so their spread is the sampler's: use sampler=random"
-                    own.append(Answer(claim, *place, "undecided", reason))
-                else:
-                    own += _answer(claim, place, groups, min_seeds)
+            places = [_search_evidence(claim, search, by_path, min_seeds) for search in searches]
         else:
-            for table, groups in table_groups(claim, tested):
-                place = (_where(table, tested), table.datamodule, table.network)
-                own += _answer(claim, place, groups, min_seeds)
-        answers += own or [Answer(claim, "—", "", "", "undecided", _no_evidence(claim))]
-    return _decide(answers)
+            groups = answering_tables(claim, tested)
+            places = [_table_evidence(claim, group, tested, min_seeds) for group in groups]
+        found.append((claim, [place for place in places if place is not None]))
+    return list(_decide(found, claims.family))
 
 
-def effect_text(claim: Claim, pair: Pair) -> str:
-    """The effect of a pair in words and numbers, with its 95% interval."""
-    values = [pair.effect, pair.low, pair.high]
-    unit = f" {claim.unit}" if claim.unit and claim.scale == "difference" else ""
-    if not isinstance(pair.right, Group):
-        values = [v * pair.right if claim.scale == "ratio" else v + pair.right for v in values]
-        words = f"{pair.left.label} has {number(values[0])}{unit}, against {number(pair.right)}"
-    else:
-        sign = "/" if claim.scale == "ratio" else "−"
-        words = f"{pair.left.label} {sign} {pair.right.label} = {number(values[0])}{unit}"
-    return f"{words} (95%: {number(values[1])} to {number(values[2])})"
+def _table_evidence(
+    claim: Claim, tables: Sequence[Table], among: Sequence[Table], min_seeds: int
+) -> tuple[Place, Evidence] | None:
+    first = tables[0]
+    place = (_where(first, among), first.datamodule, tuple(table.network for table in tables))
+    by_options: list[tuple[Options, Groups]] = []
+    missing: dict[str, None] = {}
+    for specification, table in product(claim.specifications, tables):
+        groups = table_groups(claim, specification, table)
+        network: Options = (("network", table.network),) if len(tables) > 1 else ()
+        if all(any(is_right is side for is_right, _ in groups) for side in _sides_needed(claim)):
+            by_options.append(((*specification.options, *network), groups))
+        elif specification.options:
+            missing[_in_words(specification)] = None
+    if not by_options:
+        return None
+    evidence = gather(claim, by_options, min_seeds)
+    if missing:
+        evidence.not_tested.append(f"{len(missing)} ways to measure, such as {next(iter(missing))}")
+    return place, evidence
+
+
+def _search_evidence(
+    claim: Claim, search: Search, runs: Mapping[Path, Run], min_seeds: int
+) -> tuple[Place, Evidence] | None:
+    groups = trial_groups(claim, search, runs)
+    if not all(any(is_right is side for is_right, _ in groups) for side in _sides_needed(claim)):
+        return None
+    place = (search.title, search.record["datamodule"], (search.record["network"],))
+    evidence = gather(claim, [((), groups)], min_seeds)
+    if search.record["sampler"] != "random":
+        evidence.closed.append("the trials were not drawn at random, so their spread depends on the sampler")
+    return place, evidence
+
+
+def _decide(found: Sequence[tuple[Claim, list[tuple[Place, Evidence]]]], family: int) -> Iterator[Answer]:
+    """Holm's correction over the claims of a folder on one data set and protocol, or on one search.
+
+    The number of tests is the family's, not that of the answers, so that no other table changes a verdict.
+    """
+    by_place: dict[str, list[tuple[int, float]]] = {}
+    for index, (_, places) in enumerate(found):
+        for (where, _, _), evidence in places:
+            if evidence.p is not None:
+                by_place.setdefault(where, []).append((index, evidence.p))
+    adjusted: dict[tuple[int, str], float] = {}
+    for where, tests in by_place.items():
+        corrected = holm([p for _, p in tests], family)
+        adjusted |= {(index, where): p for (index, _), p in zip(tests, corrected, strict=True)}
+    for index, (claim, places) in enumerate(found):
+        if not places:
+            yield Answer(claim, "—", "", (), "undecided", _no_evidence(claim))
+        for place, evidence in places:
+            yield _answer(claim, place, evidence, adjusted.get((index, place[0])), family)
+
+
+def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, family: int) -> Answer:
+    answer = Answer(
+        claim,
+        *place,
+        "undecided",
+        "; ".join([*evidence.closed, *evidence.remarks]),
+        tuple(evidence.points),
+        evidence.tests,
+        evidence.p,
+        p,
+        evidence.decisive,
+    )
+    if p is None:
+        return answer
+    verdict = _leaning(evidence) if p < ALPHA else "undecided"
+    reasons = list(evidence.remarks)
+    if verdict == "undecided":
+        reasons.insert(0, _why_open(claim, evidence, family))
+    elif verdict == "holds" and evidence.not_tested:
+        # one model refutes a claim; one model does not prove it for all
+        verdict = "undecided"
+        reasons.insert(0, f"holds where it was tested; not tested: {', '.join(dict.fromkeys(evidence.not_tested))}")
+    elif verdict == "depends" and evidence.split is not None:
+        reasons.insert(0, _what_splits(claim, *evidence.split))
+        answer = replace(answer, split=evidence.split)
+    return replace(answer, verdict=verdict, reason="; ".join(reasons))
+
+
+def _leaning(evidence: Evidence) -> Verdict:
+    """The statement with the smallest p."""
+    by_verdict: dict[Verdict, float] = {
+        "holds": evidence.p_holds,
+        "does not hold": evidence.p_fails,
+        "depends": evidence.p_depends,
+    }
+    return min(by_verdict, key=lambda verdict: by_verdict[verdict])
+
+
+def _why_open(claim: Claim, evidence: Evidence, family: int) -> str:
+    point = evidence.decisive
+    assert point is not None
+    if point.errors.startswith("ranks"):
+        return "too many seeds are lost for a verdict"
+    if claim.expect == "equal":
+        ends = [(math.log(end) if claim.scale == "ratio" else end) for end in (point.low, point.high)]
+        if max(map(abs, ends)) > margin_of(claim):
+            return "the interval extends beyond the margin"
+    reason = f"a difference within chance under some choice, at 5% for {family} tests together"
+    if evidence.tests == 1:
+        reason = f"a difference within chance, at 5% for {family} tests together"
+    seeds = seeds_needed(claim, point, ALPHA / (STATEMENTS * family))
+    if seeds is None:
+        return reason
+    unit = "trials" if claim.over == "trials" else "seeds"
+    return f"{reason}; for an effect of the size seen, {seeds} {unit} per side decide in 4 of 5 cases"
+
+
+def _what_splits(claim: Claim, passed: Point, failed: Point) -> str:
+    from_passed, from_failed = set(passed.options) - set(failed.options), set(failed.options) - set(passed.options)
+    sides = [", ".join(f"{choice}: {option}" for choice, option in sorted(part)) for part in (from_passed, from_failed)]
+    return f"holds with {sides[0]}; does not hold with {sides[1]}"
 
 
 def _where(table: Table, among: Sequence[Table]) -> str:
-    """The name of a table, with its ids if another table has the same name."""
-
-    def name(of: Table) -> str:
-        return f"{of.title} · {of.protocol['name']}"
-
-    is_unique = sum(name(other) == name(table) for other in among) == 1
-    return name(table) if is_unique else f"{name(table)} (data {table.data['id']}, protocol {table.protocol_id})"
-
-
-def _answer(claim: Claim, place: tuple[str, str, str], groups: Groups, min_seeds: int) -> list[Answer]:
-    """One answer, not yet decided; none if a whole side has no values."""
-    left = [group for side in claim.left for group in groups.get((False, side), [])]
-    right: list[Group | float]
-    if isinstance(claim.right, float):
-        right = [claim.right]
-    else:
-        right = [group for side in claim.right for group in groups.get((True, side), [])]
-    if not left or not right:
-        return []
-
-    def undecided(reason: str) -> list[Answer]:
-        return [Answer(claim, *place, "undecided", reason)]
-
-    same_budget = [(a, b) for a, b in product(left, right) if not isinstance(b, Group) or a.budget == b.budget]
-    if not same_budget:
-        return undecided("no two of its rows have had the same budget")
-    unit = "trials" if claim.over == "trials" else "seeds"
-    small = {id(group): group for group in distinct_groups(same_budget) if len(group.values) < min_seeds}
-    few = [f"{group.label} has {len(group.values)}" for group in small.values()]
-    pairs = [(a, b) for a, b in same_budget if id(a) not in small and id(b) not in small]
-    if not pairs:
-        return undecided(f"too few {unit}: {', '.join(few)}, {min_seeds} are needed")
-    tested = distinct_groups(pairs)
-    if claim.scale == "ratio" and any((group.values <= 0).any() for group in tested):
-        return undecided("a ratio needs values above 0, and some values are not")
-    fate = "have no value" if claim.over == "trials" else "diverged"
-    lost = [f"{g.lost} of {g.lost + len(g.values)} of {g.label} {fate}" for g in tested if g.lost]
-    if lost and claim.statistic == "spread":
-        return undecided(f"{', '.join(lost)}: the spread would have to include them")
-    kept, p_holds, p_fails = _test_all(claim, pairs)
-    # every pair must pass, so the claim's p is the largest (Berger 1982); one pair suffices to refute the claim
-    holds, fails = float(p_holds.max()), min(1.0, len(p_fails) * float(p_fails.min()))
-    reasons = [f"{', '.join(lost)} and are not included"] if lost else []
-    if few:
-        reasons.append(f"not included because of too few {unit}: {', '.join(few)}")
-    if len(kept) < len(p_holds):
-        reasons.append(f"{len(p_holds)} pairs; the {len(kept)} with the least evidence for the claim are shown")
-    p = min(1.0, 2 * min(holds, fails))
-    leans: Literal["holds", "does not hold"] = "holds" if holds <= fails else "does not hold"
-    missing = tuple(missing_sides(claim, groups, same_budget, tested))
-    reason = "; ".join(reasons)
-    return [Answer(claim, *place, "undecided", reason, tuple(kept), p, leans=leans, missing=missing)]
+    """The data set and protocol of a table, with their ids if another data set or protocol has the same name."""
+    name = f"{table.datamodule} · {table.protocol['name']}"
+    ids = {
+        (other.data["id"], other.protocol_id)
+        for other in among
+        if f"{other.datamodule} · {other.protocol['name']}" == name
+    }
+    return name if len(ids) == 1 else f"{name} (data {table.data['id']}, protocol {table.protocol_id})"
 
 
-def _test_all(claim: Claim, pairs: Sequence[tuple[Group, Group | float]]) -> tuple[list[Pair], Array, Array]:
-    """The pairs with the least evidence for the claim, and the p-values of all pairs, for the claim and against it.
-
-    Pairs with equal numbers of values are tested in one call.
-    """
-    shapes: dict[tuple[int, int], list[tuple[Group, Group | float]]] = {}
-    for a, b in pairs:
-        shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append((a, b))
-    parts = [_test(claim, part) for part in shapes.values()]
-    kept = sorted((pair for tested, _, _ in parts for pair in tested), key=lambda pair: -pair.p_holds)[:SHOWN_PAIRS]
-    return kept, np.concatenate([holds for _, holds, _ in parts]), np.concatenate([fails for _, _, fails in parts])
+def _sides_needed(claim: Claim) -> Iterable[bool]:
+    return (False,) if isinstance(claim.right, float) else (False, True)
 
 
-def _test(claim: Claim, pairs: Sequence[tuple[Group, Group | float]]) -> tuple[list[Pair], Array, Array]:
-    is_ratio = claim.scale == "ratio"
-
-    def stacked(sides: Iterable[Group | float]) -> Array:
-        groups = [side for side in sides if isinstance(side, Group)]
-        distinct = {id(group): group for group in groups}  # a group is in many pairs
-        values = np.stack([group.values for group in distinct.values()])
-        values = deviations(values) if claim.statistic == "spread" else values
-        place = {key: i for i, key in enumerate(distinct)}
-        return (np.log(values) if is_ratio else values)[[place[id(group)] for group in groups]]
-
-    a = stacked(left for left, _ in pairs)
-    b: Array | float
-    if isinstance(claim.right, float):
-        b = math.log(claim.right) if is_ratio else claim.right
-    else:
-        b = stacked(right for _, right in pairs)
-    margin = 0.0 if claim.margin is None else math.log(claim.margin) if is_ratio else claim.margin
-    if claim.expect == "equal":
-        above_low, below_low = one_sided(a, b, -margin)
-        above_high, below_high = one_sided(a, b, margin)
-        # two one-sided tests (Schuirmann 1987)
-        holds, fails = np.maximum(above_low, below_high), np.minimum(1.0, 2 * np.minimum(below_low, above_high))
-    else:
-        sign = 1 if claim.expect == "higher" else -1
-        above, below = one_sided(a, b, sign * margin)
-        holds, fails = (above, below) if claim.expect == "higher" else (below, above)
-    least = np.argsort(-holds, kind="stable")[:SHOWN_PAIRS]
-    effects = differences(a[least], b[least]) if isinstance(b, np.ndarray) else differences_from(a[least], b)
-    tested = []
-    for i, d in zip(least.tolist(), effects, strict=True):
-        effect, low, high = (math.exp(v) if is_ratio else v for v in (d.value, d.low, d.high))
-        left, right = pairs[i]
-        tested.append(Pair(left, right, effect, low, high, d.g, float(holds[i]), float(fails[i])))
-    return tested, holds, fails
-
-
-def _decide(answers: Sequence[Answer]) -> list[Answer]:
-    tested = [i for i, answer in enumerate(answers) if answer.p is not None]
-    adjusted = dict(zip(tested, holm([answers[i].p or 0.0 for i in tested]), strict=True))
-    decided = []
-    for i, answer in enumerate(answers):
-        if i in adjusted:
-            p = adjusted[i]
-            verdict: Verdict = answer.leans if p < ALPHA else "undecided"
-            why_open = ""
-            if verdict == "undecided":
-                why_open = f"a difference within chance, after correction for {len(tested)} tests"
-                if _reaches_over_margin(answer):
-                    why_open = "the interval reaches over the margin"
-            elif (
-                verdict == "holds" and answer.missing
-            ):  # one model refutes a claim; one model does not prove it for all
-                verdict = "undecided"
-                why_open = f"holds for the models tested, without {' and '.join(answer.missing)}"
-            reason = "; ".join(part for part in (answer.reason, why_open) if part)
-            answer = replace(answer, adjusted_p=p, verdict=verdict, reason=reason)
-        decided.append(answer)
-    return decided
-
-
-def _reaches_over_margin(answer: Answer) -> bool:
-    claim = answer.claim
-    if claim.expect != "equal" or claim.margin is None:
-        return False
-    low, high = (1 / claim.margin, claim.margin) if claim.scale == "ratio" else (-claim.margin, claim.margin)
-    return any(pair.low < low or pair.high > high for pair in answer.pairs)
+def _in_words(specification: Specification) -> str:
+    return ", ".join(f"{choice}: {option}" for choice, option in specification.options)
 
 
 def _no_evidence(claim: Claim) -> str:
     if claim.over == "trials":
-        return "no search has these models: python -m benchmarks.search"
+        return "no search has these models; run python -m benchmarks.search"
     where = f" on {', '.join(claim.datamodules)}" if claim.datamodules else ""
     left, right = (" or ".join(side.name for r, side in claim.sides if r == is_right) for is_right in (False, True))
     against = f" and of {right}" * bool(right)

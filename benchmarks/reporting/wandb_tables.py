@@ -6,9 +6,10 @@ from typing import Any
 from benchmarks.errors import one_line, warn
 from benchmarks.records.logger_choice import is_disabled
 from benchmarks.reporting.exports import head
+from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import Table
-from benchmarks.reporting.verdicts import Answer, effect_text
+from benchmarks.reporting.verdicts import Answer
 
 CLAIM_COLUMNS: list[str | int] = ["claim", "verdict", "data", "scale", "effect", "low", "high", "p_holm", "sentence"]
 
@@ -57,9 +58,9 @@ def _rows(table: Table) -> tuple[list[list[Any]], list[str | int]]:
 
 
 def _claim(answer: Answer) -> list[Any]:
-    pair = answer.decisive
-    numbers = [pair.effect, pair.low, pair.high] if pair else [None, None, None]
-    sentence = effect_text(answer.claim, pair) if pair else answer.reason
+    point = answer.decisive
+    numbers = [point.effect, point.low, point.high] if point else [None, None, None]
+    sentence = effect_text(answer.claim, point) if point else answer.reason
     return [
         answer.claim.name,
         answer.verdict,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import UserError
-from benchmarks.reporting.claims import evaluate, load_claims, parse_claim
+from benchmarks.reporting.claim_files import load_claims, parse_claim
+from benchmarks.reporting.quantities import evaluate
 from tests.conftest import choices
 
 FID = "title: t\nquantity: fid\nleft: gan\nright: vae\nexpect: lower\n"
@@ -59,7 +60,7 @@ def test_what_is_no_claim_is_said_in_a_line(change: tuple[str, str], said: str) 
 
 
 def test_genbenchs_claims_name_its_models_and_columns() -> None:
-    claims = load_claims()
+    claims = load_claims().claims
     assert len(claims) >= 9
     assert [claim.order for claim in claims] == sorted(claim.order for claim in claims)
     models = {side.model for claim in claims for side in claim.left}

@@ -30,7 +30,7 @@ def test_a_row_with_too_few_seeds_gets_no_statement_and_the_report_says_so(five_
     assert cells["ae"].rank is None
     assert not any(cell.is_tied for cell in cells.values()), "tied with what one seed says"
     for text in (page(Report(tables=[table])), markdown(Report(tables=[table]))):
-        assert "Too few seeds for intervals, ranks and comparisons, which need 5 finished ones: ae (1)." in text
+        assert "Too few seeds for intervals, ranks and comparisons (5 finished seeds are needed): ae (1)." in text
     assert not make_tables(five_seeds, min_seeds=6)[0].comparisons
 
 

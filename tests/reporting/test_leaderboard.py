@@ -177,6 +177,6 @@ def test_budgets_that_differ_are_pointed_out(tmp_path: Path) -> None:
         record = json.loads((path / "run.json").read_text())
         (path / "run.json").write_text(json.dumps(record | {"budget": {"unit": "images", "amount": amount}}))
     (table,) = make_tables(find_runs(tmp_path))
-    assert "budgets DIFFER" in table.notes
+    assert "DIFFERENT budgets" in table.notes
     row = replace(table.rows[0], runs=table.rows[0].runs[:1])
     assert "budget 1,000 images each" in replace(table, rows=[row]).notes

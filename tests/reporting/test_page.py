@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from benchmarks.records.runs import Run, find_runs
-from benchmarks.reporting.claims import parse_claim
+from benchmarks.reporting.claim_files import parse_claim
 from benchmarks.reporting.exports import markdown
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.page import page

@@ -3,39 +3,40 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // ---- colours and marks: a family has the same everywhere, and the mark tells what a colour may not
+  // ---- colours and marks: a family has one colour and one mark everywhere; the mark helps readers who cannot tell the colours apart
   const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#9467bd", "#8c8c2f"];
   const MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x"];
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const families = [];
-  const place = (family) => {
+  const familyIndex = (family) => {
     if (!families.includes(family)) families.push(family);
     return families.indexOf(family);
   };
-  const color = (family) => COLORS[place(family) % COLORS.length];
-  const mark = (family) => MARKS[place(family) % MARKS.length];
-  data.tables.forEach((table) => table.rows.forEach((row) => row.baseline || place(row.family)));
+  const color = (family) => COLORS[familyIndex(family) % COLORS.length];
+  const mark = (family) => MARKS[familyIndex(family) % MARKS.length];
+  data.tables.forEach((table) => table.rows.forEach((row) => row.baseline || familyIndex(row.family)));
 
   // ---- filters
   const chosen = (name) => {
     const boxes = all(`input[data-filter="${name}"]`);
     return boxes.length ? new Set(boxes.filter((box) => box.checked).map((box) => box.value)) : null;
   };
-  const passes = (set, value) => set === null || value === undefined || value === "" || set.has(value);
+  // a value may name several choices, with | between them
+  const passes = (set, value) => set === null || value === undefined || value === "" || value.split("|").some((part) => set.has(part));
   function filter() {
     const [datamodule, network, family] = ["datamodule", "network", "family"].map(chosen);
     all("[data-datamodule], [data-family]").forEach((element) => {
-      const its = element.dataset;
-      element.hidden = !(passes(datamodule, its.datamodule) && passes(network, its.network)
-        && passes(family, its.family) && passes(family, its.otherFamily));
+      const facts = element.dataset;
+      element.hidden = !(passes(datamodule, facts.datamodule) && passes(network, facts.network)
+        && passes(family, facts.family) && passes(family, facts.otherFamily));
     });
     all(".claim").forEach((claim) => {
       const answers = all("li[data-datamodule]", claim);
       claim.hidden = answers.length > 0 && answers.every((answer) => answer.hidden);
     });
     all("[data-verdict]").forEach((count) => {
-      const its = all("[data-answer]").filter((answer) => answer.dataset.answer === count.dataset.verdict);
-      count.textContent = String(its.filter((answer) => !answer.hidden).length);
+      const answers = all("[data-answer]").filter((answer) => answer.dataset.answer === count.dataset.verdict);
+      count.textContent = String(answers.filter((answer) => !answer.hidden).length);
     });
     draw();
   }
@@ -230,10 +231,10 @@
       drawings.push([figure, () => drawSearch(figure, search)]);
     });
   }
-  // a chart is drawn when it is first seen: a report may have many
+  // a chart is drawn when it first comes into view, because a report may have many
   const seen = new Set();
   function draw() {
-    drawings.forEach(([figure, make]) => { if (seen.has(figure) && figure.offsetParent !== null) make(); });
+    drawings.forEach(([figure, drawChart]) => { if (seen.has(figure) && figure.offsetParent !== null) drawChart(); });
   }
   if (typeof Plotly !== "undefined") {
     prepare();
@@ -246,7 +247,7 @@
       if (entry.isIntersecting) drawFirst(entry.target);
     }), { rootMargin: "600px" });
     drawings.forEach(([figure]) => watcher.observe(figure));
-    // a chart follows its box, which changes with more than the window: a filter, a turned phone, a zoom
+    // a chart is resized with its box; a filter, a rotation or a zoom changes the box, not only the window
     const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
       if (target.classList.contains("js-plotly-plot") && target.offsetParent !== null) Plotly.Plots.resize(target);
     }));
@@ -256,6 +257,6 @@
     }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
-  // a browser that brings a page back may bring back what was chosen on it
+  // a browser that restores a page may also restore its checked filters
   addEventListener("pageshow", filter);
 })();

@@ -1,0 +1,76 @@
+"""The values of a score by example, beside the sheet: `scores/<protocol>-<protocol id>.npz`, compressed.
+
+Comparisons pair rows by example with these values. The file is bounded: it holds the first `MOST` examples of each score.
+A report works without the file; its intervals are then over seeds alone.
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.records.files import replacing
+
+# of each score; enough for the standard deviation over examples to 2%
+MOST = 2000
+# a larger file is not one of genbench's
+MOST_BYTES = 2**24
+_COUNTS = "counts"
+_NAMES = "names"
+
+
+def write_examples(sheet: Path, values: Mapping[str, NDArray[np.float64]]) -> None:
+    """Writes the values by example of several scores, (n,) each, beside the score sheet at `sheet`."""
+    if not values:
+        return
+    with replacing(examples_path(sheet)) as temporary, temporary.open("wb") as stream:
+        counts = np.array([len(array) for array in values.values()], np.int64)
+        columns = {f"score{i}": array[:MOST].astype(np.float32) for i, array in enumerate(values.values())}
+        np.savez_compressed(stream, **{_NAMES: np.array(list(values)), _COUNTS: counts}, **columns)  # type: ignore[arg-type]
+
+
+def examples_path(sheet: Path) -> Path:
+    """The file of values by example that belongs to a score sheet."""
+    return sheet.with_suffix(".npz")
+
+
+def example_scores(runs: Sequence[Path], sheet: str, score: str) -> tuple[NDArray[np.float64] | None, int]:
+    """The values of a score by example for several runs, (runs, examples), and the number of examples of the mean.
+
+    Returns None and 0 if a run has no such values, or if the runs have values of different numbers of examples.
+
+    Args:
+        runs: their folders.
+        sheet: the name of the score sheet.
+        score: its name.
+    """
+    rows = []
+    for run in runs:
+        row = _read(examples_path(run / "scores" / sheet)).get(score)
+        if row is None or not np.isfinite(row[0]).all():
+            return None, 0
+        rows.append(row)
+    if not rows or len({(len(values), n) for values, n in rows}) > 1 or len(rows[0][0]) < 2:
+        return None, 0
+    return np.stack([values for values, _ in rows]), rows[0][1]
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path) -> dict[str, tuple[NDArray[np.float64], int]]:
+    """The values and the number of examples by score; nothing for a file that is missing, damaged or too large."""
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return {}
+        with np.load(path, allow_pickle=False) as file:
+            names, counts = [str(name) for name in file[_NAMES]], file[_COUNTS]
+            arrays = [file[f"score{i}"] for i in range(len(names))]
+            return {
+                name: (np.asarray(array, np.float64), int(n))
+                for name, array, n in zip(names, arrays, counts, strict=True)
+                if array.ndim == 1 and len(array) <= MOST
+            }
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):  # no result depends on the file
+        return {}

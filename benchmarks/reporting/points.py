@@ -1,0 +1,244 @@
+"""One test of a claim: a row on the left against a row (or a number) on the right, under one specification."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.reporting.claims import Claim, Options
+from benchmarks.reporting.crossed import Crossed, crossed_difference, crossed_mean
+from benchmarks.reporting.evidence import Group
+from benchmarks.reporting.numbers import number
+from benchmarks.reporting.seed_statistics import (
+    Array,
+    deviations,
+    differences,
+    differences_from,
+    hedges_g,
+    one_sided,
+)
+
+OVER_SEEDS = "seeds"
+OVER_BOTH = "seeds and examples"
+RANKS = "ranks of seeds; a lost seed counts against what is tested"
+
+Pair = tuple[Group, Group | float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The result of one test: the effect on the claim's scale with its 95% interval, Hedges' g, and the two p-values.
+
+    Args:
+        left, right: the rows, or a number on the right.
+        options: of the specification, network and rows included.
+        effect: left less right, or left over right.
+        low, high: the 95% interval of the effect.
+        g: Hedges' g over seeds.
+        p_holds, p_fails: one-sided, for the claim and against it.
+        errors: what the interval and the p-values are over.
+    """
+
+    left: Group
+    right: Group | float
+    options: Options
+    effect: float
+    low: float
+    high: float
+    g: float | None
+    p_holds: float
+    p_fails: float
+    errors: str = OVER_SEEDS
+
+    @property
+    def runs(self) -> list[Path]:
+        """The runs behind the test."""
+        return sorted({run for group in (self.left, self.right) if isinstance(group, Group) for run in group.runs})
+
+
+class Results(NamedTuple):
+    """By pair: the effect on the scale of the test (logarithms for ratios), and the two one-sided p-values."""
+
+    effects: Array
+    holds: Array
+    fails: Array
+
+
+def run_tests(claim: Claim, pairs: Sequence[Pair]) -> Results:
+    """Tests every pair. Pairs with equal numbers of values, without lost seeds and examples, are tested in one call."""
+    effects, holds, fails = (np.ones(len(pairs)) for _ in range(3))
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for i, (a, b) in enumerate(pairs):
+        if _lost(a, b):
+            holds[i], fails[i] = _test_ranks(claim, a, b)
+            effects[i] = _effect(claim, a, b)
+        elif (crossed := _crossed(claim, a, b)) is not None:
+            effects[i] = crossed.value
+            holds[i], fails[i] = _decide_crossed(claim, crossed)
+        else:
+            shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append(i)
+    for places in shapes.values():
+        effects[places], holds[places], fails[places] = _test_alike(claim, [pairs[i] for i in places])
+    return Results(effects, holds, fails)
+
+
+def make_point(claim: Claim, pair: Pair, options: Options, p_holds: float, p_fails: float) -> Point:
+    """The point of a tested pair, with its interval."""
+    a, b = pair
+    crossed = None if _lost(a, b) else _crossed(claim, a, b)
+    g: float | None
+    if isinstance(b, Group):
+        values = [_scaled(claim, [group.values]) for group in (a, b)]
+        (difference,) = differences(*values)
+        effect_size = float(hedges_g(*values)[0])
+        g = effect_size if math.isfinite(effect_size) else None
+    else:
+        (difference,) = differences_from(_scaled(claim, [a.values]), _number(claim, b))
+        g = difference.g
+    ends = difference.value, difference.low, difference.high
+    if crossed is not None:
+        ends = crossed.value, *crossed.interval()
+    effect, low, high = (math.exp(v) if claim.scale == "ratio" else v for v in ends)
+    errors = RANKS if _lost(a, b) else OVER_SEEDS if crossed is None else OVER_BOTH
+    return Point(a, b, options, effect, low, high, g, p_holds, p_fails, errors)
+
+
+def effect_text(claim: Claim, point: Point) -> str:
+    """The effect of a test in words and numbers, with its 95% interval."""
+    values = [point.effect, point.low, point.high]
+    unit = f" {claim.unit}" if claim.unit and claim.scale == "difference" else ""
+    if not isinstance(point.right, Group):
+        values = [v * point.right if claim.scale == "ratio" else v + point.right for v in values]
+        words = f"{point.left.label} has {number(values[0])}{unit}, against {number(point.right)}"
+    else:
+        sign = "/" if claim.scale == "ratio" else "−"
+        words = f"{point.left.label} {sign} {point.right.label} = {number(values[0])}{unit}"
+    return f"{words} (95%: {number(values[1])} to {number(values[2])})"
+
+
+def is_testable(claim: Claim, pair: Pair) -> bool:
+    """Whether the values suit the claim's scale: a ratio needs values above 0."""
+    groups = [side for side in pair if isinstance(side, Group)]
+    return claim.scale != "ratio" or not any((group.values <= 0).any() for group in groups)
+
+
+def margin_of(claim: Claim) -> float:
+    """The margin on the scale of the test."""
+    return 0.0 if claim.margin is None else math.log(claim.margin) if claim.scale == "ratio" else claim.margin
+
+
+def seeds_needed(claim: Claim, point: Point, alpha: float, power: float = 0.8, most: int = 1000) -> int | None:
+    """The number of seeds a side with which a test decides an effect of the size that was seen, with probability `power`.
+
+    By the noncentral t distribution of Welch's test with equal numbers (Cohen 1988, ch. 2), for a one-sided test at `alpha`. The
+    spread of each side is that of its values. None for a claim of equality, or if `most` seeds are too few.
+    """
+    groups = [side for side in (point.left, point.right) if isinstance(side, Group)]
+    variances = [float(_scaled(claim, [group.values]).var(ddof=1)) for group in groups if len(group.values) > 1]
+    if claim.expect == "equal" or len(variances) < len(groups):
+        return None
+    sign = 1 if claim.expect == "higher" else -1
+    effect = math.log(point.effect) if claim.scale == "ratio" else point.effect
+    distance = abs(effect - sign * margin_of(claim))
+    spread = math.sqrt(sum(variances))
+    if spread == 0 or distance == 0:
+        return None
+
+    def reached(n: int) -> float:
+        freedom = len(groups) * (n - 1)
+        critical = stats.t.ppf(1 - alpha, freedom)
+        return float(1 - stats.nct.cdf(critical, freedom, distance * math.sqrt(n) / spread))
+
+    if reached(most) < power:
+        return None
+    # the power rises with n
+    return 2 + bisect_left(range(2, most + 1), power, key=reached)
+
+
+def _test_alike(claim: Claim, pairs: Sequence[Pair]) -> tuple[Array, Array, Array]:
+    def stacked(sides: Iterable[Group | float]) -> Array:
+        groups = [side for side in sides if isinstance(side, Group)]
+        distinct = {id(group): group for group in groups}  # a group is in many pairs
+        values = _scaled(claim, [group.values for group in distinct.values()])
+        place = {key: i for i, key in enumerate(distinct)}
+        return values[[place[id(group)] for group in groups]]
+
+    a = stacked(left for left, _ in pairs)
+    b: Array | float
+    b = _number(claim, claim.right) if isinstance(claim.right, float) else stacked(right for _, right in pairs)
+    margin = margin_of(claim)
+    effects = a.mean(1) - (b.mean(1) if isinstance(b, np.ndarray) else b)
+    if claim.expect == "equal":
+        above_low, below_low = one_sided(a, b, -margin)
+        above_high, below_high = one_sided(a, b, margin)
+        # two one-sided tests (Schuirmann 1987)
+        return effects, np.maximum(above_low, below_high), np.minimum(1.0, 2 * np.minimum(below_low, above_high))
+    above, below = one_sided(a, b, margin if claim.expect == "higher" else -margin)
+    return (effects, above, below) if claim.expect == "higher" else (effects, below, above)
+
+
+def _decide_crossed(claim: Claim, crossed: Crossed) -> tuple[float, float]:
+    margin = margin_of(claim)
+    if claim.expect == "equal":
+        holds = max(crossed.above(-margin), crossed.below(margin))
+        return holds, min(1.0, 2 * min(crossed.below(-margin), crossed.above(margin)))
+    if claim.expect == "higher":
+        return crossed.above(margin), crossed.below(margin)
+    return crossed.below(-margin), crossed.above(-margin)
+
+
+def _crossed(claim: Claim, a: Group, b: Group | float) -> Crossed | None:
+    """The difference with its error over examples too; None if the values by example of both rows are not known."""
+    if claim.statistic != "mean" or a.examples is None or len(a.values) < 2:
+        return None
+    is_ratio = claim.scale == "ratio"
+    if not isinstance(b, Group):
+        return crossed_mean(a.values, a.examples, a.of, b, is_ratio)
+    if b.examples is None or len(b.values) < 2 or (a.of, a.examples.shape[1]) != (b.of, b.examples.shape[1]):
+        return None
+    return crossed_difference(a.values, b.values, a.examples, b.examples, a.of, is_ratio)
+
+
+def _test_ranks(claim: Claim, a: Group, b: Group | float) -> tuple[float, float]:
+    """Mann & Whitney's test, in which each lost seed has the value that counts most against what is tested.
+
+    So the p-value for the claim is the largest over every value that the lost seeds could have had, and so is the
+    p-value against it (the bounds of Manski 1990). Other tests than of means of two rows decide nothing with lost seeds.
+    """
+    if claim.expect == "equal" or claim.statistic != "mean" or not isinstance(b, Group):
+        return 1.0, 1.0
+    values_a, values_b = (_scaled(claim, [group.values])[0] for group in (a, b))
+    sign = 1 if claim.expect == "higher" else -1
+    # so that "higher" is what is tested
+    values_a, values_b = sign * values_a - margin_of(claim), sign * values_b
+    p = []
+    for lost_a, lost_b, alternative in ((-math.inf, math.inf, "greater"), (math.inf, -math.inf, "less")):
+        left = np.append(values_a, np.full(a.lost, lost_a))
+        right = np.append(values_b, np.full(b.lost, lost_b))
+        p.append(float(stats.mannwhitneyu(left, right, alternative=alternative, method="asymptotic").pvalue))
+    return p[0], p[1]
+
+
+def _lost(a: Group, b: Group | float) -> int:
+    return a.lost + (b.lost if isinstance(b, Group) else 0)
+
+
+def _effect(claim: Claim, a: Group, b: Group | float) -> float:
+    other = float(_scaled(claim, [b.values]).mean()) if isinstance(b, Group) else _number(claim, b)
+    return float(_scaled(claim, [a.values]).mean()) - other
+
+
+def _scaled(claim: Claim, values: Sequence[Array]) -> Array:
+    """Rows of values on the scale of the test, (rows, n)."""
+    rows = np.stack(values)
+    rows = deviations(rows) if claim.statistic == "spread" else rows
+    return np.log(rows) if claim.scale == "ratio" else rows
+
+
+def _number(claim: Claim, value: float) -> float:
+    return math.log(value) if claim.scale == "ratio" else value

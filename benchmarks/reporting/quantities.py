@@ -1,0 +1,119 @@
+"""The quantities of claims: arithmetic of a run's scores, as `fid / fid_fitted`."""
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from benchmarks.errors import UserError
+
+_OPERATORS: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_FUNCTIONS: dict[str, Callable[[float], float]] = {"log": math.log, "sqrt": math.sqrt, "abs": abs}
+
+
+@lru_cache(maxsize=256)
+def names_in(quantity: str, claim: str = "") -> frozenset[str]:
+    """The names of the scores in an expression.
+
+    Raises:
+        UserError: for anything but names, numbers, + - * / and log, sqrt, abs.
+    """
+    try:
+        tree = ast.parse(quantity, mode="eval")
+    except SyntaxError as error:
+        raise UserError(f"claim {claim}: quantity {quantity!r} is not an expression") from error
+    names: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        match node:
+            case ast.Expression(body=body):
+                visit(body)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                visit(left)
+                visit(right)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                visit(operand)
+            case ast.Call(func=ast.Name(id=function), args=[argument], keywords=[]) if function in _FUNCTIONS:
+                visit(argument)
+            case ast.Name(id=score):
+                names.add(score)
+            case ast.Constant(value=int() | float()):
+                pass
+            case _:
+                allowed = "names of scores, numbers, + - * / and log(), sqrt(), abs()"
+                raise UserError(f"claim {claim}: quantity {quantity!r} has something other than {allowed}")
+
+    visit(tree)
+    return frozenset(names)
+
+
+@lru_cache(maxsize=1024)
+def renamed(quantity: str, scores: tuple[tuple[str, str], ...]) -> str:
+    """The quantity with other scores, or expressions of scores, in place of some of its scores.
+
+    Args:
+        quantity: an expression.
+        scores: pairs of a name and what stands in its place.
+    """
+    places = {name: ast.parse(text, mode="eval").body for name, text in scores}
+
+    class Rename(ast.NodeTransformer):
+        def visit_Call(self, node: ast.Call) -> ast.Call:
+            node.args = [self.visit(argument) for argument in node.args]  # the name of a function is no score
+            return node
+
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            return places.get(node.id, node)
+
+    return ast.unparse(Rename().visit(ast.parse(quantity, mode="eval")))
+
+
+@lru_cache(maxsize=256)
+def _parsed(quantity: str) -> ast.expr:
+    return ast.parse(quantity, mode="eval").body
+
+
+def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
+    """The value of an expression for the scores of a run; None if a score is missing or the value is not finite."""
+    if quantity in scores:  # most quantities are one score
+        return scores[quantity] if math.isfinite(scores[quantity]) else None
+    if not names_in(quantity) <= scores.keys():
+        return None
+
+    def value(node: ast.expr) -> float:
+        match node:
+            case ast.BinOp(left=left, op=op, right=right):
+                return _OPERATORS[type(op)](value(left), value(right))
+            case ast.UnaryOp(operand=operand):
+                return -value(operand)
+            case ast.Call(func=ast.Name(id=function), args=[argument]):
+                return _FUNCTIONS[function](value(argument))
+            case ast.Name(id=name):
+                return scores[name]
+            case ast.Constant(value=int() | float() as constant):
+                return float(constant)
+        raise AssertionError(ast.dump(node))  # names_in refuses every other node
+
+    try:
+        result = value(_parsed(quantity))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def as_number(value: Any) -> float | None:
+    """The number that a yaml value is, including 1e-3, which YAML 1.1 reads as text; None for other values."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

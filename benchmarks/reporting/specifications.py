@@ -1,0 +1,202 @@
+"""The tests of a claim at one place: every pair of rows of the models it names, under every combination of choices.
+
+They are the points of a specification curve (Simonsohn et al. 2020), summed up in three p-values.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.reporting.claims import Claim, Options, Side
+from benchmarks.reporting.evidence import Group, Groups, matched, tested_groups, why_unmatched
+from benchmarks.reporting.points import Pair, Point, is_testable, make_point, run_tests
+from benchmarks.reporting.seed_statistics import ALPHA, Array
+
+# the points that are kept
+SHOWN_POINTS = 60
+# three statements are tested: the claim, its opposite, and that the answer depends on a choice
+STATEMENTS = 3
+
+Indices = NDArray[np.int64]
+# a side on the left and a side on the right (None: a number)
+Models = tuple[Side, Side | None]
+
+
+@dataclass
+class Evidence:
+    """The result of the tests, before the correction for other claims.
+
+    Args:
+        points: the tests, in order of their effects; of many tests a part.
+        tests: the number of tests.
+        p_holds: of the claim.
+        p_fails: of its opposite, for a model that the claim names.
+        p_depends: of both, under different specifications, for a model that the claim names.
+        decisive: the test with the least evidence for the claim.
+        split: a test for the claim and a test against it that differ in as few choices as possible.
+        not_tested: what keeps the claim from holding, because it was not tested.
+        closed: what keeps the claim from any verdict.
+        remarks: what a reader has to know besides.
+    """
+
+    points: Sequence[Point] = ()
+    tests: int = 0
+    p_holds: float = 1.0
+    p_fails: float = 1.0
+    p_depends: float = 1.0
+    decisive: Point | None = None
+    split: tuple[Point, Point] | None = None
+    not_tested: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def p(self) -> float | None:
+        """The smallest p of the three statements, for all three together; None without a test."""
+        smallest = min(self.p_holds, self.p_fails, self.p_depends)
+        return min(1.0, STATEMENTS * smallest) if self.tests and not self.closed else None
+
+
+def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds: int) -> Evidence:
+    """Tests every pair of rows of every pair of models under every specification.
+
+    Args:
+        claim: the claim.
+        by_options: the rows of each side, by the options under which they were measured.
+        min_seeds: rows with fewer values are in no test, unless the claim has its own number.
+    """
+    evidence = Evidence()
+    needed = claim.min_seeds or min_seeds
+    unit = "trials" if claim.over == "trials" else "seeds"
+    pairs: list[Pair] = []
+    options: list[Options] = []
+    models: list[int] = []
+    left_out: dict[str, None] = {}
+    named = list(product(claim.left, [None] if isinstance(claim.right, float) else claim.right))
+    for index, (left, right) in enumerate(named):
+        own, reasons = list[tuple[Options, Pair]](), dict[str, None]()
+        for taken, groups in by_options:
+            own += [(taken, pair) for pair in _pairs(claim, groups, (left, right), needed, unit, reasons)]
+        if own:
+            left_out |= reasons
+            pairs += [pair for _, pair in own]
+            options += [taken for taken, _ in own]
+            models += [index] * len(own)
+        else:
+            evidence.not_tested += reasons or [f"{(left if right is None else right).name} (no such scores)"]
+    if not pairs:
+        evidence.closed = list(dict.fromkeys(evidence.not_tested)) or ["no two rows can be compared"]
+        evidence.not_tested = []
+        return evidence
+    _sum_up(evidence, claim, pairs, _with_rows(pairs, options), np.array(models))
+    tested = list(tested_groups(pairs))
+    evidence.remarks += [f"not included: {reason}" for reason in left_out]
+    evidence.remarks += [
+        f"{group.lost} of {group.lost + len(group.values)} {unit} of {group.label} have no value and count against "
+        "what is tested"
+        for group in {group.label: group for group in tested if group.lost}.values()
+    ]
+    return evidence
+
+
+def _pairs(
+    claim: Claim, groups: Groups, models: Models, needed: int, unit: str, reasons: dict[str, None]
+) -> Iterator[Pair]:
+    """The pairs of rows of two models that can be tested. Adds to `reasons` why others cannot."""
+    left, right = models
+    sides: list[list[Group]] = [groups.get((False, left), [])]
+    if right is not None:
+        sides.append(groups.get((True, right), []))
+    kept = []
+    for side, rows in zip(models, sides, strict=False):
+        if not rows and side is not None:
+            reasons[f"{side.name} (no such scores)"] = None
+        for group in rows:
+            if group.floor:
+                reasons[group.floor] = None
+            elif len(group.values) < needed:
+                reasons[f"{group.label} has {len(group.values)} {unit}, {needed} are needed"] = None
+        kept.append([group for group in rows if not group.floor and len(group.values) >= needed])
+    others: Sequence[Group | float] = kept[1] if right is not None else [_number(claim)]
+    untestable = False
+    any_match = False
+    for pair in product(kept[0], others):
+        if not matched(*pair):
+            continue
+        any_match = True
+        if is_testable(claim, pair):
+            yield pair
+        else:
+            untestable = True
+    if untestable:
+        reasons["a ratio needs values above 0, and some values are not"] = None
+    if not any_match and all(kept):
+        reasons[why_unmatched(kept[0], kept[1])] = None
+
+
+def _sum_up(evidence: Evidence, claim: Claim, pairs: list[Pair], options: list[Options], models: Indices) -> None:
+    """The p-values of the three statements, the points to show, and the two that disagree."""
+    results = run_tests(claim, pairs)
+    evidence.tests = len(pairs)
+    # the claim holds if every test is passed (an intersection-union test, Berger 1982)
+    evidence.p_holds = float(results.holds.max())
+    indices = [np.nonzero(models == index)[0] for index in np.unique(models)]
+    # one of several models refutes the claim (Bonferroni), if every test of the model is failed
+    evidence.p_fails = min(1.0, len(indices) * min(float(results.fails[own].max()) for own in indices))
+    splits = [
+        max(min(1.0, len(own) * float(results.holds[own].min())), min(1.0, len(own) * float(results.fails[own].min())))
+        for own in indices
+    ]
+    evidence.p_depends = min(1.0, len(indices) * min(splits))
+
+    def point(i: int) -> Point:
+        return make_point(claim, pairs[i], options[i], float(results.holds[i]), float(results.fails[i]))
+
+    evidence.points = [point(i) for i in _shown(results.effects, results.holds)]
+    evidence.decisive = point(int(np.argmax(results.holds)))
+    own = indices[int(np.argmin(splits))]
+    evidence.split = tuple(map(point, _nearest_split(own, results.holds, results.fails, options)))  # type: ignore[assignment]
+
+
+def _nearest_split(own: Indices, holds: Array, fails: Array, options: list[Options]) -> tuple[int, int]:
+    """Of the tests of one model, one that is passed and one that is failed, which differ in as few choices as possible."""
+    limit = ALPHA / len(own)
+    passed = [int(i) for i in own if holds[i] < limit] or [int(own[np.argmin(holds[own])])]
+    failed = [int(i) for i in own if fails[i] < limit] or [int(own[np.argmin(fails[own])])]
+
+    def distance(pair: tuple[int, int]) -> tuple[int, float]:
+        a, b = pair
+        return len(set(options[a]) ^ set(options[b])), holds[a] + fails[b]
+
+    return min(product(passed[:200], failed[:200]), key=distance)
+
+
+def _with_rows(pairs: list[Pair], options: list[Options]) -> list[Options]:
+    """The options with the rows of a model among them, for each model that has several rows."""
+    labels: dict[int, dict[str, None]] = {0: {}, 1: {}}
+    for pair in pairs:
+        for side, group in enumerate(pair):
+            if isinstance(group, Group):
+                labels[side][group.label] = None
+    names = {side: title for side, title in ((0, "left row"), (1, "right row")) if len(labels[side]) > 1}
+    return [
+        (*taken, *((names[side], pair[side].label) for side in names if isinstance(pair[side], Group)))  # type: ignore[union-attr]
+        for pair, taken in zip(pairs, options, strict=True)
+    ]
+
+
+def _shown(effects: Array, holds: Array) -> list[int]:
+    """The tests to show, in order of their effects: all, or evenly spaced ones with those at the ends."""
+    order = np.argsort(effects, kind="stable")
+    if len(order) > SHOWN_POINTS:
+        places = np.unique(np.linspace(0, len(order) - 1, SHOWN_POINTS).round().astype(int))
+        order = order[places]
+    return [int(i) for i in order]
+
+
+def _number(claim: Claim) -> float:
+    assert isinstance(claim.right, float)
+    return claim.right
