@@ -1,31 +1,40 @@
 """Who may import whom, read from the source: every room of the house, and arrows that point down only."""
 
 import ast
+import subprocess
+import sys
+from collections.abc import Container, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
-TORCH = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning_fabric"}
+# what is torch, or imports torch
+TORCH = (
+    *("torch", "torchvision", "torchmetrics", "torch_fidelity", "lightning", "lightning_fabric", "pytorch_lightning"),
+    *("ot", "safetensors.torch"),
+)
 OURS = {"models", "datamodules", "benchmarks", "conf"}
 FAMILIES = {"ae", "vae", "gan", "wgan", "wgan_gp"}
 
 # what each room may import of ours, besides itself
 BELOW = ("benchmarks.errors", "benchmarks.records")
+OBJECTS = ("models.game", "models.contracts", "datamodules.base", "datamodules.contracts")
 ROOMS: dict[str, tuple[str, ...]] = {
     "models": (),
     "datamodules": (),
     "benchmarks/records": ("benchmarks.errors",),
     "benchmarks/encoders": BELOW,
-    "benchmarks/metrics": (*BELOW, "benchmarks.encoders", "models.contracts", "datamodules.contracts"),
-    "benchmarks/scoring": (*BELOW, "benchmarks.encoders", "benchmarks.metrics", "models", "datamodules"),
-    "benchmarks/training": (*BELOW, "benchmarks.scoring", "benchmarks.metrics.base", "models", "datamodules"),
-    "benchmarks/reporting": BELOW,
-    "benchmarks/multirun": (
-        *(*BELOW, "benchmarks.scoring", "benchmarks.training", "benchmarks.reporting"),
-        *("models", "datamodules"),
+    "benchmarks/metrics": (
+        *("benchmarks.errors", "benchmarks.records.columns", "benchmarks.encoders.base"),
+        *("models.contracts", "datamodules.contracts"),
     ),
+    "benchmarks/scoring": (*BELOW, "benchmarks.encoders", "benchmarks.metrics", *OBJECTS),
+    "benchmarks/training": (*BELOW, "benchmarks.scoring", "benchmarks.metrics.base", *OBJECTS),
+    "benchmarks/reporting": BELOW,
+    "benchmarks/multirun": (*BELOW, "benchmarks.scoring", "benchmarks.training", "benchmarks.reporting"),
 }
 # files between the rooms
 FLOORS: dict[str, tuple[str, ...]] = {
@@ -39,23 +48,64 @@ NO_TORCH = [
     "benchmarks/cli.py",
     "benchmarks/report.py",
 ]
+# checks that torch and torchvision fit each other, inside a function that reports do not call
+MAY_CALL_TORCH = ROOT / "benchmarks" / "cli.py"
 LAST_LINE = 300
 
 
-def imported(path: Path, top_level_only: bool = False) -> set[str]:
-    """The modules that a file imports; `from a.b import c` is a.b, and a.b.c if that is a module of ours."""
+def imported(path: Path, when_loaded: bool = False) -> set[str]:
+    """The modules that a file imports; for `from a.b import c` both a.b and a.b.c, if a.b.c may be a module.
+
+    Args:
+        path: the file.
+        when_loaded: only the imports that run when the file is loaded: none inside functions, none for type checkers.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
     modules = set()
-    for node in nodes:
+    for node in run_when_loaded(tree) if when_loaded else ast.walk(tree):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            modules.add(node.module or "")
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules |= {name for name in names if module_file(name) is not None}
+            module = node.module or ""
+            modules.add(module)
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            modules |= {name for name in names if not is_ours(module) or module_file(name) is not None}
     return modules
+
+
+def run_when_loaded(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module outside of function bodies and of `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in node.orelse:
+                yield other
+                yield from run_when_loaded(other)
+        else:
+            yield from run_when_loaded(node)
+
+
+def loaded_by(module: str, every_import: Container[Path] = ()) -> set[str]:
+    """The modules that are loaded with a module of ours, the packages that they lie in included.
+
+    Args:
+        module: the module of ours.
+        every_import: files whose imports inside functions count too.
+    """
+    waiting, loaded = [module], set[str]()
+    while waiting:
+        name = waiting.pop()
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):  # to load a.b.c, Python loads a and a.b first
+            prefix = ".".join(parts[:end])
+            if prefix not in loaded:
+                loaded.add(prefix)
+                path = module_file(prefix) if is_ours(prefix) else None
+                waiting += [] if path is None else imported(path, when_loaded=path not in every_import)
+    return loaded
 
 
 def module_file(module: str) -> Path | None:
@@ -64,13 +114,26 @@ def module_file(module: str) -> Path | None:
     return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
 
 
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def files(folder: str) -> list[Path]:
     path = ROOT / folder
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
+def is_ours(module: str) -> bool:
+    return module.split(".")[0] in OURS
+
+
 def packages(modules: set[str]) -> set[str]:
     return {module.split(".")[0] for module in modules}
+
+
+def torch_of(modules: set[str]) -> set[str]:
+    """The modules that are torch, or import torch."""
+    return {module for module in modules if any(f"{module}.".startswith(f"{name}.") for name in TORCH)}
 
 
 def is_below(module: str, allowed: str) -> bool:
@@ -84,8 +147,25 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     allowed = (own, *(ROOMS | FLOORS)[room])
     for path in files(room):
         for module in imported(path):
-            if module.split(".")[0] in OURS:
+            if is_ours(module):
                 assert any(is_below(module, name) for name in allowed), f"{path.relative_to(ROOT)} imports {module}"
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *FLOORS])
+def test_a_room_needs_each_of_its_allowances(room: str) -> None:
+    modules = {module for path in files(room) for module in imported(path)}
+    for name in (ROOMS | FLOORS)[room]:
+        assert name in BELOW + OBJECTS or any(f"{module}.".startswith(f"{name}.") for module in modules), name
+
+
+def test_no_files_import_each_other() -> None:
+    """No cycle, not even through imports inside functions or for type checkers."""
+    graph = {
+        module_name(path): {module for module in imported(path) if is_ours(module)} - {module_name(path)}
+        for folder in ("models", "datamodules", "benchmarks")
+        for path in files(folder)
+    }
+    TopologicalSorter(graph).prepare()
 
 
 def test_every_file_of_benchmarks_is_in_a_room_or_is_a_program() -> None:
@@ -105,24 +185,37 @@ def test_what_is_measured_knows_nothing_of_hydra(folder: str) -> None:
 
 @pytest.mark.parametrize("room", NO_TORCH)
 def test_records_and_reports_need_no_torch(room: str) -> None:
-    """Neither the room nor anything that it imports when it is loaded."""
-    waiting = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in files(room)]
-    seen: set[str] = set()
-    while waiting:
-        module = waiting.pop().removesuffix(".__init__")
-        if module in seen or (path := module_file(module)) is None:
-            continue
-        seen.add(module)
-        modules = imported(path, top_level_only=True)
-        assert not packages(modules) & TORCH, f"{module} imports {modules}"
-        waiting += [name for name in modules if name.split(".")[0] in OURS]
-    assert seen
+    """Neither the room, in any function, nor anything that it imports when it is loaded."""
+    own = {path for folder in NO_TORCH for path in files(folder)} - {MAY_CALL_TORCH}
+    for path in files(room):
+        assert not torch_of(loaded_by(module_name(path), every_import=own)), path
 
 
-def test_the_walk_over_imports_finds_torch() -> None:
-    """The check above can fail: a room that imports torch is seen to."""
-    assert packages(imported(ROOT / "benchmarks" / "scoring" / "restore.py", top_level_only=True)) & TORCH
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["benchmarks.report", "benchmarks.reporting.build"])
+def test_a_report_is_loaded_without_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_walk_over_imports_finds_torch(tmp_path: Path) -> None:
+    """The checks above can fail: torch is found wherever it is imported."""
+    assert "torch" in torch_of(loaded_by("benchmarks.scoring.restore"))
     assert "benchmarks.multirun.sweep" in imported(ROOT / "benchmarks" / "train.py")
+    assert {"benchmarks", "datamodules"} <= loaded_by("benchmarks.errors")
+    path = tmp_path / "module.py"
+    for code, is_found in (
+        ("try:\n    import torch\nexcept ImportError:\n    pass", True),
+        ("class A:\n    from torch import nn", True),
+        ("from safetensors import torch", True),
+        ("from safetensors import safe_open", False),
+        ("def f():\n    import torch", False),
+        ("if TYPE_CHECKING:\n    import torch", False),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    import torch", True),
+    ):
+        path.write_text(code)
+        assert bool(torch_of(imported(path, when_loaded=True))) == is_found, code
+        assert is_found or bool(torch_of(imported(path))) == ("import torch" in code)
 
 
 def test_no_leaf_inherits_from_a_leaf() -> None:

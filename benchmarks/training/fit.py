@@ -1,9 +1,6 @@
 """Fits a model: the trainer, its callbacks, resuming from a checkpoint, calibration at the end."""
 
-from dataclasses import dataclass, field
-
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
@@ -13,36 +10,11 @@ from benchmarks.records.paths import checkpoint_path
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.callbacks import Curve, ProgressBar, Watch
 from benchmarks.training.checkpoint import Checkpoint, resumable
-from benchmarks.training.clock import Clock
 from benchmarks.training.configure import RunConfig
-from benchmarks.training.loggers import Tracker
 from benchmarks.training.record import reset_peak_memory
-from datamodules.base import DataModule
+from benchmarks.training.task import Fitted, Training
 from models.contracts import Calibrates
 from models.game import GenerativeModel
-
-
-@dataclass(frozen=True)
-class Training:
-    """A run in training: its configuration, its model and data, its clock and its logger."""
-
-    config: RunConfig
-    model: GenerativeModel
-    data: DataModule
-    tracker: Tracker
-    clock: Clock = field(default_factory=Clock)
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device(self.config.device)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The end of training: whether this is the process that writes records, and the checksum of the final checkpoint."""
-
-    is_global_zero: bool
-    sha256: str | None
 
 
 def fit(training: Training) -> Fitted:

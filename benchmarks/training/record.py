@@ -10,22 +10,20 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from benchmarks.records.runs import Status
 from benchmarks.training.clock import Clock
+from benchmarks.training.task import Training
 from models.game import GenerativeModel
-
-if TYPE_CHECKING:
-    from benchmarks.training.fit import Training
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn", "wandb")
 
 
 def describe_run(
-    training: "Training", status: Status, error: str | None, more_cost: Mapping[str, Any] | None = None
+    training: Training, status: Status, error: str | None, more_cost: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What `run.json` holds besides its schema.
 

@@ -19,10 +19,11 @@ from benchmarks.scoring.restore import load_data, load_model, load_trained, set_
 from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
 from benchmarks.training.callbacks import Diverged
 from benchmarks.training.configure import RunConfig
-from benchmarks.training.fit import Training, fit
+from benchmarks.training.fit import fit
 from benchmarks.training.loggers import Tracker
 from benchmarks.training.pictures import save_pictures
 from benchmarks.training.record import describe_run, sampling_speed
+from benchmarks.training.task import Training
 
 
 def train_and_score(config: RunConfig) -> Outcome:

@@ -1,0 +1,34 @@
+"""What the training of one run works on, and how the training ended."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from benchmarks.training.clock import Clock
+from benchmarks.training.configure import RunConfig
+from benchmarks.training.loggers import Tracker
+from datamodules.base import DataModule
+from models.game import GenerativeModel
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run in training: its configuration, its model and data, its clock and its logger."""
+
+    config: RunConfig
+    model: GenerativeModel
+    data: DataModule
+    tracker: Tracker
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.config.device)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The end of training: whether this is the process that writes records, and the checksum of the final checkpoint."""
+
+    is_global_zero: bool
+    sha256: str | None
