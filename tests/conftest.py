@@ -26,6 +26,9 @@ TINY = (
     *("protocol.metrics.ais.temperatures=12", "protocol.metrics.ais.examples=4", "protocol.metrics.inversion.steps=12"),
 )
 
+# fixtures that start a process
+STARTS_PROCESS = {"sweep", "tracked"}
+
 
 class Result(NamedTuple):
     """What a program left behind on its two streams, and how it ended."""
@@ -82,6 +85,14 @@ def run_process(name: str, *words: str, cwd: Path) -> Result:
         timeout=280,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test that uses a fixture that starts a process."""
+    for item in items:
+        if STARTS_PROCESS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 def one_run(sweep: Path, model: str, seed: int = 0) -> Path:

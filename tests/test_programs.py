@@ -137,6 +137,7 @@ def test_another_protocol_is_another_sheet_and_another_table(sweep: Path, tmp_pa
     assert "FID (digits-cnn, 1k)" in tables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train", "evaluate", "report", "train_encoder"])
 def test_help_lists_groups_and_keys(name: str, tmp_path: Path) -> None:
     result = run_process(name, "--help", cwd=tmp_path)
@@ -194,6 +195,7 @@ def test_a_mistake_gets_one_line(name: str, words: list[str], message: str, tmp_
     assert not left, left
 
 
+@pytest.mark.slow
 def test_a_mistake_gets_one_line_from_a_process_too(tmp_path: Path) -> None:
     assert "did you mean vae" in said(run_process("train", "model=vaee", cwd=tmp_path))
 

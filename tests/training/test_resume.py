@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from benchmarks.records.files import RecordError
-from benchmarks.records.locks import alone
 from benchmarks.records.paths import checkpoint_path
 from benchmarks.records.runs import write_record
 from benchmarks.training.callbacks import Watch
@@ -143,24 +142,3 @@ def test_two_processes_that_start_one_run_train_it_once(sweep: Path, tmp_path: P
     (path,) = tmp_path.glob("runs/digits/gan/*/seed=0")
     assert not list(path.glob("run.failed-*.json"))
     assert ends_of(path) == ends_of(one_run(sweep, "gan"))
-
-
-def test_a_second_process_waits_for_the_first_and_a_dead_one_holds_nothing(tmp_path: Path, capsys: Any) -> None:
-    context = multiprocessing.get_context("spawn")
-    held = context.Event()
-    holder = context.Process(target=_hold, args=(tmp_path, held))
-    holder.start()
-    assert held.wait(timeout=120)
-    signal.signal(signal.SIGALRM, lambda *_: holder.kill())
-    signal.alarm(2)
-    with alone(tmp_path):  # the holder never lets go: it is killed
-        pass
-    signal.alarm(0)
-    holder.join(timeout=30)
-    assert "is being trained by another process; waiting for its end" in capsys.readouterr().out
-
-
-def _hold(folder: Path, held: Any) -> None:
-    with alone(folder):
-        held.set()
-        signal.pause()

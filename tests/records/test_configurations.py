@@ -1,0 +1,76 @@
+"""Configurations on disk: what is in the id of a configuration, and what a damaged file gets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from benchmarks.records.configurations import config_id, flatten, read_config
+from benchmarks.records.files import RecordError
+from tests.conftest import composed
+
+CONFIG: dict[str, Any] = {
+    "model": {"latent_dim": 2},
+    "datamodule": {"name": "digits", "data_dir": "a", "batch_size": 4},
+    "budget": {"unit": "images", "amount": 10},
+    "trainer": {"precision": "32-true", "accelerator": "cpu", "enable_progress_bar": False},
+    "seed": 0,
+    "runs_dir": "runs",
+    "logger": None,
+}
+
+
+def test_what_cannot_change_a_result_is_not_in_the_config_id() -> None:
+    other = CONFIG | {"seed": 1, "runs_dir": "elsewhere", "logger": {"x": 1}}
+    other["datamodule"] = CONFIG["datamodule"] | {"data_dir": "b"}
+    other["trainer"] = CONFIG["trainer"] | {"accelerator": "gpu", "enable_progress_bar": True}
+    assert config_id(other) == config_id(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("group", "change"),
+    [
+        ("model", {"latent_dim": 3}),
+        ("datamodule", {"batch_size": 8}),
+        ("budget", {"amount": 11}),
+        ("trainer", {"precision": "bf16-mixed"}),
+    ],
+)
+def test_what_can_change_a_result_is_in_the_config_id(group: str, change: dict[str, Any]) -> None:
+    assert config_id(CONFIG | {group: CONFIG[group] | change}) != config_id(CONFIG)
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"config\.yaml"):
+        read_config(tmp_path)
+    (tmp_path / "config.yaml").write_text("a: [")
+    with pytest.raises(RecordError, match=r"config\.yaml"):
+        read_config(tmp_path)
+
+
+def test_a_configuration_keeps_its_id_on_disk(tmp_path: Path) -> None:
+    config = composed("model=wgan_gp", "datamodule=mnist", "network=dcgan", "model.optimizer.lr=3e-05")
+    document: Any = OmegaConf.to_container(config, resolve=True)
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(document)))
+    assert read_config(tmp_path) == document
+    assert config_id(read_config(tmp_path)) == config_id(document)
+
+
+@pytest.mark.parametrize(
+    "content", [b"- 1\n- 2\n", b"", b"\xff\xfe", b"!!python/object/apply:os.mkdir [canary]", b"a: 1\na:\n  - b: [\n"]
+)
+def test_a_file_that_is_no_configuration_is_one_line(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(RecordError, match=r"config\.yaml") as caught:
+        read_config(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "canary").exists(), "yaml never runs code"
+
+
+def test_a_flat_configuration_has_a_dotted_key_for_every_value() -> None:
+    nested = {"a": 1, "b": {"c": [1, 2], "d": {"e": None}}, "f": {}}
+    assert dict(flatten(nested)) == {"a": 1, "b.c": [1, 2], "b.d.e": None}

@@ -1,0 +1,91 @@
+"""Files: replaced whole or not at all, and strict JSON."""
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records.files import (
+    SCHEMA,
+    RecordError,
+    digest,
+    finite_or_none,
+    read_json,
+    replacing,
+    write_json,
+    write_text,
+)
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_text(path, "old")
+
+    def interrupted() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+def test_a_written_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "usual").write_text("x")
+    write_text(tmp_path / "ours", "x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours")]
+    assert modes[0] == modes[1]
+
+
+def test_json_never_holds_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"value": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "x.txt"
+    for is_precious in (True, False):
+        write_text(path, "σ² = 1\n", is_precious)
+        assert path.read_text(encoding="utf-8") == "σ² = 1\n"
+    assert os.listdir(path.parent) == ["x.txt"]
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    record = {"schema": SCHEMA, "name": "β-VAE", "values": [0.1 + 0.2, None, True]}
+    write_json(tmp_path / "x.json", record)
+    assert read_json(tmp_path / "x.json", need=("name", "values")) == record
+
+
+def test_every_missing_key_of_a_record_is_named(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"schema": SCHEMA, "b": 1})
+    with pytest.raises(RecordError, match="lacks a, c; restore it"):
+        read_json(tmp_path / "x.json", need=("a", "b", "c"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe{", b'{"schema": 1', b"\x00" * 64])
+def test_bytes_that_are_no_json_are_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(RecordError) as caught:
+        read_json(path, need=())
+    assert str(caught.value).startswith(f"{path} is ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_digest_is_of_the_value_and_not_of_the_order_of_keys() -> None:
+    value = {"a": 1, "b": {"c": [1, 2], "d": None}}
+    assert digest(value) == digest(json.loads('{"b": {"d": null, "c": [1, 2]}, "a": 1}'))
+    assert digest(value) != digest({"a": 1, "b": {"c": [2, 1], "d": None}})
+    assert len(digest(value)) == 8
+    assert int(digest(value), 16) >= 0
+
+
+def test_what_json_cannot_hold_is_none() -> None:
+    assert [finite_or_none(x) for x in (math.nan, math.inf, -math.inf)] == [None] * 3
+    assert finite_or_none(-1.5) == -1.5
