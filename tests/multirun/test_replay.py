@@ -11,7 +11,6 @@ from scipy import stats
 from benchmarks.multirun.replay import Comparison, compare, environment_differences
 from benchmarks.records.files import write_text
 from benchmarks.records.runs import Score, ScoreSheet
-from benchmarks.scoring.protocol import protocol_of
 from tests.conftest import one_run, run
 
 
@@ -151,8 +150,3 @@ def test_a_difference_is_held_against_the_spread_over_seeds() -> None:
 def test_what_was_not_recorded_is_no_difference() -> None:
     there, here = {"torch": "2.11", "device": "cpu"}, {"torch": "2.15", "device": "cpu", "cpu_capability": "AVX2"}
     assert list(environment_differences(there, here)) == [("torch", "2.11", "2.15")]
-
-
-def test_a_protocol_is_made_again_from_its_sheet() -> None:
-    made = protocol_of(ScoreSheet({"name": "q", "encoder": "x", "encoder_checksum": "1"}, "p", "scored", []))
-    assert made == {"name": "q", "encoder": "x", "encoder_weights": None}

@@ -9,16 +9,13 @@ from unittest import mock
 import pytest
 import torch
 
-from benchmarks.errors import UserError
-from benchmarks.multirun.space import Parameter
-from benchmarks.records.files import RecordError
 from benchmarks.records.outcomes import Outcome
 from benchmarks.records.runs import Score, ScoreSheet, Status, write_record, write_sheet
-from benchmarks.records.searches import Trial, find_searches, read_search, write_search, write_trial
+from benchmarks.records.searches import find_searches
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.run import train_and_score
-from tests.conftest import TINY, Result, choices, composed, run
+from tests.conftest import TINY, Result, run
 
 SMALL = (
     *(*TINY, "families=[gan,vae]", "trials=2", "confirm_seeds=[7]", "selection.samples=100", "selection.examples=100"),
@@ -226,44 +223,3 @@ def test_a_mistake_is_one_line_before_any_training(words: list[str], said: str, 
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
-
-
-def test_every_search_space_is_known_to_the_program_and_makes_models() -> None:
-    spaces = composed(program="search").spaces
-    assert set(choices("search")) == set(spaces) <= set(choices("model"))
-    for model, space in spaces.items():
-        for parameter in space.values():
-            made = Parameter(**{**parameter, "choices": tuple(parameter.get("choices", ()))})
-            value = made.choices[0] if made.choices else made.low
-            assert composed(f"model={model}", made.word(value)) is not None
-
-
-@pytest.mark.parametrize(
-    "node",
-    [
-        {"override": "model.lr={}"},
-        {"override": "model.lr=3", "choices": (1,)},
-        {"override": "a={}", "low": 2.0, "high": 1.0},
-        {"override": "a={}", "low": 0.0, "high": 1.0, "log": True},
-        {"override": "a={}", "low": 1.0, "high": 2.0, "choices": (1,)},
-    ],
-)
-def test_a_parameter_that_is_none_is_refused(node: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="search space"):
-        Parameter(**node)
-
-
-def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "digits" / "_searches" / "s-1"
-    declared = {"id": "1", "name": "s", "datamodule": "d", "network": "n", "select": "fid", "higher_is_better": False}
-    write_search(path, declared | {"protocol_id": "p", "command": "c", "sampler": "random"})
-    write_trial(path, Trial("gan", 0, {}, "finished", 1.0, "r", "c"))
-    assert read_search(path).best("gan") is not None
-    assert read_search(path).best("vae") is None
-    write_trial(path, Trial("gan", 1, {}, "finished", 1.0, "../elsewhere", "c"))
-    with pytest.raises(RecordError, match="outside of the folder of runs"):
-        read_search(path)
-    (path / "trials" / "gan-0000.json").write_text("{")
-    errors: list[str] = []
-    assert find_searches(tmp_path, on_bad=lambda error: errors.append(str(error))) == []
-    assert "gan-0000.json is damaged" in errors[0]

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.records.examples import MOST, MOST_BYTES, example_scores, examples_path, write_examples
+from tests.records.fakes import Canary
 
 SHEET = "quick-1a2b3c4d.json"
 
@@ -121,16 +122,6 @@ def test_a_file_of_another_kind_is_as_good_as_none(content: bytes, tmp_path: Pat
     path.parent.mkdir()
     path.write_bytes(content)
     assert example_scores([tmp_path], SHEET, "elbo") == (None, 0)
-
-
-class Canary:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("member", ["names", "counts", "score0"])

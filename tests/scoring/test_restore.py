@@ -1,0 +1,147 @@
+"""Restoring: devices, data from another folder, and weights that are the run's or an error in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from benchmarks.errors import UserError
+from benchmarks.records.checkpoints import checksum
+from benchmarks.records.paths import checkpoint_path
+from benchmarks.scoring.restore import choose_device, load_data, load_model, load_trained, set_threads
+from models.game import GenerativeModel
+from tests.conftest import choices, composed
+from tests.records.fakes import Canary
+
+CPU = torch.device("cpu")
+
+
+def node(part: str, *overrides: str) -> dict[str, Any]:
+    """A group of a configuration, resolved."""
+    group: Any = OmegaConf.to_container(composed("network=mlp_narrow", *overrides)[part], resolve=True)
+    return dict(group)
+
+
+def trained(run: Path, *overrides: str) -> GenerativeModel:
+    """A model with random weights, whose checkpoint lies in the run's folder."""
+    model = load_model(node("model", *overrides))
+    path = checkpoint_path(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": model.state_dict()}, path)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "has_gpu", "device"),
+    [
+        ("cpu", True, "cpu"),
+        ("cpu", False, "cpu"),
+        ("auto", True, "cuda"),
+        ("auto", False, "cpu"),
+        ("gpu", True, "cuda"),
+        ("cuda", True, "cuda"),
+    ],
+)
+def test_a_gpu_is_used_where_there_is_one_and_it_is_wanted(
+    accelerator: str, has_gpu: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert choose_device(accelerator) == device
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
+def test_a_gpu_that_is_not_there_is_refused(accelerator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"trainer.accelerator is {accelerator}, and this machine has no GPU"):
+        choose_device(accelerator)
+
+
+def test_no_number_of_threads_leaves_torchs_own() -> None:
+    before = torch.get_num_threads()
+    set_threads(None)
+    assert torch.get_num_threads() == before
+    set_threads(before + 1)
+    assert torch.get_num_threads() == before + 1
+    set_threads(before)
+
+
+def test_data_are_read_before_anything_else() -> None:
+    data = load_data(node("datamodule"))
+    assert "splits" in vars(data), "errors in the data come first"
+    assert data.info.sizes["train"] > 0
+
+
+def test_a_folder_of_data_is_in_place_of_the_records_own_with_its_caches(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(30):
+        pixels = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8).numpy()
+        Image.fromarray(pixels).save(pictures / f"{i}.png")
+    own = f"data_dir={tmp_path / 'own'}"
+    group = node("datamodule", "datamodule=image_folder", f"datamodule.folder={pictures}", "datamodule.size=8", own)
+    here = load_data(group, str(tmp_path / "other"))
+    assert list((tmp_path / "other" / "image_folder_cache").iterdir())
+    assert not (tmp_path / "own").exists()
+    there = load_data(group)
+    assert list((tmp_path / "own" / "image_folder_cache").iterdir())
+    assert here.info == there.info
+    for split in here.splits:
+        np.testing.assert_array_equal(here.splits[split], there.splits[split])
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_a_trained_model_is_the_one_that_was_saved(name: str, tmp_path: Path) -> None:
+    overrides = (f"model={name}", "model.ema_decay=0.9")
+    saved = trained(tmp_path, *overrides)
+    loaded = load_trained(tmp_path, node("model", *overrides), CPU, checksum(checkpoint_path(tmp_path)))
+    assert loaded.training
+    assert loaded.state_dict().keys() == saved.state_dict().keys()
+    for key, value in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value), key
+    z = torch.randn(5, saved.prior.dim)
+    with saved.scoring(), loaded.scoring():
+        assert torch.equal(loaded.decode(z), saved.decode(z))
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    for sha256 in (None, "0" * 64):
+        with pytest.raises(UserError, match=r"last\.ckpt is missing; train the run again"):
+            load_trained(tmp_path, node("model"), CPU, sha256)
+
+
+def test_a_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
+    trained(tmp_path, "model=ae")
+    for other in ("model=gan", "model.decoder.widths=[7]"):
+        with pytest.raises(UserError, match=r"last\.ckpt cannot be loaded") as caught:
+            load_trained(tmp_path, node("model", "model=ae", other), CPU)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_other_weights_is_not_the_records(tmp_path: Path) -> None:
+    trained(tmp_path, "model=ae")
+    recorded = checksum(checkpoint_path(tmp_path))
+    trained(tmp_path, "model=ae")
+    with pytest.raises(UserError, match="is not the checkpoint that the record of the run was made with"):
+        load_trained(tmp_path, node("model", "model=ae"), CPU, recorded)
+
+
+@pytest.mark.parametrize("content", [b"", b"plain text", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path)
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"last\.ckpt cannot be loaded .*move it away and train the run again"):
+        load_trained(tmp_path, node("model"), CPU)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    model = trained(tmp_path, "model=ae")
+    canary = tmp_path / "canary"
+    torch.save({"state_dict": model.state_dict(), "more": Canary(canary)}, checkpoint_path(tmp_path))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_trained(tmp_path, node("model", "model=ae"), CPU)
+    assert not canary.exists()
