@@ -1,9 +1,10 @@
 """python -m benchmarks.search: the same number of trials for every family, chosen on validation, confirmed on fresh seeds."""
 
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.cli import program
 from benchmarks.errors import fail
@@ -12,9 +13,11 @@ from benchmarks.errors import fail
 @program("search")
 def main(cfg: DictConfig) -> None:
     from benchmarks.multirun.search import SearchProgram
+    from benchmarks.multirun.settings import SearchSettings
     from benchmarks.reporting.build import write_report
 
-    search = SearchProgram(cfg, list(HydraConfig.get().overrides.task))
+    document: Any = OmegaConf.to_container(cfg, resolve=True)
+    search = SearchProgram(SearchSettings.of(document), list(HydraConfig.get().overrides.task))
     try:
         search.search()
         confirmed = search.confirm()

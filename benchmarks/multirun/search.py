@@ -10,14 +10,14 @@ from typing import Any
 import optuna
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import UserError, one_line
 from benchmarks.multirun.progress import time_left
+from benchmarks.multirun.settings import SearchSettings
 from benchmarks.multirun.space import make_space, words_of
 from benchmarks.records.files import digest
 from benchmarks.records.outcomes import Outcome
-from benchmarks.records.paths import search_path
+from benchmarks.records.paths import RECORD, SEARCH, search_path
 from benchmarks.records.runs import read_sheets
 from benchmarks.records.searches import Search, Trial, read_search, write_search, write_trial
 from benchmarks.reporting.numbers import number
@@ -32,27 +32,28 @@ PATHS = ("runs_dir=", "reports_dir=", "data_dir=")
 
 
 class SearchProgram:
-    """One search, from its configuration.
+    """One search.
 
     Args:
-        cfg: composed from conf/search.yaml.
-        words: the overrides that composed it.
+        settings: the settings of the search.
+        words: the overrides of the program.
 
     Raises:
         UserError: for settings that cannot be searched, before any training.
     """
 
-    def __init__(self, cfg: DictConfig, words: Sequence[str]) -> None:
-        self.cfg, self.failures, self.diverged = cfg, list[str](), list[str]()
-        self.families, self.seeds = (_listed(cfg, key) for key in ("families", "confirm_seeds"))
-        self.spaces = {str(model): make_space(str(model), space) for model, space in cfg.spaces.items()}
-        self._check(words)
+    def __init__(self, settings: SearchSettings, words: Sequence[str]) -> None:
+        self.settings, self.failures, self.diverged = settings, list[str](), list[str]()
+        self.families, self.seeds = settings.families, settings.confirm_seeds
+        self.spaces = {model: make_space(model, node) for model, node in settings.spaces.items()}
+        if any(word.startswith("model=") for word in words):
+            raise UserError("a search goes through models: choose them with families=[vae,gan]")
         self.words = list(_training_words(words))
         # a trial is scored by the selection protocol; what was set for the final protocol does not apply to it
         self.trial_words = [word for word in self.words if not _is_of_protocol(word)]
         self.trial_words += ["protocol=selection", *_selection_words(words)]
         self.done, self.ran, self.seconds = 0, 0, 0.0
-        self.jobs = len(self.families) * (cfg.trials + len(self.seeds))
+        self.jobs = len(self.families) * (settings.trials + len(self.seeds))
         first = self._config(self.families[0], self.trial_words)
         for model in self.families:  # errors in the final runs are reported before the trials run
             for seed in self.seeds:
@@ -60,31 +61,30 @@ class SearchProgram:
         if first.parts.trainer["devices"] != 1:
             raise UserError("a search trains on one device: set trainer.devices=1")
         self.protocol_id, self.higher_is_better = self._selected_score(first)
-        spaces = OmegaConf.to_container(cfg.spaces, resolve=True)
         decisive = {
             "configs": {model: self._config(model, self.trial_words).id for model in self.spaces},
-            "spaces": spaces,
-            "select": [cfg.select, self.protocol_id],
-            "sampler": [cfg.sampler, cfg.search_seed, cfg.seed],
+            "spaces": settings.spaces,
+            "select": [settings.select, self.protocol_id],
+            "sampler": [settings.sampler, settings.search_seed, settings.seed],
         }
         self.id = digest(decisive)
-        self.folder = search_path(Path(cfg.runs_dir), first.names.datamodule, cfg.search_name, self.id)
-        if not (self.folder / "search.json").is_file():
+        self.folder = search_path(settings.runs_dir, first.names.datamodule, settings.search_name, self.id)
+        if not (self.folder / SEARCH).is_file():
             command = shlex.join(word for word in words if not word.startswith(PATHS))
             record = {
                 "id": self.id,
-                "name": cfg.search_name,
+                "name": settings.search_name,
                 "datamodule": first.names.datamodule,
                 "network": first.names.network,
-                "select": cfg.select,
+                "select": settings.select,
                 "higher_is_better": self.higher_is_better,
                 "protocol_id": self.protocol_id,
                 "protocol": first.parts.protocol,
-                "sampler": cfg.sampler,
-                "search_seed": cfg.search_seed,
-                "seed": cfg.seed,
+                "sampler": settings.sampler,
+                "search_seed": settings.search_seed,
+                "seed": settings.seed,
                 "budget": first.document["budget"],
-                "spaces": spaces,
+                "spaces": settings.spaces,
                 "command": f"python -m benchmarks.search {command}",
             }
             write_search(self.folder, record)
@@ -92,7 +92,7 @@ class SearchProgram:
     def search(self) -> None:
         """Runs every trial of every family that has no result yet."""
         for model in self.families:
-            for n in range(self.cfg.trials):
+            for n in range(self.settings.trials):
                 search = read_search(self.folder)
                 trials = {trial.number: trial for trial in search.trials.get(model, [])}
                 # a trial that failed, or whose score broke down, runs again with the same parameters
@@ -107,9 +107,9 @@ class SearchProgram:
         paths = []
         search = read_search(self.folder)
         for model in self.families:
-            winner = search.best(model, of=self.cfg.trials)  # the same number of trials for every family
+            winner = search.best(model, of=self.settings.trials)  # the same number of trials for every family
             if winner is None:
-                self.failures.append(f"{model}: no trial has a {self.cfg.select}, nothing to confirm")
+                self.failures.append(f"{model}: no trial has a {self.settings.select}, nothing to confirm")
                 continue
             for seed in self.seeds:
                 words = [*self.words, *words_of(self.spaces[model], winner.params), f"seed={seed}"]
@@ -118,14 +118,14 @@ class SearchProgram:
                 outcome = self._run(config, search)
                 if outcome is not None and outcome.status == "diverged":
                     self.diverged.append(f"{label}: {outcome.message}")
-                if (config.path / "run.json").is_file():
+                if (config.path / RECORD).is_file():
                     paths.append(config.path)
         return paths
 
     def _try(self, model: str, n: int, params: Mapping[str, Any], search: Search) -> None:
-        words = [*self.trial_words, *words_of(self.spaces[model], params), f"seed={self.cfg.seed}"]
+        words = [*self.trial_words, *words_of(self.spaces[model], params), f"seed={self.settings.seed}"]
         settings = ", ".join(f"{name}={number(v) if isinstance(v, float) else v}" for name, v in params.items())
-        label = f"{model} · trial {n + 1} of {self.cfg.trials} · {settings}"
+        label = f"{model} · trial {n + 1} of {self.settings.trials} · {settings}"
         config = self._in_role(self._config(model, words), "trial", n, label)
         outcome = self._run(config, search)
         value, reason = (None, self.failures[-1]) if outcome is None else self._value(config.path, outcome)
@@ -135,7 +135,7 @@ class SearchProgram:
             params=dict(params),
             status="failed" if outcome is None else outcome.status,
             value=value,
-            run=config.path.relative_to(self.cfg.runs_dir).as_posix(),
+            run=config.path.relative_to(self.settings.runs_dir).as_posix(),
             config_id=config.id,
             reason=reason,
         )
@@ -166,9 +166,9 @@ class SearchProgram:
         for sheet in read_sheets(run):
             if sheet.protocol_id == self.protocol_id:
                 for score in sheet.scores:
-                    if score.name == self.cfg.select:
+                    if score.name == self.settings.select:
                         return score.value, score.detail.get("reason")
-        return None, f"has no {self.cfg.select}"
+        return None, f"has no {self.settings.select}"
 
     def _ask(self, model: str, n: int, trials: Sequence[Trial]) -> dict[str, Any]:
         """The parameters of trial n, which follow from the seed, n and the earlier trials: interruptions change nothing.
@@ -177,10 +177,11 @@ class SearchProgram:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         space = {name: parameter.distribution for name, parameter in self.spaces[model].items()}
-        seed = zlib.crc32(f"{self.cfg.search_seed} {model} {n}".encode())
+        seed = zlib.crc32(f"{self.settings.search_seed} {model} {n}".encode())
         samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
         study = optuna.create_study(
-            direction="maximize" if self.higher_is_better else "minimize", sampler=samplers[self.cfg.sampler](seed=seed)
+            direction="maximize" if self.higher_is_better else "minimize",
+            sampler=samplers[self.settings.sampler](seed=seed),
         )
         states = optuna.trial.TrialState
         for trial in trials:
@@ -194,10 +195,10 @@ class SearchProgram:
         return dict(study.ask(space).params)
 
     def _config(self, model: str, words: Sequence[str]) -> RunConfig:
-        return configure_words([f"model={model}", *words], group=self.cfg.search_name)
+        return configure_words([f"model={model}", *words], group=self.settings.search_name)
 
     def _in_role(self, config: RunConfig, role: str, trial: int, label: str) -> RunConfig:
-        search = {"id": self.id, "name": self.cfg.search_name, "role": role, "trial": trial}
+        search = {"id": self.id, "name": self.settings.search_name, "role": role, "trial": trial}
         return config.changed(search=search).labelled(label)
 
     def _selected_score(self, config: RunConfig) -> tuple[str, bool]:
@@ -208,34 +209,9 @@ class SearchProgram:
         scorer = make_scorer(protocol, config.feature_encoder, torch.device("cpu"))
         columns = {column.name: column for ruler in scorer.protocol.metrics.values() for column in ruler.columns}
         directed = sorted(name for name, column in columns.items() if column.higher_is_better is not None)
-        if self.cfg.select not in directed:
-            raise UserError(f"select is {self.cfg.select!r}; expected one of {', '.join(directed)}")
-        return scorer.id, bool(columns[self.cfg.select].higher_is_better)
-
-    def _check(self, words: Sequence[str]) -> None:
-        cfg = self.cfg
-        if any(word.startswith("model=") for word in words):
-            raise UserError("a search goes through models: choose them with families=[vae,gan]")
-        if cfg.sampler not in ("random", "tpe"):
-            raise UserError(f"sampler is {cfg.sampler!r}; expected random or tpe")
-        if not isinstance(cfg.trials, int) or cfg.trials < 1:
-            raise UserError(f"trials is {cfg.trials!r}; expected a whole number of 1 or more")
-        for model in self.families:
-            if model not in self.spaces:
-                raise UserError(
-                    f"families has {model}, which has no search space; expected one of {', '.join(self.spaces)}, "
-                    f"or write conf/search/{model}.yaml and add +search@spaces.{model}={model}"
-                )
-        if not self.families:
-            raise UserError("families is empty; expected models, e.g. families=[vae,gan]")
-        if cfg.seed in self.seeds:
-            raise UserError(f"confirm_seeds has {cfg.seed}, the trials' own seed; a winner is confirmed on fresh seeds")
-
-
-def _listed(cfg: DictConfig, key: str) -> list[Any]:
-    if not OmegaConf.is_list(cfg[key]):
-        raise UserError(f"{key} is {cfg[key]!r}; expected a list, as in {key}=[...]")
-    return list(cfg[key])
+        if self.settings.select not in directed:
+            raise UserError(f"select is {self.settings.select!r}; expected one of {', '.join(directed)}")
+        return scorer.id, bool(columns[self.settings.select].higher_is_better)
 
 
 def _training_words(words: Sequence[str]) -> Iterator[str]:

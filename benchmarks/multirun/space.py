@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from benchmarks.errors import UserError
 
 
@@ -58,16 +56,16 @@ Space = Mapping[str, Parameter]
 
 
 def make_space(model: str, node: Any) -> Space:
-    """The space of a model from its node in the configuration.
+    """The space of a model from its resolved node in the configuration.
 
     Raises:
         UserError: for a node that is not a space.
     """
-    if not OmegaConf.is_dict(node) or not all(OmegaConf.is_dict(node[name]) for name in node):
+    if not isinstance(node, Mapping) or not all(isinstance(parameter, Mapping) for parameter in node.values()):
         raise UserError(
             f"spaces.{model} is not a search space; expected parameters, as in conf/search (lr.low=1e-4, for example)"
         )
-    return {str(name): _parameter(OmegaConf.to_container(node[name], resolve=True)) for name in node}
+    return {str(name): _parameter(parameter) for name, parameter in node.items()}
 
 
 def words_of(space: Space, params: Mapping[str, Any]) -> list[str]:
@@ -75,7 +73,7 @@ def words_of(space: Space, params: Mapping[str, Any]) -> list[str]:
     return [space[name].word(value) for name, value in params.items()]
 
 
-def _parameter(node: Any) -> Parameter:
+def _parameter(node: Mapping[str, Any]) -> Parameter:
     try:
         return Parameter(**{**node, "choices": tuple(node.get("choices", ()))})
     except TypeError as error:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from benchmarks.errors import fail, one_line
 from benchmarks.multirun.progress import time_left
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome, write_outcome
+from benchmarks.records.paths import RECORD
 
 # the sweep that this process runs: the number of its jobs, and when it started
 _jobs: int | None = None
@@ -35,7 +36,7 @@ class Leaderboard(Callback):
         files = sorted(folder.glob(f"*/{FILE}"), key=_job_number)
         outcomes = [read_outcome(path) for path in files]
         _remove(folder, files)
-        paths = [outcome.path for outcome in outcomes if (outcome.path / "run.json").is_file()]
+        paths = [outcome.path for outcome in outcomes if (outcome.path / RECORD).is_file()]
         failed = any(outcome.status == "failed" for outcome in outcomes)
         try:
             if paths:

@@ -6,7 +6,9 @@ from typing import Any
 
 import yaml
 
+from benchmarks.errors import one_line
 from benchmarks.records.files import RecordError, digest
+from benchmarks.records.paths import CONFIG
 
 # the parts of a configuration that decide a run's result; paths, loggers, protocols, launchers and progress do not
 RESULT_KEYS = ("model", "datamodule", "budget", "trainer")
@@ -31,13 +33,11 @@ def read_config(run: Path) -> dict[str, Any]:
     Raises:
         RecordError: for a missing or damaged file.
     """
-    path = run / "config.yaml"
+    path = run / CONFIG
     try:
         config = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecordError(
-            f"{path} cannot be read ({' '.join(str(error).split())}); restore it or move the run away"
-        ) from error
+        raise RecordError(f"{path} cannot be read ({one_line(error)}); restore it or move the run away") from error
     if not isinstance(config, dict):
         raise RecordError(f"{path} is not a configuration; restore it or move the run away")
     return config

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 
 # raised when older versions of genbench could no longer read a new record
 SCHEMA = 1
@@ -77,7 +77,7 @@ def read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
         with open(path, "rb") as stream:  # bytes: a report reads tens of thousands of records
             value = json.loads(stream.read())
     except (OSError, ValueError) as error:
-        raise RecordError(f"{path} is damaged ({' '.join(str(error).split())}); restore it or move it away") from error
+        raise RecordError(f"{path} is damaged ({one_line(error)}); restore it or move it away") from error
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
         raise RecordError(f"{path} is not a genbench record; move it away")
     if value["schema"] > SCHEMA:

@@ -7,10 +7,18 @@
 
 from pathlib import Path
 
+# the files of a run and of a search
+RECORD = "run.json"
+CONFIG = "config.yaml"
+CURVE = "curve.csv"
+SEARCH = "search.json"
+
 BASELINES = "_baselines"
 # the name that earlier versions of genbench gave the folder; such folders are still read and completed
 OLD_BASELINES = "_calibration"
 SEARCHES = "_searches"
+TRIALS = "trials"
+SEED = "seed="
 # folders that hold no runs
 NO_RUNS = frozenset({"checkpoints", "scores", "wandb", BASELINES, OLD_BASELINES, SEARCHES})
 
@@ -26,7 +34,7 @@ PICTURES = {
 
 def run_path(runs_dir: Path, datamodule: str, model: str, config_id: str, seed: int) -> Path:
     """The folder of a run."""
-    return runs_dir / datamodule / model / config_id / f"seed={seed}"
+    return runs_dir / datamodule / model / config_id / f"{SEED}{seed}"
 
 
 def runs_dir_of(run: Path) -> Path:
@@ -36,7 +44,7 @@ def runs_dir_of(run: Path) -> Path:
 
 def seeds_beside(run: Path) -> list[Path]:
     """The folders of every seed of a run's configuration, the run itself included, in order of their names."""
-    return sorted(record.parent for record in run.resolve().parent.glob("seed=*/run.json"))
+    return sorted(record.parent for record in run.resolve().parent.glob(f"{SEED}*/{RECORD}"))
 
 
 def checkpoint_path(run: Path) -> Path:
@@ -57,6 +65,16 @@ def baselines_beside(run: Path, data_id: str) -> Path:
 def search_path(runs_dir: Path, datamodule: str, name: str, search_id: str) -> Path:
     """The folder of a search."""
     return runs_dir / datamodule / SEARCHES / f"{name}-{search_id}"
+
+
+def trials_path(search: Path) -> Path:
+    """The folder of the trials of a search."""
+    return search / TRIALS
+
+
+def may_hold_a_search(folder: str) -> bool:
+    """Whether a search may lie below a folder of this name: searches lie beside runs and beside trials, never inside."""
+    return folder != TRIALS and not folder.startswith(SEED)
 
 
 def runs_dir_of_search(search: Path) -> Path:

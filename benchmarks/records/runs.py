@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
-from benchmarks.records.paths import NO_RUNS
+from benchmarks.records.paths import CURVE, NO_RUNS, RECORD
 
 Status = Literal["finished", "diverged", "failed"]
 
@@ -84,7 +84,7 @@ def write_record(run: Path, record: Mapping[str, Any]) -> None:
     Raises:
         RecordError: if the run has a record that is not of a failed attempt: nothing replaces such a record.
     """
-    path = run / "run.json"
+    path = run / RECORD
     if path.exists():
         if has_ended(run):
             raise RecordError(
@@ -101,7 +101,7 @@ def read_record(run: Path) -> dict[str, Any] | None:
     Raises:
         RecordError: for a damaged file or a newer schema.
     """
-    path = run / "run.json"
+    path = run / RECORD
     return read_json(path, need=("status", "seed", "config_id", "names", "data")) if path.is_file() else None
 
 
@@ -134,7 +134,7 @@ def read_curve(run: Path) -> list[dict[str, float]]:
     Returns an empty list for a file that cannot be read, because no result depends on the curve.
     """
     try:
-        with (run / "curve.csv").open(encoding="utf-8", newline="") as stream:
+        with (run / CURVE).open(encoding="utf-8", newline="") as stream:
             return [
                 {name: float(text) for name, text in line.items() if name is not None and text}
                 for line in csv.DictReader(stream)
@@ -189,7 +189,7 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
             runs += [] if run is None else [run]
     if not runs:
         raise RecordError(
-            f"{root} holds no finished run (no run.json that can be read); train one: python -m benchmarks.train"
+            f"{root} holds no finished run (no {RECORD} that can be read); train one: python -m benchmarks.train"
         )
     return runs
 
@@ -198,5 +198,5 @@ def _run_folders(root: Path) -> Iterator[Path]:
     """Folders with a record, in order of paths, part by part."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in NO_RUNS)
-        if "run.json" in files:
+        if RECORD in files:
             yield Path(folder)

@@ -6,12 +6,13 @@ The runs of the trials lie where every run lies; their records say that they are
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import one_line
 from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
-from benchmarks.records.paths import runs_dir_of_search
+from benchmarks.records.paths import SEARCH, may_hold_a_search, runs_dir_of_search, trials_path
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class Trial:
     reason: str | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Search:
     """A search: its record, and its trials by model, in order of their numbers."""
 
     path: Path
     record: dict[str, Any]
-    trials: dict[str, list[Trial]] = field(default_factory=dict)
+    trials: dict[str, list[Trial]]
 
     @property
     def higher_is_better(self) -> bool:
@@ -69,12 +70,12 @@ class Search:
 
 def write_search(path: Path, record: Mapping[str, Any]) -> None:
     """Writes `search.json` into a search's folder."""
-    write_json(path / "search.json", {"schema": SCHEMA, **record})
+    write_json(path / SEARCH, {"schema": SCHEMA, **record})
 
 
 def write_trial(path: Path, trial: Trial) -> None:
     """Writes a trial into a search's folder."""
-    write_json(path / "trials" / f"{trial.model}-{trial.number:04}.json", {"schema": SCHEMA, **asdict(trial)})
+    write_json(trials_path(path) / f"{trial.model}-{trial.number:04}.json", {"schema": SCHEMA, **asdict(trial)})
 
 
 def read_search(path: Path) -> Search:
@@ -84,29 +85,28 @@ def read_search(path: Path) -> Search:
         RecordError: for a damaged file, a newer schema, or a trial whose run is outside of the folder of runs.
     """
     need = ("id", "name", "datamodule", "network", "select", "higher_is_better", "protocol_id", "sampler", "command")
-    search = Search(path, read_json(path / "search.json", need=need))
+    search = read_json(path / SEARCH, need=need)
     trials: dict[str, list[Trial]] = defaultdict(list)
-    for file in sorted((path / "trials").glob("*.json")):
+    for file in sorted(trials_path(path).glob("*.json")):
         record = read_json(file, need=("model", "number", "params", "status", "value", "run", "config_id"))
         del record["schema"]
         try:
             trial = Trial(**record)
         except TypeError as error:
-            raise RecordError(f"{file} is not a trial ({error}); move it away and search again") from error
+            raise RecordError(f"{file} is not a trial ({one_line(error)}); move it away and search again") from error
         if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:
             raise RecordError(f"{file} names the run {trial.run}, outside of the folder of runs; move the file away")
         trials[trial.model].append(trial)
-    search.trials = {model: sorted(group, key=lambda trial: trial.number) for model, group in trials.items()}
-    return search
+    in_order = {model: sorted(group, key=lambda trial: trial.number) for model, group in trials.items()}
+    return Search(path, search, in_order)
 
 
 def find_searches(root: Path, on_bad: Callable[[RecordError], None]) -> list[Search]:
     """Every search at or below `root`, in order of paths. `on_bad` is called for each that cannot be read."""
     searches = []
     for folder, folders, files in os.walk(root):
-        # a search lies beside the runs, never inside one
-        folders[:] = sorted(name for name in folders if name != "trials" and not name.startswith("seed="))
-        if "search.json" in files:
+        folders[:] = sorted(filter(may_hold_a_search, folders))
+        if SEARCH in files:
             try:
                 searches.append(read_search(Path(folder)))
             except RecordError as error:

@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.errors import UserError, exits_cleanly
 from benchmarks.records.columns import COLUMNS, COST
 from benchmarks.records.files import write_text
-from benchmarks.records.paths import PICTURES
+from benchmarks.records.paths import CONFIG, CURVE, PICTURES, run_path
 from benchmarks.records.runs import Score, ScoreSheet, write_record, write_sheet
 from benchmarks.reporting.build import write_report
 
@@ -55,21 +55,21 @@ def make_records(root: Path, count: int) -> None:
         family, seed = FAMILIES[i % 5], i // 5 % SEEDS
         data, number = DATA[i // (5 * SEEDS) % len(DATA)], i // (5 * SEEDS * len(DATA))
         config = f"{number:08x}"
-        run = root / data / family / config / f"seed={seed}"
+        run = run_path(root, data, family, config, seed)
         run.mkdir(parents=True)
         if seed == 0:
             for file in PICTURES.values():
                 (run / file).write_bytes(picture.getvalue())
         spent = {"images": 80_000, "seconds": draw.uniform(3, 5), "updates": 1250}
         write_text(
-            run / "config.yaml",
+            run / CONFIG,
             f"model:\n  _target_: models.{family}.X\n  optimizer:\n    lr: {1e-5 * (number + 1)}\n    betas: [0.5, 0.999]\n"
             + "".join(f"  setting_{k}: {k}\n" for k in range(20))
             + f"datamodule: {{name: {data}, batch_size: 64}}\nbudget: {{unit: images, amount: 80000}}\n",
         )
         lines = ["images,seconds,updates,val_fid,val_recon_mse"]
         lines += [f"{625 * 2**k},{draw.random()},{10 * 2**k},{draw.random()},{draw.random()}" for k in range(8)]
-        write_text(run / "curve.csv", "\n".join(lines) + "\n")
+        write_text(run / CURVE, "\n".join(lines) + "\n")
         write_sheet(
             run,
             ScoreSheet(

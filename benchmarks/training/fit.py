@@ -6,7 +6,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError, fail, one_line
-from benchmarks.records.paths import checkpoint_path
+from benchmarks.records.paths import CURVE, checkpoint_path
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.callbacks import Curve, ProgressBar, Watch
 from benchmarks.training.checkpoint import Checkpoint, resumable
@@ -63,7 +63,7 @@ def _curve(training: Training) -> Curve:
         scores = scorer.score(model, data).scores
         return {f"val_{score.name}": score.value for score in scores if score.value is not None}
 
-    path = config.path / "curve.csv"
+    path = config.path / CURVE
     return Curve(path, training.clock, config.budget, config.curve_points, score, training.tracker.log)
 
 

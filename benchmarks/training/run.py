@@ -14,6 +14,7 @@ from benchmarks.errors import UserError, is_users, one_line
 from benchmarks.records.files import write_text
 from benchmarks.records.locks import alone
 from benchmarks.records.outcomes import Outcome
+from benchmarks.records.paths import CONFIG
 from benchmarks.records.runs import has_ended, read_curve, read_record, sha256_of, write_record
 from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads
 from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
@@ -90,7 +91,7 @@ def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
 
 def _train_alone(training: Training) -> Outcome | None:
     config, run = training.config, training.config.path
-    write_text(run / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config.document))))
+    write_text(run / CONFIG, OmegaConf.to_yaml(OmegaConf.create(dict(config.document))))
     try:
         fitted = fit(training)
         if not fitted.is_global_zero:  # the other processes of a distributed run are done
