@@ -16,38 +16,32 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.records.paths import runs_dir_of
     from benchmarks.records.runs import find_runs, sha256_of
     from benchmarks.reporting.terminal import print_scores
-    from benchmarks.scoring.restore import choose_device, load_data, load_trained, set_threads
+    from benchmarks.scoring.restore import choose_device, load_data, load_trained, read_trained_config, set_threads
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
-    from benchmarks.scoring.trust import read_trusted_config
 
     protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
     device = torch.device(choose_device(cfg.accelerator))
     trust = package_list(cfg.trust)
-    named = find_runs(Path(cfg.runs))
-    # the trials of a search are many, and no rows of a table: a trial is scored only if it alone is named
-    runs = [run for run in named if run.status == "finished" and (not run.is_trial or len(named) == 1)]
-    if trials := sum(run.is_trial for run in named) if len(named) > 1 else 0:
+    runs_below = find_runs(Path(cfg.runs))
+    # trials are many and are not rows of a table: a trial is scored only if `runs` names it alone
+    runs = [run for run in runs_below if run.status == "finished" and (not run.is_trial or len(runs_below) == 1)]
+    if trials := sum(run.is_trial for run in runs_below) if len(runs_below) > 1 else 0:
         print(f"{trials} trials of searches are not scored")
     failed = 0
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:
-            config = read_trusted_config(run.path, trust)
-            set_threads(config.get("threads"))
-            scorer = make_scorer(protocol, config["feature_encoder"], device)
+            config = read_trained_config(run.path, trust)
+            set_threads(config.threads)
+            scorer = make_scorer(protocol, config.feature_encoder, device)
             if scorer.is_done(run.path):
                 print("      already scored under this protocol: nothing to do")
                 continue
-            data = load_data(config["datamodule"], cfg.data_dir)
+            data = load_data(config.datamodule, cfg.data_dir)
             score_baselines(runs_dir_of(run.path), data, scorer)
             seconds: dict[str, float] = {}
-            score_run(
-                run.path,
-                load_trained(run.path, config["model"], device, sha256_of(run.record)),
-                data,
-                scorer,
-                seconds.__setitem__,
-            )
+            model = load_trained(run.path, config.model, device, sha256_of(run.record))
+            score_run(run.path, model, data, scorer, seconds.__setitem__)
             print_scores(run.path, scorer.id)
             spent = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items() if s >= 0.05)
             print(f"  seconds: {spent or 'none'}", flush=True)

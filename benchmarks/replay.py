@@ -15,8 +15,8 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.multirun.replay import replay
 
     trust = package_list(cfg.trust)
-    named = find_runs(Path(cfg.runs), on_bad=report_bad_record)
-    runs = [run for run in named if run.status == "finished" and run.sheets]
+    runs_below = find_runs(Path(cfg.runs), on_bad=report_bad_record)
+    runs = [run for run in runs_below if run.status == "finished" and run.sheets]
     if not runs:
         raise UserError(
             f"{cfg.runs} holds no run that is finished and scored; set runs=PATH to one or to a folder of them"

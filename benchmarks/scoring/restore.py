@@ -1,6 +1,7 @@
 """From a configuration on disk to data and models, on a device."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,44 @@ from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError, one_line
 from benchmarks.records.checkpoints import find_checkpoint
+from benchmarks.records.paths import CONFIG
+from benchmarks.scoring.trust import read_trusted_config
 from datamodules.base import DataModule
 from models.game import GenerativeModel
+
+
+@dataclass(frozen=True)
+class TrainedConfig:
+    """What scoring needs of the configuration of a trained run.
+
+    Args:
+        model: the `model` group, resolved.
+        datamodule: the `datamodule` group, resolved.
+        feature_encoder: the encoder of the data; None if the data have none.
+        threads: the number of torch's threads on the CPU; None for torch's default.
+    """
+
+    model: Mapping[str, Any]
+    datamodule: Mapping[str, Any]
+    feature_encoder: str | None
+    threads: int | None
+
+
+def read_trained_config(run: Path, trust: Sequence[str] = ()) -> TrainedConfig:
+    """Reads the configuration of a run and checks what it names.
+
+    Args:
+        run: the run's folder.
+        trust: packages whose classes the user trusts besides genbench's own.
+
+    Raises:
+        RecordError: for a missing or damaged file.
+        UserError: for a missing key, or a name that a record may not hold.
+    """
+    config = read_trusted_config(run, trust)
+    if "feature_encoder" not in config:
+        raise UserError(f"{run / CONFIG} lacks feature_encoder; restore it or move the run away")
+    return TrainedConfig(config["model"], config["datamodule"], config["feature_encoder"], config.get("threads"))
 
 
 def choose_device(accelerator: str) -> str:
@@ -71,7 +108,7 @@ def load_trained(
     Args:
         run: the run's folder.
         node: the `model` group.
-        device: of the model.
+        device: the device of the model.
         sha256: the checksum of the checkpoint in the run's record; None for records without one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The configuration of one run, resolved and typed. Everything after it gets this object and no Hydra configuration."""
+"""The configuration of one run, resolved and typed. Later code gets this object instead of a Hydra configuration."""
 
 import re
 import shlex
@@ -18,6 +18,12 @@ from benchmarks.training.budget import Budget
 
 # a key that names a credential, or an address with a password in it
 CREDENTIAL = re.compile(r"(api_?key|token|password|passwd|secret)[^=.:]*[=:]|://[^/@\s]+:[^/@\s]+@", re.IGNORECASE)
+
+# the keys of a configuration that have no default
+NEEDED = (
+    *("names", "command", "seed", "runs_dir", "model", "datamodule", "trainer", "budget", "feature_encoder"),
+    *("curve_points", "checkpoint_seconds"),
+)
 
 Node = Mapping[str, Any]
 
@@ -60,6 +66,9 @@ class RunConfig:
         curve_points: points of the validation curve.
         checkpoint_seconds: between two checkpoints.
         parts: what objects are made from.
+        command: the command that trains the run.
+        group: the sweep or search that the run belongs to.
+        search: the search that the run belongs to, and the run's role in it.
         document: the whole configuration, as `config.yaml` keeps it.
     """
 
@@ -76,6 +85,9 @@ class RunConfig:
     curve_points: int
     checkpoint_seconds: float
     parts: Parts
+    command: str
+    group: str | None
+    search: Node | None
     document: Node
 
     @classmethod
@@ -83,8 +95,10 @@ class RunConfig:
         """From a resolved configuration that has the keys `names` and `command`.
 
         Raises:
-            UserError: for a seed or a budget that is none, or a GPU on a machine without one.
+            UserError: for a missing key, an invalid seed or budget, or a GPU on a machine without one.
         """
+        if missing := [key for key in NEEDED if key not in document]:
+            raise UserError(f"the configuration of the run lacks {', '.join(missing)}")
         seed = document["seed"]
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise UserError(f"seed is {seed!r}; expected a whole number of 0 or more, below 2^32")
@@ -105,25 +119,11 @@ class RunConfig:
             curve_points=document["curve_points"],
             checkpoint_seconds=document["checkpoint_seconds"],
             parts=parts,
+            command=document["command"],
+            group=document.get("group"),
+            search=document.get("search"),
             document=document,
         )
-
-    @property
-    def command(self) -> str:
-        """The command that trains the run."""
-        return str(self.document["command"])
-
-    @property
-    def group(self) -> str | None:
-        """The sweep or search that the run belongs to."""
-        group: str | None = self.document.get("group")
-        return group
-
-    @property
-    def search(self) -> Node | None:
-        """The search that the run belongs to and the run's role in it."""
-        search: Node | None = self.document.get("search")
-        return search
 
     def changed(self, **keys: Any) -> "RunConfig":
         """The configuration with other values of top-level keys."""
