@@ -34,7 +34,7 @@ class FeatureEncoder(Protocol):
 
 def names() -> list[str]:
     """The names of all encoders."""
-    return [*sorted(path.stem for path in FOLDER.glob("*.json")), "inception"]
+    return [*sorted(path.stem for path in FOLDER.glob("*.json")), "inception", "random-cnn"]
 
 
 def load_encoder(name: str, weights: str | None, device: torch.device) -> FeatureEncoder:
@@ -52,6 +52,10 @@ def load_encoder(name: str, weights: str | None, device: torch.device) -> Featur
         from benchmarks.encoders.inception import Inception
 
         return Inception(weights, device)
+    if name == "random-cnn":
+        from benchmarks.encoders.random import RandomEncoder
+
+        return RandomEncoder(device)
     if name not in names():
         raise UserError(f"protocol.encoder is {name!r}; expected one of {', '.join(names())}")
     from benchmarks.encoders.cnn import ConvEncoder

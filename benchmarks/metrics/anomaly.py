@@ -49,6 +49,7 @@ class Anomaly(Ruler):
     """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("anomaly")
+    version = 2  # the search of inversion
     needs_data = (LeavesOutClass,)
 
     def __init__(self, examples: int = 300, inversion: Inversion | None = None) -> None:
@@ -56,10 +57,8 @@ class Anomaly(Ruler):
         self.examples, self.inversion = examples, inversion or Inversion()
 
     def why_not(self, subject: Subject) -> str | None:
-        reason = super().why_not(subject)
-        if reason is None and subject.data.leave_out is None:  # type: ignore[attr-defined]  # data that leave out a class
-            reason = LACKING[LeavesOutClass]
-        return reason
+        none_left_out = LACKING[LeavesOutClass] if getattr(subject.data, "leave_out", None) is None else None
+        return super().why_not(subject) or none_left_out
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         data: Any = subject.data

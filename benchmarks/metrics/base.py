@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -20,15 +20,26 @@ from models.contracts import Bounds, Decodes, Encodes, Reconstructs, Samples
 
 T = TypeVar("T")
 
+# of the noise of `likelihood_examples`, equal for every model
+DEQUANTIZATION_SEED = 4
+
 Cache = Callable[[Mapping[str, Any], Callable[[], Tensor]], Tensor]
 
 
 class Value(NamedTuple):
-    """A measured value over n examples or samples. `detail` holds what a reader needs to compare the value."""
+    """A measured value over n examples or samples.
+
+    Args:
+        value: the number.
+        n: the number of examples or samples.
+        detail: what a reader needs to compare the value.
+        by_example: the values that the number is the mean of, if it is a mean over examples of the split in order.
+    """
 
     value: float
     n: int
     detail: dict[str, Any] = {}  # noqa: RUF012 - nothing writes to the default
+    by_example: tuple[float, ...] = ()
 
 
 class NonFinite(Exception):
@@ -64,6 +75,7 @@ class Subject:
     cache: Cache = lambda key, compute: compute()
     _drawn: dict[int, Tensor] = field(default_factory=dict)
     _codes: dict[tuple[Split, int | None, bool], Tensor] = field(default_factory=dict)
+    _made: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def encoder(self) -> FeatureEncoder:
@@ -77,6 +89,21 @@ class Subject:
         """Batches (B, ...) of the reference split, or of its first `limit` examples, on the model's device."""
         limits = [n for n in (limit, self.examples) if n is not None]
         for x in self.data.batches(self.split, self.batch_size, min(limits, default=None)):
+            yield x.to(self.device)
+
+    def likelihood_examples(self, split: Split, limit: int | None = None) -> Iterator[Tensor]:
+        """Batches (B, ...) of a split as a density is measured on them, on the model's device.
+
+        Grey images are dequantised (Theis et al. 2016, sec. 3.1): (g + u) / 256, g the grey value and u ~ U(0, 1) pinned noise.
+        """
+        if split == self.split:
+            limit = min((n for n in (limit, self.examples) if n is not None), default=None)
+        generator = torch.Generator().manual_seed(DEQUANTIZATION_SEED)
+        for x in self.data.batches(split, self.batch_size, limit):
+            if self.is_images and not (self.data.is_binary or self.data.dequantize):
+                # just under 1, because float32 would round 255 + u up to 256
+                noise = torch.rand(x.shape, generator=generator) * (1 - 2**-16)
+                x = ((x * 255).round() + noise) / 256
             yield x.to(self.device)
 
     def draw(self, n: int) -> Tensor:
@@ -113,6 +140,12 @@ class Subject:
                 self._codes[key] = torch.cat([encode(x.to(self.device)).float().cpu() for x in batches])
         return finite(self._codes[key], "codes")
 
+    def once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` makes, made once for the subject under every encoder."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
     @cached_property
     def features(self) -> Tensor:
         """Features of `samples` samples, (samples, dim)."""
@@ -133,6 +166,15 @@ class Subject:
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
         }
         return self.cache(depends_on, lambda: torch.cat([self.encoder(to_uint8(x)) for x in self.real()]))
+
+    @cached_property
+    def reconstruction_features(self) -> Tensor:
+        """Features of the decoded codes of the reference split, (N, dim)."""
+        return self.features_of(self.decode(self.codes(self.split, self.examples)))
+
+    def under(self, load_encoder: Callable[[], FeatureEncoder]) -> "Subject":
+        """The same subject, with the same samples and codes, under another feature encoder."""
+        return replace(self, load_encoder=load_encoder)
 
     def features_of(self, images: Tensor) -> Tensor:
         """Features of images in [0, 1], (n, C, H, W) -> (n, dim)."""
@@ -164,6 +206,8 @@ class Ruler(ABC):
     """
 
     columns: ClassVar[tuple[Column, ...]]
+    # raised when the metric gives other numbers for the same model; part of the id of every protocol with the metric
+    version: ClassVar[int] = 1
     # capabilities of models.contracts that the model must have
     needs_model: ClassVar[tuple[type, ...]] = ()
     # capabilities of datamodules.contracts that the data must have
@@ -188,7 +232,8 @@ class Ruler(ABC):
 
 def mean_value(values: Tensor, detail: dict[str, Any] | None = None) -> Value:
     """The mean over examples, (N,), in float64. One NaN makes the mean NaN: nothing is dropped silently."""
-    return Value(float(values.double().mean()), len(values), detail or {})
+    values = values.detach().double().cpu()
+    return Value(float(values.mean()), len(values), detail or {}, tuple(values.tolist()))
 
 
 def attempt(measure: Callable[[], Value]) -> Value | str:

@@ -11,28 +11,31 @@ from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one,
 from benchmarks.records.columns import columns_of
 from models.contracts import Bounds
 
-NOT_DEQUANTIZED = "the data is not dequantised; set datamodule.dequantize=true"
+NOT_GREY = "only grey images have bits per dimension"
 
 
 class Bound(Ruler):
     """Means over the examples of E log p(x|z) - KL(q(z|x) ‖ p(z)), in nats an example. Kingma & Welling 2014, eq. 3.
 
-    Sums over every pixel and latent, with every constant, one posterior draw an example; a mean over examples only.
+    Each value sums over all pixels and latents, with every constant, at one posterior draw. The score is the mean over examples.
+    Grey images are dequantised.
     """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("bound")
+    version = 2  # dequantised pixels
     needs_model = (Bounds,)
 
     def why_not(self, subject: Subject) -> str | None:
         return super().why_not(subject) or subject.model.why_no_density(subject.data.is_binary)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
-        parts = [[part.double().cpu() for part in subject.model.elbo(x)] for x in subject.real()]
+        examples = subject.likelihood_examples(subject.split)
+        parts = [[part.double().cpu() for part in subject.model.elbo(x)] for x in examples]
         reconstruction, kl = (torch.cat(column) for column in zip(*parts, strict=True))
         values = {"elbo": reconstruction - kl, "elbo_reconstruction": reconstruction, "elbo_kl": kl}
         means: dict[str, Value | str] = {name: mean_value(value) for name, value in values.items()}
-        means["elbo_bits_per_dim"] = NOT_DEQUANTIZED
-        if subject.data.dequantize:
+        means["elbo_bits_per_dim"] = NOT_GREY
+        if subject.is_images and not subject.data.is_binary:
             bits = bits_per_dim(values["elbo"], math.prod(subject.data.shape))
             means["elbo_bits_per_dim"] = mean_value(bits, {"bound": "upper"})
         return means
@@ -49,6 +52,7 @@ class IWAE(Ruler):
     """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("iwae")
+    version = 2  # dequantised pixels
     needs_model = (Bounds,)
 
     def __init__(self, k: int = 50, examples: int | None = 1000) -> None:
@@ -60,7 +64,8 @@ class IWAE(Ruler):
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         values = []
-        for x in progress(list(subject.real(self.examples)), f"IWAE-{self.k}"):
+        examples = list(subject.likelihood_examples(subject.split, self.examples))
+        for x in progress(examples, f"IWAE-{self.k}"):
             # few examples at a time, because the K latents of each are in memory at once
             parts = x.split(max(1, 2**18 // self.k))
             values += [subject.model.log_weights(part, self.k).double().logsumexp(0).cpu() for part in parts]

@@ -6,6 +6,7 @@ points between two codes (`interpolation_fid`). Ghosh et al. 2020 (RAE), sec. 5 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -17,20 +18,27 @@ from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one,
 from benchmarks.metrics.frechet import feature_detail, fid_of
 from benchmarks.metrics.kernel import inverse_multiquadric, squared_mmd
 from benchmarks.records.columns import columns_of
-from models.contracts import Decodes, Encodes
+from models.contracts import Decodes, Encodes, Samples
+
+# a gap between prior and codes below this share of the prior's FID is no gap
+LEAST_GAP = 0.05
 
 
 class FittedFID(Ruler):
     """FID of decoded draws from densities fitted to the training codes: one Gaussian, and a mixture of Gaussians.
 
-    If q(z|x) is a distribution, one draw of it is the code, so the density is fitted to the aggregate posterior.
+    If q(z|x) is a distribution, one draw of it is the code, so the density is fitted to the aggregate posterior. The prior, the
+    Gaussian, the mixture and the codes themselves are the rungs of a ladder. `moments_share` and `shape_share` say which part of
+    the FID between the prior and the codes is gone with the location and scale of the codes (the Gaussian has their mean
+    and covariance, as whitened codes have those of the prior), and which part with their shape (the mixture).
 
     Args:
-        components: of the mixture, of full covariances; 10 is the paper's.
+        components: the components of the mixture, of full covariances; 10 is the paper's.
         codes: the number of training examples that are encoded.
     """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("fitted_fid")
+    version = 2  # the two shares
     needs_model = (Encodes,)
     needs_features = True
 
@@ -42,15 +50,31 @@ class FittedFID(Ruler):
         codes = subject.codes("train", self.codes, drawn=True)
 
         def measured(components: int) -> Value:
-            latents = draw_fitted(codes, components, subject.samples, subject.seed)
+            latents = subject.once(
+                f"draws of {components} components fitted to {self.codes} codes",
+                lambda: draw_fitted(codes, components, subject.samples, subject.seed),
+            )
             fid = fid_of(subject.reference_features, subject.features_of(subject.decode(latents)))
             return Value(
                 fid, subject.samples, feature_detail(subject) | {"components": components, "codes": len(codes)}
             )
 
+        mixture, gaussian = attempt(lambda: measured(self.components)), attempt(lambda: measured(1))
+        values = {"fid_fitted": mixture, "fid_fitted_gaussian": gaussian}
+        if isinstance(subject.model, Samples) and isinstance(mixture, Value) and isinstance(gaussian, Value):
+            values |= self._shares(subject, gaussian.value, mixture.value)
+        return values
+
+    def _shares(self, subject: Subject, gaussian: float, mixture: float) -> dict[str, Value | str]:
+        prior = fid_of(subject.reference_features, subject.features)
+        gap = prior - fid_of(subject.reference_features, subject.reconstruction_features)
+        if gap < LEAST_GAP * prior:
+            reason = "samples from the prior are as near to the data as decoded codes: there is no gap to share"
+            return {"moments_share": reason, "shape_share": reason}
+        detail = feature_detail(subject)
         return {
-            "fid_fitted": attempt(lambda: measured(self.components)),
-            "fid_fitted_gaussian": attempt(lambda: measured(1)),
+            "moments_share": Value((prior - gaussian) / gap, subject.samples, detail),
+            "shape_share": Value((gaussian - mixture) / gap, subject.samples, detail),
         }
 
 
@@ -62,15 +86,21 @@ class ReconstructionFID(Ruler):
     needs_features = True
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
-        decoded = subject.decode(subject.codes(subject.split, subject.examples))
-        fid = fid_of(subject.reference_features, subject.features_of(decoded))
-        return {"reconstruction_fid": Value(fid, len(decoded), feature_detail(subject))}
+        features = subject.reconstruction_features
+        fid = fid_of(subject.reference_features, features)
+        return {"reconstruction_fid": Value(fid, len(features), feature_detail(subject))}
 
 
 class InterpolationFID(Ruler):
-    """FID of decoded midpoints between the codes of two examples of the reference split, drawn at random."""
+    """FID of decoded midpoints between the codes of two examples of the reference split, drawn at random, along three paths.
+
+    `interpolation_fid`: the prior's own path, for N(0, I) the great circle about the origin (White 2016, sec. 2.1), which suits
+    codes that lie about the origin. `interpolation_fid_centred`: the same path about the mean of the codes.
+    `interpolation_fid_straight`: the straight line, which leaves the shell on which the codes of a Gaussian lie.
+    """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("interpolation_fid")
+    version = 2  # three paths
     needs_model = (Encodes,)
     needs_features = True
 
@@ -83,9 +113,19 @@ class InterpolationFID(Ruler):
         # another example, never the same
         second = (first + torch.randint(1, len(codes), (subject.samples,), generator=generator)) % len(codes)
         model: Decodes = subject.model
-        decoded = subject.decode(model.prior.midpoint(codes[first], codes[second]))
-        fid = fid_of(subject.reference_features, subject.features_of(decoded))
-        return {"interpolation_fid": Value(fid, subject.samples, feature_detail(subject))}
+        a, b, mean = codes[first], codes[second], codes.mean(0)
+        midpoints = {
+            "interpolation_fid": model.prior.midpoint(a, b),
+            "interpolation_fid_straight": (a + b) / 2,
+            "interpolation_fid_centred": mean + model.prior.midpoint(a - mean, b - mean),
+        }
+        detail = feature_detail(subject)
+
+        def measured(latents: Tensor) -> Value:
+            fid = fid_of(subject.reference_features, subject.features_of(subject.decode(latents)))
+            return Value(fid, subject.samples, detail)
+
+        return {name: attempt(partial(measured, latents)) for name, latents in midpoints.items()}
 
 
 class Posterior(Ruler):

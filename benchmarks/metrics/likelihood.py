@@ -1,7 +1,8 @@
 """Estimating a log-likelihood for any decoder, by annealed importance sampling under one Gaussian observation model.
 
 An autoencoder and a GAN have no likelihood, and each VAE has a likelihood of its own. Here every decoder gets the same
-observation model: p(x|z) = N(x; g(z), σ²I), with the maximum-likelihood σ on validation data (Wu et al. 2017, sec. 3).
+observation model: p(x|z) = N(x; g(z), σ²I), with the maximum-likelihood σ on validation data (Wu et al. 2017, sec. 3). Grey
+images are dequantised, so that the density is one of real-valued pixels.
 """
 
 import math
@@ -12,43 +13,55 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.annealing import (
+    Plan,
     Run,
     Settings,
-    Target,
     backward,
     forward,
     log_mean_weight,
-    tune,
-    tune_sigma,
+    settle,
+    tune_plans,
 )
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, finite, mean_value, standard_error
-from benchmarks.metrics.bound import NOT_DEQUANTIZED, bits_per_dim
+from benchmarks.metrics.bound import bits_per_dim
+from benchmarks.metrics.chains import Target
+from benchmarks.metrics.observation import SigmaSearch, tune_sigma
 from benchmarks.records.columns import columns_of
 from models.contracts import Decodes
+
+# the smaller number of temperatures, as a share of the larger one
+SHARE = 4
 
 
 class AIS(Ruler):
     """`ais`: the mean over examples of the log of the mean weight, in nats; in expectation a lower bound of log p(x).
 
-    `ais_gap`: the mean upper bound of backward chains less the mean lower bound of forward chains, on data simulated from
-    the decoder, where exact posterior draws are known (BDMC; Grosse et al. 2015). It says how tight `ais` is on such data.
-    `bits_per_dim` is `ais` in bits a dimension on dequantised data, computed alike for every family.
+    `ais_quarter`: the same with a quarter of the temperatures, on the same examples. `ais_rise`: the rise from it to `ais`. What
+    AIS lacks falls about as one over the number of temperatures, so the rise is about three times what `ais` still lacks.
+    If the rise is larger than the tolerance, `ais` has not converged and has no number.
+    `ais_gap`, with a quarter of the temperatures: the mean upper bound of backward chains minus the mean lower bound of forward chains, on data simulated from
+    the decoder, where exact posterior draws are known (BDMC; Grosse et al. 2015). It says how tight `ais` is on such data, and
+    nothing of real examples. `ais_gap_real`: the same on real examples, from long posterior runs (Grosse et al. 2016).
+    `bits_per_dim`: `ais` in bits per dimension of grey images. `ais_sigma`: the σ of the observation model.
 
     Args:
-        examples: of the split that are scored.
+        examples: the number of examples of the split that are scored.
         chains: for each example; 16 is Wu et al.'s (2017, sec. 4).
         temperatures: distributions from the prior to the posterior.
         leapfrog: steps of a transition.
+        tolerance: the largest rise of a converged estimate, in nats per dimension.
         sigma: of the observation model; None tunes it.
-        tuning_examples: of the validation split, on which σ is tuned.
-        tuning_rounds: of expectation maximisation.
-        simulated: examples for the gap.
+        tuning_examples: the number of validation examples on which σ is tuned.
+        tuning_tolerance: the search for σ ends when log σ moves by less.
+        tuning_rounds: the search for σ ends at the latest after this number of rounds.
+        simulated: the number of examples for each of the two gaps.
 
     Raises:
         ValueError: for numbers out of range.
     """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("ais")
+    version = 2  # momentum that is kept, σ by likelihood, a rise, dequantised pixels
     needs_model = (Decodes,)
 
     def __init__(
@@ -57,18 +70,24 @@ class AIS(Ruler):
         chains: int = 16,
         temperatures: int = 1000,
         leapfrog: int = 5,
+        tolerance: float = 0.02,
         sigma: float | None = None,
         tuning_examples: int = 16,
+        tuning_tolerance: float = 0.02,
         tuning_rounds: int = 6,
         simulated: int = 16,
     ) -> None:
         self.settings = Settings(chains, temperatures, leapfrog)
         if sigma is not None and not sigma > 0:
             raise ValueError(f"metric ais: sigma is {sigma}; expected null or a number above 0")
+        for name, value in {"tolerance": tolerance, "tuning_tolerance": tuning_tolerance}.items():
+            if not value > 0:
+                raise ValueError(f"metric ais: {name} is {value}; expected a number above 0")
         at_least_one("ais", examples=examples, tuning_examples=tuning_examples, tuning_rounds=tuning_rounds)
         at_least_one("ais", simulated=simulated)
-        self.examples, self.sigma, self.simulated = examples, sigma, simulated
+        self.examples, self.sigma, self.simulated, self.tolerance = examples, sigma, simulated, tolerance
         self.tuning_examples, self.tuning_rounds = tuning_examples, tuning_rounds
+        self.tuning_tolerance = tuning_tolerance
 
     def why_not(self, subject: Subject) -> str | None:
         binary = "a Gaussian is not a likelihood of binary pixels" if subject.data.is_binary else None
@@ -76,54 +95,120 @@ class AIS(Ruler):
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         model: Decodes = subject.model
-        settings = self.settings
         generator = torch.Generator().manual_seed(subject.seed)
         # checks the decoder before the long work
         finite(model.decode(model.prior.sample(64, generator, subject.device)), "samples")
-        validation = torch.cat(list(subject.data.batches("val", subject.batch_size, self.tuning_examples)))
-        sigmas = (
-            [self.sigma]
-            if self.sigma is not None
-            else tune_sigma(
-                model.decode,
-                model.prior,
-                validation.to(subject.device),
-                settings,
-                self.tuning_rounds,
-                generator,
-                "AIS, tuning sigma",
-            )
-        )
-        detail: dict[str, Any] = {"sigma": sigmas[-1], "chains": settings.chains, "temperatures": settings.temperatures}
-        if self.sigma is None:
-            detail |= {"sigma_by_round": sigmas}
-        x = torch.cat(list(subject.real(self.examples)))
-        run = self._forward(model, x, sigmas[-1], generator, "AIS")
-        log_density = log_mean_weight(run.log_weights)
-        facts = {"acceptance": run.acceptance, "standard_error": standard_error(log_density)}
-        values: dict[str, Value | str] = {
-            "ais": mean_value(log_density, detail | {"leapfrog": settings.leapfrog} | facts),
-            "ais_gap": self._gap(subject, sigmas[-1], generator, detail),
-            "bits_per_dim": NOT_DEQUANTIZED if subject.is_images else "points are not dequantised",
+        search = self._search(subject, generator)
+        detail: dict[str, Any] = {
+            "sigma": search.sigma,
+            "chains": self.settings.chains,
+            "leapfrog": self.settings.leapfrog,
         }
-        if subject.data.dequantize:
-            bits = bits_per_dim(log_density, math.prod(subject.data.shape))
+        if self.sigma is None:
+            facts = {"sigma_rounds": search.rounds, "sigma_curve": search.curve, "sigma_settled": search.has_settled}
+        else:
+            facts = {}
+        values = self._real(subject, search.sigma, generator, detail | facts)
+        values["ais_gap"] = self._simulated_gap(subject, search.sigma, generator, detail)
+        if self.sigma is None:
+            values["ais_sigma"] = Value(search.sigma, self.tuning_examples, facts)
+        return values
+
+    def _search(self, subject: Subject, generator: torch.Generator) -> SigmaSearch:
+        if self.sigma is not None:
+            return SigmaSearch(self.sigma, (), (), True)
+        model: Decodes = subject.model
+        x = torch.cat(list(subject.likelihood_examples("val", self.tuning_examples)))
+        settings = (self.settings, self.tuning_tolerance, self.tuning_rounds, generator, "AIS, tuning sigma")
+        return tune_sigma(model.decode, model.prior, x, *settings)
+
+    def _real(
+        self, subject: Subject, sigma: float, generator: torch.Generator, detail: dict[str, Any]
+    ) -> dict[str, Value | str]:
+        """AIS of real examples with all temperatures and with a quarter, and the gap of some of them."""
+        x = torch.cat(list(subject.likelihood_examples(subject.split, self.examples)))
+        long_plan, short_plan = self._plans(subject, x, sigma, generator, "AIS")
+        short = self._forward(subject, x, sigma, short_plan, generator, "AIS, quarter")
+        long = self._forward(subject, x, sigma, long_plan, generator, "AIS")
+        quarter, log_density = log_mean_weight(short.log_weights), log_mean_weight(long.log_weights)
+        rise = log_density - quarter
+        numbers = {"temperatures": len(long_plan.steps), "acceptance": long.acceptance}
+        detail = detail | numbers
+        few = {"temperatures": len(short_plan.steps)}
+        values: dict[str, Value | str] = {
+            "ais_quarter": mean_value(quarter, detail | few | {"standard_error": standard_error(quarter)}),
+            "ais_rise": mean_value(
+                rise, detail | {"from": few["temperatures"], "standard_error": standard_error(rise)}
+            ),
+            "ais_gap_real": self._real_gap(subject, x, sigma, long_plan, short_plan, long, generator, detail),
+        }
+        dimensions = math.prod(subject.data.shape)
+        if not detail.get("sigma_settled", True):
+            reason = f"not converged: σ moved from {detail['sigma_rounds'][-2:]} in the last two rounds of its search"
+            return values | {"ais": reason, "bits_per_dim": reason}
+        if float(rise.mean()) > self.tolerance * dimensions:
+            error = standard_error(rise) or 0.0
+            reason = (
+                f"not converged: rose by {float(rise.mean()):.3g} ± {error:.2g} nats from {few['temperatures']} to "
+                f"{numbers['temperatures']} temperatures; {self.tolerance * dimensions:.3g} are tolerated"
+            )
+            return values | {"ais": reason, "bits_per_dim": reason}
+        values["ais"] = mean_value(log_density, detail | {"standard_error": standard_error(log_density)})
+        values["bits_per_dim"] = "points are not dequantised"
+        if subject.is_images:
+            bits = bits_per_dim(log_density, dimensions)
             values["bits_per_dim"] = mean_value(bits, detail | {"standard_error": standard_error(bits)})
         return values
 
-    def _forward(self, model: Decodes, x: Tensor, sigma: float, generator: torch.Generator, label: str) -> Run:
-        target = Target(model.decode, model.prior, x, sigma, self.settings.chains)
-        plan = tune(target, self.settings, generator, f"{label}, tuning steps")
-        return forward(target, plan, self.settings.leapfrog, generator, label)
+    def _real_gap(
+        self,
+        subject: Subject,
+        x: Tensor,
+        sigma: float,
+        long_plan: Plan,
+        short_plan: Plan,
+        long: Run,
+        generator: torch.Generator,
+        detail: dict[str, Any],
+    ) -> Value:
+        """The upper bound of backward chains on the first examples minus the lower bound of the forward chains."""
+        n, chains = min(self.simulated, len(x)), self.settings.chains
+        of_all = self._target(subject, x, sigma)
+        moves = len(short_plan.steps)
+        z = settle(of_all, long, long_plan, moves, self.settings.leapfrog, generator)[:n]
+        plan = Plan(short_plan.betas[:, :n], short_plan.steps[:, :n])
+        target = self._target(subject, x[:n], sigma)
+        upper = backward(target, plan, z, self.settings.leapfrog, generator, "AIS gap, real")
+        gap = -log_mean_weight(upper.log_weights) - log_mean_weight(long.log_weights.view(chains, -1)[:, :n])
+        return Value(float(gap.mean()), n, detail | {"settled": moves, "standard_error": standard_error(gap)})
 
-    def _gap(self, subject: Subject, sigma: float, generator: torch.Generator, detail: dict[str, Any]) -> Value:
+    def _simulated_gap(
+        self, subject: Subject, sigma: float, generator: torch.Generator, detail: dict[str, Any]
+    ) -> Value:
         model: Decodes = subject.model
         z = model.prior.sample(self.simulated, generator, subject.device)
         mean = model.decode(z)
         x = mean + sigma * torch.randn(mean.shape, generator=generator).to(mean)
-        target = Target(model.decode, model.prior, x, sigma, self.settings.chains)
-        plan = tune(target, self.settings, generator, "AIS gap, tuning steps")
+        target = self._target(subject, x, sigma)
+        number = max(1, self.settings.temperatures // SHARE)
+        (plan,) = tune_plans(target, self.settings, (number,), generator, "AIS gap, tuning steps")
         lower = forward(target, plan, self.settings.leapfrog, generator, "AIS gap, lower bound")
         upper = backward(target, plan, z, self.settings.leapfrog, generator, "AIS gap, upper bound")
         gap = -log_mean_weight(upper.log_weights) - log_mean_weight(lower.log_weights)
-        return mean_value(gap, detail | {"standard_error": standard_error(gap)})
+        detail = detail | {"temperatures": number}
+        return Value(float(gap.mean()), len(gap), detail | {"standard_error": standard_error(gap)})
+
+    def _plans(self, subject: Subject, x: Tensor, sigma: float, generator: torch.Generator, label: str) -> list[Plan]:
+        total = self.settings.temperatures
+        numbers = (total, max(1, total // SHARE))
+        target = self._target(subject, x, sigma)
+        return tune_plans(target, self.settings, numbers, generator, f"{label}, tuning steps")
+
+    def _forward(
+        self, subject: Subject, x: Tensor, sigma: float, plan: Plan, generator: torch.Generator, label: str
+    ) -> Run:
+        return forward(self._target(subject, x, sigma), plan, self.settings.leapfrog, generator, label)
+
+    def _target(self, subject: Subject, x: Tensor, sigma: float) -> Target:
+        model: Decodes = subject.model
+        return Target(model.decode, model.prior, x, sigma, self.settings.chains)

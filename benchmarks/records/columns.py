@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 OTHER = "Other scores"
+# columns of features are measured under a second encoder too
+SECOND = "Second encoder"
+SECOND_SUFFIX = "_random"
 COST = "Cost"
 
 
@@ -30,12 +33,20 @@ class Column(NamedTuple):
         return self.title or self.name.replace("_", " ")
 
 
+def under_second(column: Column) -> Column:
+    """The column of the same score under a protocol's second encoder."""
+    return column._replace(name=column.name + SECOND_SUFFIX, title=column.heading, part=SECOND)
+
+
 def _part(part: str, *columns: tuple[str, str, str, bool | None, str]) -> list[Column]:
     return [Column(name, unit, higher, title, part, metric) for metric, name, unit, higher, title in columns]
 
 
+# the metrics that compare features
+OF_FEATURES = frozenset({"fid", "kid", "neighbours", "fitted_fid", "reconstruction_fid", "interpolation_fid"})
+
 # in the order of the page: metric, name, unit, whether higher is better, title
-COLUMNS: tuple[Column, ...] = (
+_FIRST: tuple[Column, ...] = (
     *_part(
         "Samples",
         ("fid", "fid", "", False, "FID"),
@@ -58,7 +69,12 @@ COLUMNS: tuple[Column, ...] = (
         ("bound", "elbo_kl", "nats", None, "KL"),
         ("iwae", "iwae", "nats", True, "IWAE"),
         ("ais", "ais", "nats", True, "AIS"),
-        ("ais", "ais_gap", "nats", None, "AIS gap"),  # about the estimate, so no direction is a merit of the model
+        # the next ones are about the estimate, so no direction is a merit of the model
+        ("ais", "ais_quarter", "nats", None, "AIS, quarter"),
+        ("ais", "ais_rise", "nats", None, "AIS rise"),
+        ("ais", "ais_gap", "nats", None, "AIS gap, simulated"),
+        ("ais", "ais_gap_real", "nats", None, "AIS gap, real"),
+        ("ais", "ais_sigma", "", None, "AIS σ"),
         ("bound", "elbo_bits_per_dim", "bits/dim", False, "ELBO"),
         ("ais", "bits_per_dim", "bits/dim", False, "AIS"),
     ),
@@ -69,6 +85,9 @@ COLUMNS: tuple[Column, ...] = (
         ("reconstruction", "recon_ssim", "", True, "SSIM"),
         ("lpips", "recon_lpips", "", False, "LPIPS"),
         ("inversion", "inversion_mse", "", False, "inversion MSE"),
+        # of the search, not of the model: the error where an exact latent exists, and how far the search went
+        ("inversion", "inversion_floor", "", None, "inversion floor"),
+        ("inversion", "inversion_norm", "", None, "‖z‖ found / drawn"),
         ("inversion", "inversion_psnr", "dB", True, "inversion PSNR"),
         ("inversion", "inversion_ssim", "", True, "inversion SSIM"),
     ),
@@ -77,7 +96,11 @@ COLUMNS: tuple[Column, ...] = (
         ("fitted_fid", "fid_fitted", "", False, "FID, fitted mixture"),
         ("fitted_fid", "fid_fitted_gaussian", "", False, "FID, fitted Gaussian"),
         ("reconstruction_fid", "reconstruction_fid", "", False, "FID, reconstructions"),
-        ("interpolation_fid", "interpolation_fid", "", False, "FID, midpoints"),
+        ("fitted_fid", "moments_share", "", None, "share of moments"),
+        ("fitted_fid", "shape_share", "", None, "share of shape"),
+        ("interpolation_fid", "interpolation_fid", "", False, "FID, midpoints, circle"),
+        ("interpolation_fid", "interpolation_fid_straight", "", False, "FID, midpoints, straight"),
+        ("interpolation_fid", "interpolation_fid_centred", "", False, "FID, midpoints, circle about the mean"),
         ("posterior", "posterior_mmd", "", False, "MMD² to the prior"),
         ("posterior", "active_units", "", None, ""),
     ),
@@ -98,6 +121,8 @@ COLUMNS: tuple[Column, ...] = (
         ("cost", "peak_memory", "MiB", False, "peak memory"),
     ),
 )
+_SECOND = tuple(under_second(column) for column in _FIRST if column.metric in OF_FEATURES)
+COLUMNS = (*(c for c in _FIRST if c.part != COST), *_SECOND, *(c for c in _FIRST if c.part == COST))
 BY_NAME = {column.name: column for column in COLUMNS}
 # other metrics' columns stand between the scores and the cost
 PARTS = (*dict.fromkeys(column.part for column in COLUMNS if column.part != COST), OTHER, COST)
@@ -105,7 +130,7 @@ PARTS = (*dict.fromkeys(column.part for column in COLUMNS if column.part != COST
 
 def columns_of(metric: str) -> tuple[Column, ...]:
     """The columns of one of genbench's own metrics, in the order of the page."""
-    return tuple(column for column in COLUMNS if column.metric == metric)
+    return tuple(column for column in _FIRST if column.metric == metric)
 
 
 def columns_in(part: str) -> tuple[Column, ...]:

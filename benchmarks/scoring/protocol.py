@@ -13,6 +13,9 @@ from benchmarks.metrics.base import Ruler
 from benchmarks.records.runs import ScoreSheet
 from datamodules.contracts import Split
 
+# what a scorer adds to the group of a protocol, so that the protocol's id depends on it
+ADDED = ("encoder_checksum", "second_encoder_checksum", "versions")
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -27,6 +30,7 @@ class Protocol:
         seed: of every draw.
         encoder: name of the feature encoder; None if the data have none.
         encoder_weights: a local file of Inception's weights.
+        second_encoder: the name of an encoder under which the metrics of features are measured again; None for none.
         metrics: the rulers, by name.
         described: the configuration that the protocol comes from.
 
@@ -44,6 +48,7 @@ class Protocol:
     encoder_weights: str | None
     metrics: Mapping[str, Ruler]
     described: Mapping[str, Any]
+    second_encoder: str | None = None
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "val", "test"):
@@ -52,8 +57,12 @@ class Protocol:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise UserError(f"protocol.{key} is {value}; expected 1 or more")
-        if self.encoder is not None and self.encoder not in names():
-            raise UserError(f"protocol.encoder is {self.encoder!r}; expected auto or one of {', '.join(names())}")
+        for key in ("encoder", "second_encoder"):
+            value = getattr(self, key)
+            if value is not None and value not in names():
+                raise UserError(
+                    f"protocol.{key} is {value!r}; expected {'auto or ' * (key == 'encoder')}one of {', '.join(names())}"
+                )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], feature_encoder: str | None) -> "Protocol":
@@ -70,5 +79,5 @@ class Protocol:
 
 def protocol_of(sheet: ScoreSheet) -> dict[str, Any]:
     """The `protocol` group that makes the protocol of a score sheet again."""
-    described = {key: value for key, value in sheet.protocol.items() if key != "encoder_checksum"}
+    described = {key: value for key, value in sheet.protocol.items() if key not in ADDED}
     return {**described, "encoder_weights": None}

@@ -3,13 +3,17 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.encoders.base import FeatureEncoder, load_encoder
 from benchmarks.errors import UserError, one_line, warn
-from benchmarks.metrics.base import Column, NonFinite, Subject, Value, seeded
+from benchmarks.metrics.base import Column, NonFinite, Ruler, Subject, Value, seeded
+from benchmarks.records.columns import under_second
+from benchmarks.records.examples import write_examples
 from benchmarks.records.files import digest, finite_or_none
 from benchmarks.records.paths import baselines_path
 from benchmarks.records.runs import Score, ScoreSheet, read_sheets, write_sheet
@@ -21,6 +25,22 @@ from models.game import GenerativeModel
 
 # told each metric's name and the seconds that it took
 OnMeasured = Callable[[str, float], None]
+
+
+class Scored(NamedTuple):
+    """A score sheet, and the values by example, (n,), of its scores that are means over examples."""
+
+    sheet: ScoreSheet
+    examples: Mapping[str, NDArray[np.float64]]
+
+
+class _Outcome(NamedTuple):
+    """The values of a metric, or the reason why it has none."""
+
+    values: Mapping[str, Value | str]
+    reason: str | None
+    diverged: bool = False
+    broke_down: bool = False
 
 
 class Scorer:
@@ -46,8 +66,14 @@ class Scorer:
                 if strict:
                     raise
                 self._why_no_encoder = one_line(error)
+        second = protocol.second_encoder
+        self._second = load_encoder(second, protocol.encoder_weights, device) if second is not None else None
         described = {k: v for k, v in protocol.described.items() if k != "encoder_weights"}
-        self.described = described | {"encoder_checksum": self._encoder.checksum[:16] if self._encoder else None}
+        checksums = {"encoder_checksum": self._encoder, "second_encoder_checksum": self._second}
+        self.described = described | {
+            **{name: encoder.checksum[:16] if encoder else None for name, encoder in checksums.items()},
+            "versions": {name: ruler.version for name, ruler in protocol.metrics.items()},
+        }
         self.id = digest({k: v for k, v in self.described.items() if k != "name"})
 
     def is_done(self, run: Path) -> bool:
@@ -60,6 +86,10 @@ class Scorer:
 
         A metric that fails leaves the reason in its own cells; the other metrics are still measured.
         """
+        return self.measure(model, data, on_measured).sheet
+
+    def measure(self, model: Any, data: DataModule, on_measured: OnMeasured | None = None) -> Scored:
+        """As `score`, with the values by example of the scores that are means over examples."""
         protocol = self.protocol
         subject = Subject(
             model,
@@ -73,31 +103,34 @@ class Scorer:
             self._get_encoder,
             cached_features,
         )
-        diverged = False
+        second = subject.under(self._get_second)
         scores: list[Score] = []
+        examples: dict[str, NDArray[np.float64]] = {}
+        diverged = False
         for name, ruler in protocol.metrics.items():
-            reason, broke_down = None, False
-            values: Mapping[str, Value | str] = {}
             start = time.perf_counter()
-            try:
-                with seeded(protocol.seed, name):
-                    reason = ruler.why_not(subject)
-                    values = {} if reason else ruler.measure(subject)
-            except NonFinite as error:
-                diverged, reason = True, one_line(error)
-            except (UserError, ValueError) as error:  # the metric's own words about these inputs
-                reason = one_line(error)
-            except Exception as error:  # an unforeseen fault of one metric does not spoil the others' numbers
-                reason, broke_down = f"{type(error).__name__}: {one_line(error)}", True
-            scores += [_score(column, values.get(column.name), reason, broke_down) for column in ruler.columns]
+            outcomes = [(_measure(name, ruler, subject), ruler.columns)]
+            if ruler.needs_features and self._second is not None:
+                outcomes.append((_measure(name, ruler, second), tuple(map(under_second, ruler.columns))))
+            for outcome, columns in outcomes:
+                diverged |= outcome.diverged
+                for own, column in zip(ruler.columns, columns, strict=True):
+                    value = outcome.values.get(own.name)
+                    scores.append(_score(column, value, outcome.reason, outcome.broke_down))
+                    if isinstance(value, Value) and value.by_example:
+                        examples[column.name] = np.array(value.by_example)
             if on_measured is not None:
                 on_measured(name, time.perf_counter() - start)
-        return ScoreSheet(self.described, self.id, "diverged" if diverged else "scored", scores)
+        return Scored(ScoreSheet(self.described, self.id, "diverged" if diverged else "scored", scores), examples)
 
     def _get_encoder(self) -> FeatureEncoder:
         if self._encoder is None:
             raise UserError(self._why_no_encoder)
         return self._encoder
+
+    def _get_second(self) -> FeatureEncoder:
+        assert self._second is not None
+        return self._second
 
 
 def make_scorer(protocol: Mapping[str, Any], feature_encoder: str | None, device: torch.device) -> Scorer:
@@ -110,7 +143,9 @@ def score_run(
 ) -> ScoreSheet:
     """Scores a trained model and writes the sheet into the model's run."""
     with model.scoring():
-        sheet = scorer.score(model, data, on_measured)
+        sheet, examples = scorer.measure(model, data, on_measured)
+    # the sheet comes last: a run that has the sheet is scored
+    write_examples(run / "scores" / sheet.filename, examples)
     write_sheet(run, sheet)
     return sheet
 
@@ -126,6 +161,20 @@ def score_baselines(runs_dir: Path, data: DataModule, scorer: Scorer) -> None:
                 warn(f"the row {row!r} could not be made ({one_line(error)[:160]}); the table will be without it")
                 continue
             write_sheet(folder / row, scorer.score(subject, data))
+
+
+def _measure(name: str, ruler: Ruler, subject: Subject) -> _Outcome:
+    """The values of a metric, or why it has none."""
+    try:
+        with seeded(subject.seed, name):
+            reason = ruler.why_not(subject)
+            return _Outcome({} if reason else ruler.measure(subject), reason)
+    except NonFinite as error:
+        return _Outcome({}, one_line(error), diverged=True)
+    except (UserError, ValueError) as error:  # the metric's message about these inputs
+        return _Outcome({}, one_line(error))
+    except Exception as error:  # an unforeseen fault of one metric does not spoil the others' numbers
+        return _Outcome({}, f"{type(error).__name__}: {one_line(error)}", broke_down=True)
 
 
 def _score(column: Column, value: Value | str | None, reason: str | None, broke_down: bool) -> Score:

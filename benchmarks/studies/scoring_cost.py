@@ -25,7 +25,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.errors import UserError, exits_cleanly
-from benchmarks.metrics.annealing import Settings, Target, forward, log_mean_weight, tune
+from benchmarks.metrics.annealing import Settings, forward, log_mean_weight, tune
+from benchmarks.metrics.chains import Target
 from benchmarks.metrics.frechet import fid_of, frechet_distance, frechet_infinity, moments
 from benchmarks.metrics.kernel import polynomial, squared_mmd
 from benchmarks.metrics.neighbours import manifold_scores
