@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.records.columns import BY_NAME
-from benchmarks.records.examples import write_examples
+from benchmarks.records.examples import _read, write_examples
 from benchmarks.records.runs import Run
 from benchmarks.reporting.claim_files import load_claims, parse_choice, parse_claim
 from benchmarks.reporting.claims import Claims
@@ -232,7 +232,14 @@ def test_intervals_include_the_error_over_the_examples_that_seeds_share(tmp_path
     assert found.decisive.effect == pytest.approx(effect, abs=1e-6)
     reach = (found.decisive.high - found.decisive.low) / 2
     assert 1.0 < reach < 4.0, "the paired error of 32 examples is about 2 · 4 · √2 / √32"
-    assert found.verdict == "undecided"
+    over_seeds = found.decisive.high - found.decisive.low
+    for run in found.runs:
+        (run / "scores" / "quick-p1.npz").unlink()
+    _read.cache_clear()
+    (alone,) = answer_all([parse_claim("c", text)], [replace(found_table)])
+    assert alone.decisive is not None
+    assert alone.decisive.errors == "seeds"
+    assert alone.decisive.high - alone.decisive.low < over_seeds / 20, "seeds alone picture two models, not all images"
 
 
 def test_genbenchs_choices_name_columns_that_exist() -> None:
