@@ -1,4 +1,4 @@
-"""Records: written whole or not at all, never edited, and refused in one line when they cannot be trusted."""
+"""Records of runs: never edited, found in order, and refused in one line when they cannot be trusted."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,15 @@ import pytest
 
 from benchmarks.records.files import SCHEMA, RecordError
 from benchmarks.records.runs import (
+    Run,
     Score,
     ScoreSheet,
     find_runs,
     has_ended,
+    read_curve,
     read_record,
     read_sheets,
+    sha256_of,
     write_record,
     write_sheet,
 )
@@ -82,3 +85,40 @@ def test_no_runs_and_no_folder_are_told_apart(tmp_path: Path) -> None:
         find_runs(tmp_path)
     with pytest.raises(RecordError, match="is not a folder"):
         find_runs(tmp_path / "nowhere")
+
+
+def test_a_trial_of_a_search_is_a_row_once_it_was_scored_on_the_test_split() -> None:
+    record = RECORD | {"search": {"id": "1", "role": "trial", "trial": 0}}
+    sheets = {split: ScoreSheet({"name": "q", "split": split}, "p", "scored", []) for split in ("val", "test")}
+    for scored, is_trial in (([], True), (["val"], True), (["val", "test"], False)):
+        run = Run(Path(), record, [sheets[split] for split in scored])
+        assert (run.was_trial, run.is_trial) == (True, is_trial)
+    for search in (None, {"role": "confirmation"}):
+        assert not Run(Path(), RECORD | {"search": search}, []).was_trial
+
+
+def test_runs_are_found_in_order_of_paths_part_by_part(tmp_path: Path) -> None:
+    """As text, "a-b" comes before "a/b"; by parts, after it."""
+    for name in ("a-b/seed=0", "a/b/seed=1", "a/b/seed=0"):
+        write_record(tmp_path / name, RECORD)
+    found = [run.path.relative_to(tmp_path).as_posix() for run in find_runs(tmp_path)]
+    assert found == ["a/b/seed=0", "a/b/seed=1", "a-b/seed=0"]
+
+
+def test_a_curve_is_read_without_its_empty_cells(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text("images,val_fid,val_elbo\n64,,-3.5\n128,1e-3,\n")
+    assert read_curve(tmp_path) == [{"images": 64, "val_elbo": -3.5}, {"images": 128, "val_fid": 1e-3}]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"images\nmany\n", b"\xff\xfe\x00"])
+def test_a_curve_that_cannot_be_read_is_empty(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "curve.csv").write_bytes(content)
+    assert read_curve(tmp_path) == []
+
+
+def test_the_checksum_of_a_checkpoint_is_the_records() -> None:
+    assert sha256_of(RECORD | {"checkpoint": {"sha256": "abc"}}) == "abc"
+    for checkpoint in (None, {}, "abc", []):
+        assert sha256_of(RECORD | {"checkpoint": checkpoint}) is None
+    assert sha256_of(RECORD) is None
