@@ -48,13 +48,13 @@ class DataModule(LightningDataModule):
     """Base of every data set. A data set adds `load`.
 
     Args:
-        name: of the data in records and tables.
+        name: the name of the data in records and tables.
         shape: (C, H, W) of images or (D,) of points.
-        batch_size: examples a minibatch, on each device.
-        block_size: minibatches a block, K.
+        batch_size: examples per minibatch, on each device.
+        block_size: minibatches per block, K.
         binarize: "dynamic" draws each pixel as a Bernoulli of its grey value, anew for each training step (scoring uses
             one pinned draw); "fixed" draws once, with a pinned seed; "none" keeps grey values.
-        dequantize: adds U(0, 1) to each of the 256 grey values before scaling to [0, 1) (Theis et al. 2016).
+        dequantize: whether to add U(0, 1) to each of the 256 grey values before scaling to [0, 1) (Theis et al. 2016).
 
     Raises:
         ValueError: for options that contradict each other or are out of range.

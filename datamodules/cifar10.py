@@ -17,8 +17,8 @@ class CIFAR10(LabelledDataModule):
     """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
 
     Args:
-        data_dir: holds (or will hold) `cifar-10-batches-py`.
-        val_size: 5,000 leaves the 45,000 that are common in the field.
+        data_dir: the folder that holds (or will hold) `cifar-10-batches-py`.
+        val_size: the size of the validation split; 5,000 leaves the 45,000 that are common in the field.
         **options: as `LabelledDataModule`.
     """
 

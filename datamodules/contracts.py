@@ -15,7 +15,7 @@ Split = Literal["train", "val", "test"]
 
 @runtime_checkable
 class Data(Protocol):
-    """What every data set does: examples of a split, as a model is scored on them."""
+    """Every data set: gives examples in the form in which models are scored."""
 
     name: str
     shape: tuple[int, ...]

@@ -20,13 +20,13 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", "
 class ImageFolder(DataModule):
     """Every image below `folder`, cropped to its central square and resized with Lanczos' filter, which antialiases.
 
-    If `folder/train` and `folder/test` exist, they are the splits, and a pinned tenth of train is held out for validation.
+    If `folder/train` and `folder/test` exist, they are the splits, and a pinned tenth of `train` is held out for validation.
     Otherwise a pinned tenth each is held out for validation and test.
 
     Args:
         folder: the images, in sub-folders or not.
-        cache_dir: the folder of the resized images, one file for each content of a folder, size and number of channels.
-        size: pixels a side.
+        cache_dir: the folder of the resized images, one file per folder content, size and number of channels.
+        size: pixels per side.
         channels: 1 (grey) or 3 (colour).
         **options: as `DataModule`.
 

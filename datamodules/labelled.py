@@ -17,7 +17,7 @@ class LabelledDataModule(DataModule):
     """Base of data sets whose images have classes. A data set adds `labelled`.
 
     Args:
-        leave_out: a class that is removed from every split, to measure what a model makes of a class that it never saw.
+        leave_out: a class that is removed from every split, to measure how a model treats a class that it never saw.
         **options: as `DataModule`.
     """
 

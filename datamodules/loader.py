@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# longer than any run: the number of minibatches of a run that a clock ends
+# the number of minibatches when a clock ends the run: more than any run takes
 ENDLESS = 2**40
 
 # a training split up to this size lives on the device
@@ -27,10 +27,10 @@ class Plan:
     """What training asks of the data.
 
     Args:
-        block_size: minibatches a block, K.
-        seed: of the order and of the noise.
-        minibatches: how many training takes.
-        position: how many have been taken.
+        block_size: minibatches per block, K.
+        seed: the seed of the order and of the noise.
+        minibatches: the number of minibatches of training.
+        position: the number of minibatches taken so far.
     """
 
     block_size: int
@@ -40,7 +40,7 @@ class Plan:
 
 
 class Store:
-    """Examples by index, on the device. An array that fits is moved there whole, a larger one batch by batch."""
+    """Examples by index, on the device. An array that fits is moved to the device whole, a larger one batch by batch."""
 
     def __init__(self, array: NDArray[Any], device: torch.device, resident_bytes: int = RESIDENT_BYTES) -> None:
         self.device = device
@@ -94,8 +94,8 @@ class Blocks:
     Args:
         plan: the order and the number of minibatches; its position advances with each block.
         store: the examples.
-        sampler: their order.
-        to_float: from stored examples to a model's input, with noise from the generator.
+        sampler: the order of the examples.
+        to_float: the function from stored examples to a model's input, with noise from the generator.
     """
 
     def __init__(
@@ -110,11 +110,11 @@ class Blocks:
         plan = self.plan
         starts = range(plan.position, plan.minibatches, plan.block_size)
         with ThreadPoolExecutor(1) as reader:
-            ahead = None
+            next_read = None
             for start in starts:
-                raw = ahead.result() if ahead else self._read(start)
+                raw = next_read.result() if next_read else self._read(start)
                 # a file is read while the device is busy; a resident store needs no reading
-                ahead = None if self.store.is_resident else reader.submit(self._read, start + plan.block_size)
+                next_read = None if self.store.is_resident else reader.submit(self._read, start + plan.block_size)
                 generator = torch.Generator(self.store.device)
                 generator.manual_seed(noise_seed(plan.seed, start, self.sampler.rank))
                 plan.position = start + len(raw)

@@ -55,10 +55,10 @@ class GaussianMixture(DataModule):
     """Points drawn once, with a pinned seed, from a known mixture.
 
     Args:
-        means: (M, D) centres.
-        sigma: standard deviation of each, in each direction.
-        train_size: 100,000 is PacGAN's.
-        held_out: size of validation and of test.
+        means: the centres, (M, D).
+        sigma: the standard deviation of each Gaussian, in each direction.
+        train_size: the size of the training split; 100,000 is PacGAN's.
+        held_out: the size of the validation split and of the test split.
         **options: as `DataModule`; points are neither binarised nor dequantised.
 
     Raises:

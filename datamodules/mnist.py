@@ -34,9 +34,9 @@ class MNIST(LabelledDataModule):
     """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
 
     Args:
-        data_dir: holds (or will hold) `MNIST/raw` or `FashionMNIST/raw`.
+        data_dir: the folder that holds (or will hold) `MNIST/raw` or `FashionMNIST/raw`.
         dataset: which of the two.
-        val_size: 5,000 leaves the 55,000 that are common in the field.
+        val_size: the size of the validation split; 5,000 leaves the 55,000 that are common in the field.
         **options: as `LabelledDataModule`.
     """
 

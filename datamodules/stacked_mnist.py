@@ -20,9 +20,9 @@ class StackedMNIST(DataModule):
     """Three random digits of one split of MNIST, drawn with a pinned seed, (3, 28, 28).
 
     Args:
-        data_dir: holds (or will hold) `MNIST/raw`.
-        train_size: stacks in the training split; 128,000 is PacGAN's.
-        held_out: in validation and in test.
+        data_dir: the folder that holds (or will hold) `MNIST/raw`.
+        train_size: the number of stacks in the training split; 128,000 is PacGAN's.
+        held_out: the number of stacks in the validation split and in the test split.
         **options: as `DataModule`.
     """
 

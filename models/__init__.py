@@ -1,1 +1,1 @@
-"""The models that are compared: one file a paper, over the one training loop of `models.game`."""
+"""The models that are compared: one file per paper, over the one training loop of `models.game`."""

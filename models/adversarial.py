@@ -28,19 +28,19 @@ class AdversarialModel(GenerativeModel, ABC):
     """A critic and a generator. A paper adds the loss of each, and may add a projection of the critic.
 
     Args:
-        trunk: examples to features; the critic (or discriminator) is a linear layer on the features.
-        decoder: the generator, latents to raw outputs.
+        trunk: the map from examples to features; the critic (or discriminator) is a linear layer on the features.
+        decoder: the generator, from latents to raw outputs.
         prior: p(z).
-        squash: raw outputs to the data's range.
-        optimizer: makes an optimiser for each of the two players.
-        n_critic: the critic plays on each minibatch, the generator on every `n_critic`-th.
+        squash: the map from raw outputs to the data's range.
+        optimizer: the function that makes the optimiser of each of the two players.
+        n_critic: the critic's steps per step of the generator: the generator plays on every `n_critic`-th minibatch.
         ema_decay: as `GenerativeModel`.
 
     Raises:
         ValueError: for an `n_critic` below 1.
     """
 
-    # the field's name for the critic in the paper; records and curves use the name
+    # the paper's name for the critic, used in records and curves
     critic_name: ClassVar[str] = "critic"
     # run after each step of the critic
     project_critic: Callable[[], None] | None = None

@@ -18,11 +18,11 @@ class Autoencoder(GenerativeModel):
     """Minimises E‖g(e(x)) - x‖². `prior` has no part in training; samples are decoded draws from the prior.
 
     Args:
-        trunk: examples to features.
-        decoder: latents to raw outputs.
+        trunk: the map from examples to features.
+        decoder: the map from latents to raw outputs.
         prior: the distribution of the latents of samples.
-        squash: raw outputs to the data's range.
-        optimizer: of encoder and decoder together.
+        squash: the map from raw outputs to the data's range.
+        optimizer: the function that makes the optimiser of encoder and decoder together.
     """
 
     def __init__(

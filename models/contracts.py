@@ -1,6 +1,6 @@
 """What a model can do. Evaluation asks for these capabilities and never for a model's name.
 
-Images are float32 in [0, 1] of shape (B, C, H, W), points are (B, D), latents (B, Z). Log-likelihoods are in nats an
+Images are float32 in [0, 1] of shape (B, C, H, W), points are (B, D), latents (B, Z). Log-likelihoods are in nats per
 example, summed over every dimension, with every constant.
 """
 
@@ -104,7 +104,7 @@ class Bounds(Protocol):
     """Bounds log p(x) from below."""
 
     def elbo(self, x: Tensor) -> Elbo:
-        """One draw of the posterior an example; both parts (B,), in nats."""
+        """One draw of the posterior per example; both parts (B,), in nats."""
         ...
 
     def log_weights(self, x: Tensor, k: int) -> Tensor:

@@ -25,11 +25,11 @@ class Player:
 
     Args:
         name: the field's term, e.g. "critic"; names losses and step counts.
-        modules: what it may move. Every other player's parameters are frozen during its turn.
-        loss: from a real minibatch x, (B, ...), to a scalar.
-        optimizer: makes an optimiser of parameters.
-        every: the player plays on every n-th minibatch.
-        project: runs after the player's step, e.g. the weight clipping of a WGAN's critic.
+        modules: the modules that the player trains. Every other player's parameters are frozen during its turn.
+        loss: the function from a real minibatch x, (B, ...), to a scalar.
+        optimizer: the function that makes an optimiser of parameters.
+        every: n, if the player plays on every n-th minibatch.
+        project: the function to call after the player's step, e.g. the weight clipping of a WGAN's critic.
         samples: whether the player owns the decoder. Exactly one player does.
     """
 
@@ -48,11 +48,11 @@ class GenerativeModel(LightningModule, ABC):
     A paper adds `players`. The loop is: for each real minibatch x, each player whose turn it is plays once.
 
     Args:
-        decoder: latents (B, Z) to raw outputs (B, ...).
+        decoder: the map from latents (B, Z) to raw outputs (B, ...).
         prior: p(z), of the decoder's latent dimension.
-        to_data: raw outputs to the data's range.
-        ema_decay: of an exponential moving average of the sampling player's weights. The averaged weights are scored; the
-            checkpoint has both sets. None: no average.
+        to_data: the map from raw outputs to the data's range.
+        ema_decay: the decay of an exponential moving average of the sampling player's weights; None for no average. The
+            averaged weights are scored, and the checkpoint has both sets.
 
     Raises:
         ValueError: for a decay outside (0, 1).

@@ -2,7 +2,7 @@
 
 Goodfellow et al. 2014. Adam's step size and β₁ are from Radford et al. 2016, sec. 4. Differs from the paper: the
 non-saturating loss is the default (the paper recommends it in sec. 3), and discriminator and generator each take one
-step a minibatch, on the same minibatch.
+step per minibatch, on the same minibatch.
 """
 
 from typing import ClassVar, Literal, Unpack

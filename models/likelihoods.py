@@ -61,7 +61,7 @@ class ContinuousBernoulli(Likelihood):
         inside = raw.abs() < self.SERIES
         far = torch.where(inside, 1.0, raw).abs()
         near = torch.where(inside, raw, 0.0)
-        bright = -1 / torch.expm1(-far) - 1 / far  # the mean at |l|; the mean at -|l| is 1 minus it
+        bright = -1 / torch.expm1(-far) - 1 / far  # the mean at |l|; at -|l| the mean is one minus this value
         return torch.where(inside, 0.5 + near / 12 - near**3 / 720, torch.where(raw > 0, bright, 1 - bright))
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
@@ -88,8 +88,8 @@ class Gaussian(Likelihood):
     the mean squared error on validation data, set once by `calibrate`.
 
     Args:
-        squash: from the decoder's raw output to the data's range, e.g. a sigmoid for images.
-        scale: how σ is set.
+        squash: the map from the decoder's raw output to the data's range, e.g. a sigmoid for images.
+        scale: the way in which σ is set.
         sigma: σ if fixed, the first value otherwise.
 
     Raises:

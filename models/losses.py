@@ -45,11 +45,11 @@ def wasserstein_loss(f_real: Tensor, f_fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(f: Critic, x: Tensor, x_fake: Tensor) -> Tensor:
-    """E (‖∇f(x̂)‖₂ - 1)², x̂ uniform on the segment from x to x_fake, one draw an example; scalar.
+    """E (‖∇f(x̂)‖₂ - 1)², x̂ uniform on the segment from x to x_fake, one draw per example; scalar.
 
-    In float32 whatever the training precision, with the norm over every dimension of the example and the epsilon
-    inside the root, where its gradient is finite at 0. `torch.func.grad` and not `torch.autograd.grad`, so that it can
-    be mapped over stacked critics and compiled. Gulrajani et al. 2017, eq. 3.
+    Computed in float32 under every precision. The norm is over all dimensions of an example. The epsilon keeps the
+    gradient finite at 0. `torch.func.grad` can be mapped over stacked critics and compiled; `torch.autograd.grad`
+    cannot. Gulrajani et al. 2017, eq. 3.
     """
     with torch.autocast(x.device.type, enabled=False):
         x, x_fake = x.float(), x_fake.float()

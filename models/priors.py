@@ -31,7 +31,8 @@ class Normal:
     def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
         """On the great circle (White 2016, sec. 2.1), because a straight line between two draws passes too near the origin.
 
-        slerp(a, b; ½) = (a + b) / (2 cos θ/2), θ the angle between them; the straight midpoint where they are opposite.
+        slerp(a, b; ½) = (a + b) / (2 cos θ/2), where θ is the angle between a and b; opposite latents get the
+        straight midpoint.
         """
         cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).unsqueeze(-1)
         half_angle_cosine = ((1 + cosine) / 2).clamp(min=0).sqrt()
@@ -61,7 +62,7 @@ class Uniform:
         return z.clamp(-1, 1)
 
     def reflect(self, z: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
-        # unfolded, the box repeats every 4, and every other copy is a mirror image
+        # unfolded, the line repeats with period 4, and every second copy of [-1, 1] is mirrored
         unfolded = (z + 1).remainder(4)
         mirrored = unfolded > 2
         return torch.where(mirrored, 3 - unfolded, unfolded - 1), torch.where(mirrored, -momentum, momentum)

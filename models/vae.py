@@ -23,12 +23,12 @@ class VAE(GenerativeModel):
     """Maximises E log p(x|z) - β KL(q(z|x) ‖ p(z)); q(z|x) is a Gaussian of diagonal covariance.
 
     Args:
-        trunk: examples to features.
-        decoder: latents to raw outputs.
+        trunk: the map from examples to features.
+        decoder: the map from latents to raw outputs.
         prior: N(0, I); the KL is in closed form.
         likelihood: p(x|z) from raw outputs.
-        optimizer: of encoder, decoder and likelihood together.
-        beta: weight of the KL in training. `elbo` always reports weight 1.
+        optimizer: the function that makes the optimiser of encoder, decoder and likelihood together.
+        beta: the weight of the KL in training. `elbo` always reports weight 1.
 
     Raises:
         ValueError: for a prior that is not normal, or a negative β.

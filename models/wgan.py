@@ -1,6 +1,6 @@
 """Wasserstein GAN: clipping the critic's weights keeps the critic Lipschitz.
 
-Arjovsky et al. 2017, Alg. 1: RMSprop with step size 5e-5, clipping at 0.01, five critic steps a generator step.
+Arjovsky et al. 2017, Alg. 1: RMSprop with step size 5e-5, clipping at 0.01, five critic steps per generator step.
 Differs from the paper: nothing (the critic's longer first rounds are in the authors' code, not in the paper).
 """
 
@@ -17,7 +17,7 @@ class WGAN(AdversarialModel):
     """min over G, max over f of E f(x) - E f(G(z)), every weight of f in [-clip, clip].
 
     Args:
-        clip: bound on every parameter of the critic, biases included; never on running statistics.
+        clip: the bound on every parameter of the critic, biases included; never on running statistics.
         **pieces: as `AdversarialModel`.
 
     Raises:

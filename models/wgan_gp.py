@@ -1,6 +1,6 @@
 """WGAN-GP: a penalty on the critic's gradient keeps the critic Lipschitz.
 
-Gulrajani et al. 2017, Alg. 1: Adam with step size 1e-4 and β = (0, 0.9), λ = 10, five critic steps a generator step, no
+Gulrajani et al. 2017, Alg. 1: Adam with step size 1e-4 and β = (0, 0.9), λ = 10, five critic steps per generator step, no
 batch norm in the critic. Differs from the paper: nothing.
 """
 

@@ -76,13 +76,13 @@ def image_shape(shape: Sequence[int], multiple: int, network: str) -> tuple[int,
     """
     if len(shape) != 3:
         raise ValueError(
-            f"network={network} takes images, and the data is points of shape {tuple(shape)}: use network=mlp"
+            f"network={network} takes images, and the data are points of shape {tuple(shape)}: use network=mlp"
         )
     c, h, w = shape
     if h % multiple or w % multiple or min(h, w) < multiple:
         raise ValueError(
             f"network={network} takes images whose height and width are multiples of {multiple} pixels, "
-            f"and the data is {h}x{w}: use network=mlp, or resize the data"
+            f"and the data are {h}x{w}: use network=mlp, or resize the data"
         )
     return c, h, w
 

@@ -21,7 +21,7 @@ def norm1d(norm: Norm, features: int) -> nn.Module:
 
 
 def norm2d(norm: Norm, channels: int) -> nn.Module:
-    """Over (B, channels, H, W). "layer" normalises over C, H and W with a scale and a shift a channel."""
+    """Over (B, channels, H, W). "layer" normalises over C, H and W with a scale and a shift per channel."""
     match norm:
         case "none":
             return nn.Identity()
