@@ -32,7 +32,7 @@ def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[]
     one line and exit status 1.
 
     Args:
-        name: of the program and of its file in conf/.
+        name: the name of the program and of its file in conf/.
         needs_torch: whether to check that torch and torchvision fit each other, which takes seconds.
     """
 
@@ -55,31 +55,31 @@ def prepare(program: str, needs_torch: bool = True) -> None:
     """Prints the help page and exits if the command asks for help; otherwise checks the installation and the command.
 
     Args:
-        program: its name.
+        program: the name of the program.
         needs_torch: whether to check torch and torchvision.
 
     Raises:
         UserError: for a torch and a torchvision that do not fit, a choice that does not exist, or an unknown key. The
             message names the nearest known words.
     """
-    # spinning threads take the core from working threads wherever something else runs on the machine
+    # idle threads that spin slow down other processes
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # only training has multiruns: elsewhere a comma belongs to a title or a path
     sys.argv[1:] = [quoted(word, "=" if program == "train" else "=,") for word in sys.argv[1:]]
-    given, _ = get_args_parser().parse_known_args()
-    if given.help:
+    arguments, _ = get_args_parser().parse_known_args()
+    if arguments.help:
         print(help_page(program), end="")
         raise SystemExit(0)
     if needs_torch:
         check_torchvision()
-    check_words(program, given.overrides)
+    check_words(program, arguments.overrides)
 
 
 def package_list(value: Any) -> list[str]:
     """The packages of a key such as trust=[PACKAGE].
 
     Raises:
-        UserError: for a value that is not a list of packages' names.
+        UserError: for a value that is not a list of names of packages.
     """
     names = list(value) if OmegaConf.is_list(value) else None
     if names is None or not all(isinstance(name, str) and name.isidentifier() for name in names):
@@ -113,7 +113,7 @@ def quoted(word: str, special: str = "=") -> str:
     """Puts a value with special characters in quotes, as Hydra's grammar requires: `runs='runs/digits/vae/1a2b/seed=0'`.
 
     Args:
-        word: of the command line.
+        word: a word of the command line.
         special: the characters that require quotes.
     """
     key, equals, value = word.partition("=")
@@ -169,7 +169,7 @@ def check_words(program: str, words: list[str]) -> None:
                 key = override.key_or_group
                 is_new = override.is_add() or override.is_delete() or key.startswith("hydra")
                 if not is_new and key not in known:
-                    raise UserError(f"{key} is in no configuration of benchmarks.{program}; {_nearest(key, known)}")
+                    raise UserError(f"benchmarks.{program} has no key {key}; {_nearest(key, known)}")
             compose(program, overrides=[_first(override) for override in overrides])
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(one_line(error)) from error
@@ -190,7 +190,7 @@ def _first(override: Override) -> str:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
-    # the last part of a key may be right and its place wrong
+    # the last part of a key may be right under the wrong parent
     near = [key for key in known if key.split(".")[-1] == word.split(".")[-1]]
     near = [*near, *difflib.get_close_matches(word, known, n=3, cutoff=0.5)][:3]
     return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(known[:30])}"

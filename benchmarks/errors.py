@@ -51,7 +51,7 @@ def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:
         try:
             return program(*args, **kwargs)
         except KeyboardInterrupt:
-            fail("interrupted; the same command goes on with what is not finished")
+            fail("interrupted; run the same command again to finish the rest")
             raise SystemExit(130) from None
         except Exception as error:
             if not is_users(error):

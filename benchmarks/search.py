@@ -1,4 +1,7 @@
-"""python -m benchmarks.search: the same number of trials for every family, chosen on validation, confirmed on fresh seeds."""
+"""python -m benchmarks.search: a search over hyper-parameters.
+
+Every family gets the same number of trials; validation data choose the winners; fresh seeds confirm them.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""python -m benchmarks.train: trains what a configuration describes, then scores it; `-m` for many."""
+"""python -m benchmarks.train: trains and scores the model that a configuration describes; `-m` trains many runs."""
 
 from pathlib import Path
 

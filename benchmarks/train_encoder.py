@@ -1,4 +1,4 @@
-"""python -m benchmarks.train_encoder: trains the classifier whose features FID is measured with."""
+"""python -m benchmarks.train_encoder: trains the classifier that gives FID its features."""
 
 from pathlib import Path
 

@@ -31,7 +31,7 @@ def said(result: Result) -> str:
 def test_ctrl_c_is_one_line_wherever_it_comes(sweep: Path) -> None:
     with mock.patch("benchmarks.report.write_report", side_effect=KeyboardInterrupt):
         result = run("report", f"runs={sweep / 'runs'}", cwd=sweep)
-    assert said(result) == "error: interrupted; the same command goes on with what is not finished"
+    assert said(result) == "error: interrupted; run the same command again to finish the rest"
     assert result.returncode == 130
 
 
@@ -165,7 +165,7 @@ MISTAKES = [
     ("train", ["model=vaee"], "model=vaee does not exist; did you mean vae"),
     ("train", ["-m", "model=vae,gann"], "model=gann does not exist; did you mean"),
     ("train", ["modle=vae"], "did you mean model"),
-    ("train", ["model.betta=2"], "model.betta is in no configuration of benchmarks.train; did you mean model.beta"),
+    ("train", ["model.betta=2"], "benchmarks.train has no key model.betta; did you mean model.beta"),
     ("train", ["beta=2"], "did you mean model.beta"),
     ("train", ["seed"], "expected key=value"),
     ("train", ["budget.amount=0"], "budget.amount is 0; expected a number of images above 0"),
@@ -173,7 +173,7 @@ MISTAKES = [
     ("train", ["trainer=gpu"], "this machine has no GPU that torch can use"),
     ("train", ["+trainer.gradient_clip_val=1"], "trainer.gradient_clip_val has no effect"),
     ("train", ["datamodule=ring", "network=dcgan"], "network=dcgan takes images"),
-    ("train", ["network=resnet", "datamodule=mnist"], "multiples of 8 pixels, and the data is 28x28"),
+    ("train", ["network=resnet", "datamodule=mnist"], "multiples of 8 pixels, and the data are 28x28"),
     ("train", ["datamodule=mnist", "data_dir=nowhere"], "nowhere/MNIST/raw"),
     ("train", ["datamodule=image_folder"], "needs datamodule.folder=PATH"),
     ("train", ["datamodule.binarize=sometimes"], "datamodule.binarize is 'sometimes'"),
@@ -341,7 +341,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         cut = run("train", *words, "runs_dir=cut", cwd=tmp_path)
     signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
     assert cut.returncode == 1
-    assert "interrupted; the same command goes on" in cut.stderr
+    assert "interrupted; run the same command again" in cut.stderr
     (folder,) = tmp_path.glob("cut/digits/gan/*/seed=0")
     assert not (folder / "run.json").exists()
     assert (folder / "checkpoints" / "last.ckpt").is_file()

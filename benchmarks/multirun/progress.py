@@ -1,15 +1,15 @@
 """The remaining time of a series of jobs."""
 
 
-def time_left(seconds: float, ran: int, left: int) -> str:
-    """ " · about 2 min 05 s left", at the pace of the jobs that ran; empty before the first job has ended.
+def time_left(seconds: float, finished: int, remaining: int) -> str:
+    """ " · about 2 min 05 s left", at the pace of the finished jobs; empty before the first job has finished.
 
     Args:
-        seconds: that the jobs took.
-        ran: how many jobs took them.
-        left: how many jobs remain.
+        seconds: the duration of the finished jobs together.
+        finished: the number of finished jobs.
+        remaining: the number of jobs that remain.
     """
-    if not ran or not left:
+    if not finished or not remaining:
         return ""
-    remaining = seconds / ran * left
-    return f" · about {remaining // 60:.0f} min {remaining % 60:02.0f} s left"
+    seconds_left = seconds / finished * remaining
+    return f" · about {seconds_left // 60:.0f} min {seconds_left % 60:02.0f} s left"

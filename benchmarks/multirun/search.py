@@ -1,4 +1,4 @@
-"""A search: the same number of trials for every family, chosen on validation data, confirmed on fresh seeds."""
+"""A search: every family gets the same number of trials; validation data choose the winners; fresh seeds confirm them."""
 
 import shlex
 import time
@@ -171,9 +171,9 @@ class SearchProgram:
         return None, f"has no {self.settings.select}"
 
     def _ask(self, model: str, n: int, trials: Sequence[Trial]) -> dict[str, Any]:
-        """The parameters of trial n, which follow from the seed, n and the earlier trials: interruptions change nothing.
+        """The parameters of trial n follow from the seed, n and the earlier trials, so interruptions change nothing.
 
-        For TPE there is one exception: an earlier trial that failed and ran again later counts as it was known at the time.
+        TPE has one exception: a trial that first failed and later succeeded was unknown when later parameters were drawn.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         space = {name: parameter.distribution for name, parameter in self.spaces[model].items()}

@@ -13,9 +13,9 @@ class Parameter:
     """One dimension of a search space.
 
     Args:
-        override: of the training program, with {} for the value.
-        choices: the values to draw from; or else
-        low, high: the bounds of a real number.
+        override: the override of the training program, with {} for the value.
+        choices: the values to draw from; empty for a real number.
+        low, high: the bounds of a real number; None for choices.
         log: whether the real number is drawn on a logarithmic scale.
 
     Raises:

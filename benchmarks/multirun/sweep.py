@@ -68,7 +68,7 @@ def announce(label: str) -> None:
 
 
 def report_outcome(outcome: Outcome) -> None:
-    """Prints how a job ended, and writes it where the end of the sweep finds it, whichever process ran the job."""
+    """Prints the outcome of a job and writes it where `Leaderboard` reads it."""
     print(f"      {outcome.message}", flush=True)
     write_outcome(Path(HydraConfig.get().runtime.output_dir), outcome)
 

@@ -1,4 +1,4 @@
-"""The checkpoints of a run on disk: the last two, and the checksums by which damage is found.
+"""The checkpoints of a run on disk: the last two checkpoints, and checksums that reveal damage.
 
 `checkpoints/last.ckpt` and `checkpoints/previous.ckpt` are rotated. `checkpoints/checksums.json` lists the SHA-256 of the
 newest checkpoints; it is written before the rotation, so that every complete file is listed, whenever the process is killed.
@@ -31,7 +31,7 @@ def rotate(path: Path, write: Callable[[Path], None]) -> str:
     """Writes a new checkpoint at `path`, and keeps the checkpoint that was there as the previous one.
 
     Args:
-        path: of the last checkpoint.
+        path: the path of the last checkpoint.
         write: writes the new checkpoint to the path that it gets.
 
     Returns:
@@ -61,7 +61,7 @@ def listed(path: Path) -> list[str] | None:
 
 
 def why_damaged(path: Path) -> str | None:
-    """Why a checkpoint of a run's folder is not whole; None if its checksum is listed, or if there is no list."""
+    """Why a checkpoint of a run's folder is damaged; None if its checksum is listed, or if there is no list."""
     checksums = listed(path)
     if checksums is None or checksum(path) in checksums:
         return None
@@ -69,7 +69,7 @@ def why_damaged(path: Path) -> str | None:
 
 
 def find_checkpoint(run: Path, sha256: str | None) -> Path:
-    """The checkpoint of a run that has a checksum; the last one if the record has no checksum.
+    """The checkpoint whose SHA-256 is `sha256`; the last one if `sha256` is None.
 
     Raises:
         RecordError: if no checkpoint has the checksum. The message says what to do.

@@ -24,7 +24,7 @@ def alone(run: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"      {run} is being trained by another process; waiting for its end", flush=True)
+        print(f"      {run} is being trained by another process; waiting until that process ends", flush=True)
         lock.acquire(poll_interval=POLL)
     try:
         yield

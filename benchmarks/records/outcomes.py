@@ -1,4 +1,4 @@
-"""How a job of a sweep ended, on disk for the end of the sweep, whichever process ran the job."""
+"""The outcome of a job of a sweep, in a file, because another process may have run the job."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ FILE = "outcome.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: its run, the status, and a line of text."""
+    """The outcome of a job: the folder of its run, its status, and a line of text."""
 
     path: Path
     status: Status

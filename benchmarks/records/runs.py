@@ -46,7 +46,7 @@ class ScoreSheet:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder that has a record."""
+    """A folder with the record of a run."""
 
     path: Path
     record: dict[str, Any]
@@ -129,7 +129,7 @@ def read_sheets(run: Path) -> list[ScoreSheet]:
 
 
 def read_curve(run: Path) -> list[dict[str, float]]:
-    """Reads `curve.csv`: one dictionary for each point of the budget, without empty cells.
+    """Reads `curve.csv`: one dictionary per point of the budget, without empty cells.
 
     Returns an empty list for a file that cannot be read, because no result depends on the curve.
     """
@@ -170,7 +170,7 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
 
     Args:
         root: a run, or a folder of runs.
-        on_bad: called for each record that cannot be read; the record is left out. None: the error is raised.
+        on_bad: the function to call for each record that cannot be read, which is then left out. None: the error is raised.
 
     Raises:
         RecordError: if there is no run at all, or for a bad record if `on_bad` is None.

@@ -20,14 +20,14 @@ class Trial:
     """One configuration that a search tried.
 
     Args:
-        model: its family.
-        number: from 0, in order of trying.
-        params: the values drawn, by the name of the parameter.
-        status: of the trial's run.
-        value: of the score that the search selects by, on validation data; None if the run has none.
+        model: the family of the model.
+        number: the number of the trial, from 0.
+        params: the drawn values, by the name of the parameter.
+        status: the status of the run.
+        value: the score that the search selects by, on validation data; None if the run has none.
         run: the run's folder, relative to the folder of runs.
-        config_id: of the run.
-        reason: why there is no value.
+        config_id: the id of the run's configuration.
+        reason: the reason why there is no value; None if there is one.
     """
 
     model: str
@@ -61,7 +61,7 @@ class Search:
         return f"{self.record['datamodule']} · {self.record['network']} ({self.record['name']})"
 
     def best(self, model: str, of: int | None = None) -> Trial | None:
-        """The trial with the best value among the first `of` trials; the first of equal ones; None if none has a value."""
+        """The trial with the best value among the first `of` trials: the first of several equal trials; None if none has one."""
         trials = [trial for trial in self.trials.get(model, []) if of is None or trial.number < of]
         with_value = [trial for trial in trials if trial.value is not None]
         sign = -1.0 if self.higher_is_better else 1.0

@@ -33,8 +33,8 @@ def cached_features(depends_on: Mapping[str, Any], compute: Callable[[], Tensor]
     """The features (N, dim), from the cache or computed. A damaged or outdated cache file is computed again, with a warning.
 
     Args:
-        depends_on: everything that decides the features: checksums of data and encoder, split, resizing, ...
-        compute: computes the features.
+        depends_on: everything that decides the features: checksums of data and encoder, split, resizing.
+        compute: the function that computes the features.
     """
     facts = {"version": VERSION, "torch": torch.__version__, "depends_on": json.dumps(depends_on, sort_keys=True)}
     name = digest(depends_on)

@@ -39,7 +39,7 @@ ALSO: Mapping[str, tuple[str, ...]] = {
         *(f"torch.nn.{name}" for name in ("Identity", "Sigmoid", "Tanh")),
     ),
 }
-# the trainer's other keywords choose folders, plugins and callbacks, which a record has no need of
+# the trainer's other keywords choose folders, plugins and callbacks, which a record does not need
 TRAINER_KEYWORDS = frozenset(
     (
         *(
@@ -108,7 +108,7 @@ def check_part(node: Any, part: str, trust: Sequence[str] = ()) -> None:
     """Checks one part of a configuration: "model", "datamodule", "metrics" or "trainer".
 
     Raises:
-        UserError: for a node that is not a mapping of plain values, or that names something else than conf/ can compose.
+        UserError: for a node that is not a mapping of plain values, or that names a class that conf/ cannot compose.
     """
     if not isinstance(node, Mapping):
         raise UserError(f"the record has no {part}; a record of a run has one")
@@ -118,11 +118,8 @@ def check_part(node: Any, part: str, trust: Sequence[str] = ()) -> None:
             raise UserError("the record has an interpolation, ${...}; a record may only hold plain values")
         for mapping in _mappings(node):
             _check_mapping(mapping, part, trust)
-    except (
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:  # deeper, or with other keys, than any configuration of conf/
+    # nested deeper than any configuration, or with keys that are not text
+    except (RecursionError, TypeError, ValueError) as error:
         raise UserError(
             f"the record's {part} is not a configuration ({one_line(error)[:80]}); move the run away"
         ) from error

@@ -16,7 +16,7 @@ from benchmarks.training.budget import Budget
 from benchmarks.training.clock import Clock
 from models.game import GenerativeModel
 
-# blocks between two checks that losses are finite: a check waits for the device
+# blocks between two checks of the losses; a check waits for the device
 BLOCKS_BETWEEN_LOOKS = 10
 
 
@@ -61,12 +61,12 @@ class Curve(Callback):
     """Scores the model cheaply on validation data at log-spaced points of the budget, into `curve.csv`.
 
     Args:
-        path: of the file.
-        clock: paused while the model is scored.
-        budget: the points are 1, 1/2, 1/4, ... of it.
-        points: their number.
-        score: from a model in scoring mode to values by name.
-        log_row: called with each row; after an interruption also with the rows from before it.
+        path: the path of the file.
+        clock: the clock of the run, paused while the model is scored.
+        budget: the budget of the run; the points are 1, 1/2, 1/4, ... of the budget.
+        points: the number of points.
+        score: the function from a model in scoring mode to values by name.
+        log_row: the function to call with each row; after an interruption, also with the rows from before the interruption.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The checkpoint that a run resumes from, equal to the bit to a run that never stopped."""
+"""The checkpoint that a run resumes from: the resumed run is bit-identical to a run that never stopped."""
 
 import random
 import time
@@ -23,7 +23,7 @@ class Checkpoint(Callback):
     adds the random states of every process, keeps the last two checkpoints, and lists their checksums.
     """
 
-    # of the last checkpoint that this process wrote
+    # the checksum of the last checkpoint that this process wrote
     sha256: str | None = None
 
     def __init__(self, path: Path, clock: Clock, every_seconds: float) -> None:
@@ -75,10 +75,10 @@ class Checkpoint(Callback):
 
 
 def resumable(path: Path) -> Path | None:
-    """The checkpoint to resume from: the last one, or the one before if the last one is damaged; None if there is none.
+    """The checkpoint to resume from: the last one, or the previous one if the last one is damaged; None if there is none.
 
     Args:
-        path: of the last checkpoint.
+        path: the path of the last checkpoint.
 
     Raises:
         UserError: if every checkpoint is damaged. The message says what to do, and the files stay.
@@ -119,7 +119,7 @@ def _random_state() -> dict[str, Any]:
         "python": [version, list(internal), gauss],
         "numpy": [torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
-        # of the current device only: another machine may have another number of devices
+        # the state of the current device only: another machine may have another number of devices
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 

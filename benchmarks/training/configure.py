@@ -50,22 +50,22 @@ class Parts:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What one run is.
+    """The configuration of one run.
 
     Args:
-        names: of data module, network and model.
-        seed: of training.
-        id: of the configuration without the seed.
+        names: the names of data module, network and model.
+        seed: the seed of training.
+        id: the id of the configuration without the seed.
         runs_dir: the folder of runs.
         path: the folder of the run.
         device: "cuda" or "cpu".
-        label: names the run in progress lines.
-        budget: how much training.
-        threads: of torch on the CPU; None leaves torch's number.
-        feature_encoder: the data's own; None if the data have none.
-        curve_points: points of the validation curve.
-        checkpoint_seconds: between two checkpoints.
-        parts: what objects are made from.
+        label: the name of the run in progress lines.
+        budget: the amount of training.
+        threads: the number of torch's threads on the CPU; None for torch's default.
+        feature_encoder: the encoder of the data; None if the data have none.
+        curve_points: the number of points of the validation curve.
+        checkpoint_seconds: the seconds between two checkpoints.
+        parts: the groups that objects are made from.
         command: the command that trains the run.
         group: the sweep or search that the run belongs to.
         search: the search that the run belongs to, and the run's role in it.
@@ -135,12 +135,12 @@ class RunConfig:
 
 
 def configure(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str], group: str | None = None) -> RunConfig:
-    """From a composed configuration.
+    """The configuration of a run from a composed one.
 
     Args:
-        cfg: composed, without Hydra's own part.
-        choices: by group.
-        words: the overrides that composed it.
+        cfg: the composed configuration, without Hydra's own part.
+        choices: the chosen file of each group.
+        words: the overrides of the command.
         group: the sweep or search that the run belongs to.
 
     Raises:

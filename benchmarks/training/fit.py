@@ -18,7 +18,7 @@ from models.game import GenerativeModel
 
 
 def fit(training: Training) -> Fitted:
-    """Trains until the budget is spent, from the last whole checkpoint if there is one.
+    """Trains until the budget is spent, from the last undamaged checkpoint if there is one.
 
     Raises:
         UserError: for settings of the trainer that do not work, a damaged checkpoint, or a trainer that stops early.
@@ -41,11 +41,11 @@ def fit(training: Training) -> Fitted:
     try:
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit:  # Lightning turns Ctrl-C into SystemExit
-        fail("interrupted; the same command goes on from the last checkpoint")
+        fail("interrupted; run the same command again to resume from the last checkpoint")
         raise
     if config.budget.fraction(model, clock.seconds) < 1:
         raise UserError(
-            f"the trainer stopped after {model.images:,} images, before the budget was spent: leave its limits out"
+            f"the trainer stopped after {model.images:,} images, before the budget was spent: remove the trainer's limits"
         )
     if isinstance(model, Calibrates):
         pl.seed_everything(config.seed, verbose=False)

@@ -119,7 +119,7 @@ class Tracker:
         try:
             what(self._logger)
         except Exception as error:
-            warn(f"logger {type(self._logger).__name__} failed and is left out from here: {one_line(error)[:200]}")
+            warn(f"logger {type(self._logger).__name__} failed; the run goes on without it: {one_line(error)[:200]}")
             failed, self._logger = self._logger, None
             if isinstance(failed, WandbLogger):  # wandb would add the next job of a sweep to an open run
                 with suppress(Exception):

@@ -22,7 +22,7 @@ POINTS, PIXELS = 2500, 256
 PATHS, STEPS = 8, 9
 POINT_PATHS, POINT_STEPS = 32, 65
 REACH = 3.0  # the half-width of a traversal, in standard deviations of a normal prior
-# images are enlarged by a whole factor to about this many pixels a side
+# images are enlarged by a whole factor to about this many pixels per side
 TILE = 28
 
 
@@ -70,9 +70,9 @@ def between(prior: Prior, start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 def traversals(prior: Prior, start: Tensor, paths: int, steps: int) -> Tensor:
-    """One latent (Z,) with each of its first dimensions, at most `paths`, moved through the prior's range.
+    """Copies of one latent (Z,): in row i, dimension i moves through the prior's range.
 
-    Returns (rows * steps, Z).
+    At most `paths` rows. Returns (rows * steps, Z).
     """
     rows = min(paths, len(start))
     moved = start.repeat(rows, steps, 1)
@@ -81,7 +81,7 @@ def traversals(prior: Prior, start: Tensor, paths: int, steps: int) -> Tensor:
 
 
 def image_grid(images: Tensor, columns: int = COLUMNS) -> Image.Image:
-    """A grid of images (N, C, H, W) in [0, 1], with `columns` a row, enlarged without smoothing."""
+    """A grid of images (N, C, H, W) in [0, 1], with `columns` images per row, enlarged without smoothing."""
     factor = max(1, TILE // images.shape[-1])
     images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
     grid = make_grid(to_uint8(images), nrow=columns, padding=3, pad_value=128)
@@ -95,7 +95,10 @@ def pairs(real: Tensor, restored: Tensor) -> Image.Image:
 
 
 def scatter(points: Tensor, real: Tensor) -> Image.Image:
-    """Points of the plane (N, 2) in black over real points (M, 2) in grey. The frame is the real points' and a fifth more."""
+    """Points of the plane (N, 2) in black over real points (M, 2) in grey.
+
+    The frame is the bounding box of the real points, enlarged by a fifth on each side.
+    """
     low, high = real.amin(0), real.amax(0)
     margin = 0.2 * (high - low)
     low, high = low - margin, high + margin

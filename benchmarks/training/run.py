@@ -66,7 +66,7 @@ def train_and_score(config: RunConfig) -> Outcome:
 
 
 def silence_lightning() -> None:
-    """Keeps Lightning's notices, and its advice on loaders that it does not know, out of genbench's output."""
+    """Keeps Lightning's notices, and its advice on unknown loaders, out of genbench's output."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")

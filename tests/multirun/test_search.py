@@ -214,7 +214,7 @@ def test_a_failed_trial_stops_no_other_and_is_listed_at_the_end_and_tried_again(
         (["select=beauty"], "select is 'beauty'; expected one of elbo"),
         (["selection.split=test"], "selection.split is 'test'; a search chooses on validation"),
         (["spaces.gan.lr.low=1"], "expected low < high"),
-        (["trails=3"], "trails is in no configuration of benchmarks.search; did you mean trials"),
+        (["trails=3"], "benchmarks.search has no key trails; did you mean trials"),
     ],
 )
 def test_a_mistake_is_one_line_before_any_training(words: list[str], said: str, tmp_path: Path) -> None:

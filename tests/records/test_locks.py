@@ -26,7 +26,7 @@ def test_a_second_process_waits_for_the_first_and_a_dead_one_holds_nothing(tmp_p
         pass
     signal.alarm(0)
     holder.join(timeout=30)
-    assert "is being trained by another process; waiting for its end" in capsys.readouterr().out
+    assert "is being trained by another process; waiting until that process ends" in capsys.readouterr().out
 
 
 def _hold(folder: Path, held: Any) -> None:
