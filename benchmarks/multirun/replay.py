@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from rich.table import Table as RichTable
 
@@ -14,7 +15,7 @@ from benchmarks.records.files import RecordError
 from benchmarks.records.paths import seeds_beside
 from benchmarks.records.runs import Run, ScoreSheet, read_run
 from benchmarks.reporting.numbers import number
-from benchmarks.reporting.seed_statistics import next_value
+from benchmarks.reporting.seed_statistics import ALPHA, Outlier, judge_next, next_value
 from benchmarks.reporting.terminal import console_of_tables
 from benchmarks.scoring.protocol import protocol_of
 from benchmarks.scoring.restore import load_data, set_threads
@@ -23,12 +24,12 @@ from benchmarks.training.configure import RunConfig
 from benchmarks.training.record import commit, environment, packages
 from benchmarks.training.run import train_and_score
 
-Verdict = Literal["identical", "within the seeds' spread", "one seed, no spread", "different"]
+Verdict = Literal["identical", "compared with the seeds", "one seed, no spread", "different"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A recorded score and its replay. `expected` is the interval in which one more seed of the row would lie."""
+    """A recorded score and its replay. `expected` is the 95% interval of one more seed of the row, for this score alone."""
 
     name: str
     recorded: float | None
@@ -41,18 +42,18 @@ class Comparison:
             return "identical"
         if self.recorded is None or self.replayed is None:
             return "different"
-        if self.expected is None:
-            return "one seed, no spread"
-        low, high = self.expected
-        return "within the seeds' spread" if low <= self.replayed <= high else "different"
+        return "one seed, no spread" if self.expected is None else "compared with the seeds"
 
 
-def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None, trust: Sequence[str] = ()) -> bool:
+def replay(
+    run: Run, out: Path, data_dir: str, accelerator: str | None = None, trust: Sequence[str] = (), of: int = 1
+) -> bool:
     """Trains and scores a run again under `out`, prints the comparison, and returns whether the run was reproduced.
 
     A run on the CPU in the same environment, with a budget other than seconds, is reproduced if every score is identical.
-    Any other run is reproduced if every score lies where one more seed of its row would lie (95% for all scores of a
-    protocol together). A row of one seed has no such interval: its differences are printed and decide nothing.
+    Any other run is reproduced if its scores are those of one more seed of its row, judged over all scores of a protocol
+    together (`judge_next`), with 5% false alarms for all replays of a command together. A row of one seed has no spread: its
+    differences are printed and decide nothing.
 
     Args:
         run: with its record and sheets.
@@ -60,6 +61,7 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None, t
         data_dir: the folder of the data.
         accelerator: Lightning's name; None for the recorded kind of device.
         trust: packages whose classes the user trusts besides genbench's own.
+        of: the number of runs that share the rate of false alarms.
 
     Raises:
         UserError: for a record that names untrusted classes, or data that differ from the record's.
@@ -71,7 +73,7 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None, t
     present = environment(device) | packages()
     recorded = recorded_environment | (run.record.get("packages") or {})
     differences = list(environment_differences(recorded, present))
-    # other code in the same environment must give the same scores, so another commit is shown and excuses nothing
+    # other code in the same environment must give the same scores: another commit is printed and does not relax the comparison
     recorded_commit = {"commit": run.record.get("git")}
     print_environment([*environment_differences(recorded_commit, {"commit": commit()}), *differences])
     data = load_data(config.parts.datamodule)
@@ -83,14 +85,19 @@ def replay(run: Run, out: Path, data_dir: str, accelerator: str | None = None, t
     is_timed = run.record["budget"]["unit"] == "seconds"
     if is_timed:
         warn("the budget is in seconds, and each training takes another number of steps: scores cannot be identical")
-    comparisons = []
+    comparisons, outliers = list[Comparison](), list[Outlier]()
+    alpha = ALPHA / (of * max(1, len(run.sheets)))
     for sheet in run.sheets:
         again = _train_again(config.changed(protocol=protocol_of(sheet)).labelled(f"replay of {run.path.name}"), sheet)
-        comparisons += compare(sheet, again, sheets_of_row(run, sheet.protocol_id))
-    print_comparison(comparisons)
+        row = sheets_of_row(run, sheet.protocol_id)
+        comparisons += compare(sheet, again, row)
+        outliers += judge(again, row, alpha)
+    print_comparison(comparisons, outliers)
     on_cpu = device.type == "cpu" and recorded.get("device") == "cpu"
     must_be_identical = on_cpu and not differences and not is_timed
-    return all(c.verdict == "identical" or (not must_be_identical and c.verdict != "different") for c in comparisons)
+    if must_be_identical:
+        return all(comparison.verdict == "identical" for comparison in comparisons)
+    return not any(c.verdict == "different" for c in comparisons) and not any(outlier.is_one for outlier in outliers)
 
 
 def environment_differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -109,13 +116,23 @@ def compare(recorded: ScoreSheet, replayed: ScoreSheet, row: Sequence[ScoreSheet
         row: the sheets of every seed of the row under the protocol, the recorded sheet among them.
     """
     replayed_values = {score.name: score.value for score in replayed.scores}
-    judged = sum(score.value is not None for score in recorded.scores)
     comparisons = []
     for score in recorded.scores:
         values = [s.value for sheet in row for s in sheet.scores if s.name == score.name and s.value is not None]
-        expected = next_value(values, of=judged) if len(values) > 1 else None
+        expected = next_value(values) if len(values) > 1 else None
         comparisons.append(Comparison(score.name, score.value, replayed_values.get(score.name), expected))
     return comparisons
+
+
+def judge(replayed: ScoreSheet, row: Sequence[ScoreSheet], alpha: float) -> list[Outlier]:
+    """Judges a replay over all scores that it and every seed of the row have; nothing for a row of one seed."""
+    values = {score.name: score.value for score in replayed.scores if score.value is not None}
+    by_seed = [{score.name: score.value for score in sheet.scores if score.value is not None} for sheet in row]
+    names = [name for name in values if all(name in scores for scores in by_seed)]
+    if len(row) < 2 or not names:
+        return []
+    seeds = np.array([[scores[name] for name in names] for scores in by_seed])
+    return [judge_next(seeds, np.array([values[name] for name in names]), alpha)]
 
 
 def sheets_of_row(run: Run, protocol_id: str) -> list[ScoreSheet]:
@@ -135,20 +152,26 @@ def print_environment(differences: Sequence[tuple[str, Any, Any]]) -> None:
         print(f"      environment: {key} was {recorded}, is {present}")
 
 
-def print_comparison(comparisons: Sequence[Comparison]) -> None:
-    """Prints the number of identical scores, and the scores that differ."""
+def print_comparison(comparisons: Sequence[Comparison], outliers: Sequence[Outlier] = ()) -> None:
+    """Prints the number of identical scores, the scores that differ, and the judgement over all scores together."""
     different = [comparison for comparison in comparisons if comparison.verdict != "identical"]
     identical = len(comparisons) - len(different)
-    print(f"      {identical} of {len(comparisons)} scores are identical to the bit", flush=True)
+    print(f"      {identical} of {len(comparisons)} scores are bit-identical", flush=True)
     if not different:
         return
-    table = RichTable("score", "recorded", "replayed", "difference", "expected of a seed", "verdict", header_style="")
+    table = RichTable("score", "recorded", "replayed", "difference", "95% of one more seed", "verdict", header_style="")
     for c in different:
         difference = None if c.recorded is None or c.replayed is None else c.replayed - c.recorded
         numbers = ["—" if value is None else number(value) for value in (c.recorded, c.replayed, difference)]
         expected = " to ".join(map(number, c.expected)) if c.expected is not None else "—"
         table.add_row(c.name, *numbers, expected, c.verdict)
     console_of_tables().print(table)
+    for outlier in outliers:
+        verdict = "not one more seed of the row" if outlier.is_one else "as one more seed of the row"
+        print(
+            f"      over all scores together: {verdict} (mean t² {outlier.shift:.3g}, limit {outlier.shift_limit:.3g}; "
+            f"largest |t| {outlier.largest:.3g}, limit {outlier.largest_limit:.3g})"
+        )
 
 
 def _config(run: Run, out: Path, data_dir: str, accelerator: str | None, trust: Sequence[str]) -> RunConfig:
@@ -179,7 +202,7 @@ def _train_again(config: RunConfig, sheet: ScoreSheet) -> ScoreSheet:
     again = next((other for other in run.sheets if other.protocol_id == sheet.protocol_id), None)
     if again is None:
         raise UserError(
-            f"protocol {sheet.protocol['name']} ({sheet.protocol_id}) cannot be made again here: the weights of its "
-            "encoder are different"
+            f"protocol {sheet.protocol['name']} ({sheet.protocol_id}) cannot be made again here: the weights of an encoder or "
+            "the version of a metric is different"
         )
     return again

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from benchmarks.multirun.replay import Comparison, compare, environment_differences
+from benchmarks.multirun.replay import Comparison, compare, environment_differences, judge
 from benchmarks.records.files import write_text
 from benchmarks.records.runs import Score, ScoreSheet
 from tests.conftest import one_run, run
@@ -26,7 +26,7 @@ def test_a_run_replays_to_the_bit_on_the_cpu(copied: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "environment: the same" in result.stdout
     count = len(json.loads(next(path.glob("scores/*.json")).read_text())["scores"])
-    assert f"{count} of {count} scores are identical to the bit" in result.stdout
+    assert f"{count} of {count} scores are bit-identical" in result.stdout
     # the record that was replayed is as it was, and the new one is elsewhere
     assert (copied / "again" / path.relative_to(copied / "runs") / "run.json").is_file()
 
@@ -133,15 +133,17 @@ def test_a_difference_is_held_against_the_spread_over_seeds() -> None:
     others = [sheet(fid=1.0, elbo=5.0, kid=None), sheet(fid=3.0, elbo=5.0, kid=None), sheet(fid=2.0, elbo=5.0, kid=1.0)]
     recorded = sheet(fid=2.0, elbo=5.0, kid=None, gone=1.0)
     found = {c.name: c for c in compare(recorded, sheet(fid=3.9, elbo=5.0, kid=None), others)}
-    # a prediction interval of three values of mean 2 and deviation 1, for three scores together
-    reach = stats.t.ppf(1 - 0.05 / 6, 2) * math.sqrt(4 / 3)
+    # a prediction interval of three values of mean 2 and deviation 1
+    reach = stats.t.ppf(0.975, 2) * math.sqrt(4 / 3)
     assert found["fid"].expected == pytest.approx((2 - reach, 2 + reach))
-    assert found["fid"].verdict == "within the seeds' spread"
+    assert found["fid"].verdict == "compared with the seeds"
     assert found["elbo"].verdict == "identical"
     assert found["kid"].verdict == "identical"
     assert found["gone"].verdict == "different"
-    assert compare(sheet(fid=2.0), sheet(fid=6.9), others)[0].verdict == "within the seeds' spread"
-    assert compare(sheet(fid=2.0), sheet(fid=7.0), others)[0].verdict == "different"
+    assert not judge(sheet(fid=6.9), others, 0.05)[0].is_one, "half of 5% for each of the two statistics"
+    assert judge(sheet(fid=2 + 1.01 * stats.t.ppf(1 - 0.0125, 2) * math.sqrt(4 / 3)), others, 0.05)[0].is_one
+    assert judge(sheet(fid=2.0, elbo=5.1), others, 0.05)[0].is_one, "no seed varies this score"
+    assert judge(sheet(fid=2.0), others[:1], 0.05) == []
     alone = compare(sheet(fid=2.0), sheet(fid=2.1), [sheet(fid=2.0)])
     assert alone == [Comparison("fid", 2.0, 2.1, None)]
     assert alone[0].verdict == "one seed, no spread"
