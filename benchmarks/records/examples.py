@@ -58,6 +58,11 @@ def example_scores(runs: Sequence[Path], sheet: str, score: str) -> tuple[NDArra
     return np.stack([values for values, _ in rows]), rows[0][1]
 
 
+def forget_examples() -> None:
+    """Forgets the values that this process has read, for files that change."""
+    _read.cache_clear()
+
+
 @lru_cache(maxsize=512)
 def _read(path: Path) -> dict[str, tuple[NDArray[np.float64], int]]:
     """The values and the number of examples by score; nothing for a file that is missing, damaged or too large."""

@@ -19,7 +19,6 @@ from benchmarks.reporting.seed_statistics import (
     deviations,
     differences,
     differences_from,
-    hedges_g,
     one_sided,
 )
 
@@ -87,25 +86,32 @@ def run_tests(claim: Claim, pairs: Sequence[Pair]) -> Results:
     return Results(effects, holds, fails)
 
 
-def make_point(claim: Claim, pair: Pair, options: Options, p_holds: float, p_fails: float) -> Point:
-    """The point of a tested pair, with its interval."""
-    a, b = pair
-    crossed = None if _lost(a, b) else _crossed(claim, a, b)
-    g: float | None
-    if isinstance(b, Group):
-        values = [_scaled(claim, [group.values]) for group in (a, b)]
-        (difference,) = differences(*values)
-        effect_size = float(hedges_g(*values)[0])
-        g = effect_size if math.isfinite(effect_size) else None
-    else:
-        (difference,) = differences_from(_scaled(claim, [a.values]), _number(claim, b))
-        g = difference.g
-    ends = difference.value, difference.low, difference.high
-    if crossed is not None:
-        ends = crossed.value, *crossed.interval()
-    effect, low, high = (math.exp(v) if claim.scale == "ratio" else v for v in ends)
-    errors = RANKS if _lost(a, b) else OVER_SEEDS if crossed is None else OVER_BOTH
-    return Point(a, b, options, effect, low, high, g, p_holds, p_fails, errors)
+def make_points(claim: Claim, pairs: Sequence[Pair], options: Sequence[Options], results: Results) -> list[Point]:
+    """The points of tested pairs, with their intervals. Pairs with equal numbers of values share one call."""
+    points: dict[int, Point] = {}
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for i, (a, b) in enumerate(pairs):
+        shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append(i)
+    for (_, m), places in shapes.items():
+        left = _scaled(claim, [pairs[i][0].values for i in places])
+        if m:
+            right = _scaled(claim, [b.values for i in places if isinstance(b := pairs[i][1], Group)])
+            parts = differences(left, right)
+        else:
+            assert isinstance(claim.right, float)
+            parts = differences_from(left, _number(claim, claim.right))
+        for i, difference in zip(places, parts, strict=True):
+            a, b = pairs[i]
+            lost = bool(_lost(a, b))
+            crossed = None if lost else _crossed(claim, a, b)
+            ends = difference.value, difference.low, difference.high
+            if crossed is not None:
+                ends = crossed.value, *crossed.interval()
+            effect, low, high = (math.exp(v) if claim.scale == "ratio" else v for v in ends)
+            errors = RANKS if lost else OVER_SEEDS if crossed is None else OVER_BOTH
+            p = float(results.holds[i]), float(results.fails[i])
+            points[i] = Point(a, b, options[i], effect, low, high, difference.g, *p, errors)
+    return [points[i] for i in range(len(pairs))]
 
 
 def effect_text(claim: Claim, point: Point) -> str:

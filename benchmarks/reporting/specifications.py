@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.reporting.claims import Claim, Options, Side
 from benchmarks.reporting.evidence import Group, Groups, matched, tested_groups, why_unmatched
-from benchmarks.reporting.points import Pair, Point, is_testable, make_point, run_tests
+from benchmarks.reporting.points import Pair, Point, Results, is_testable, make_points, run_tests
 from benchmarks.reporting.seed_statistics import ALPHA, Array
 
 # the points that are kept
@@ -152,13 +152,13 @@ def _sum_up(evidence: Evidence, claim: Claim, pairs: list[Pair], options: list[O
     ]
     evidence.p_depends = min(1.0, len(indices) * min(splits))
 
-    def point(i: int) -> Point:
-        return make_point(claim, pairs[i], options[i], float(results.holds[i]), float(results.fails[i]))
-
-    evidence.points = [point(i) for i in _shown(results.effects, results.holds)]
-    evidence.decisive = point(int(np.argmax(results.holds)))
     own = indices[int(np.argmin(splits))]
-    evidence.split = tuple(map(point, _nearest_split(own, results.holds, results.fails, options)))  # type: ignore[assignment]
+    shown = _shown(results.effects, results.holds)
+    at = [*shown, int(np.argmax(results.holds)), *_nearest_split(own, results.holds, results.fails, options)]
+    of_points = Results(*(array[at] for array in results))
+    points = make_points(claim, [pairs[i] for i in at], [options[i] for i in at], of_points)
+    evidence.points, (evidence.decisive, passed, failed) = points[: len(shown)], points[len(shown) :]
+    evidence.split = passed, failed
 
 
 def _nearest_split(own: Indices, holds: Array, fails: Array, options: list[Options]) -> tuple[int, int]:

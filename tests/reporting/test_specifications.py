@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.records.columns import BY_NAME
-from benchmarks.records.examples import _read, write_examples
+from benchmarks.records.examples import forget_examples, write_examples
 from benchmarks.records.runs import Run
 from benchmarks.reporting.claim_files import load_claims, parse_choice, parse_claim
 from benchmarks.reporting.claims import Claims
@@ -235,7 +235,7 @@ def test_intervals_include_the_error_over_the_examples_that_seeds_share(tmp_path
     over_seeds = found.decisive.high - found.decisive.low
     for run in found.runs:
         (run / "scores" / "quick-p1.npz").unlink()
-    _read.cache_clear()
+    forget_examples()
     (alone,) = answer_all([parse_claim("c", text)], [replace(found_table)])
     assert alone.decisive is not None
     assert alone.decisive.errors == "seeds"
