@@ -119,7 +119,7 @@ class Inversion(Ruler):
         detail = {
             "steps": self.steps,
             "restarts": self.restarts * rounds,
-            "encoder": isinstance(subject.model, Encodes),
+            "starts_at_code": isinstance(subject.model, Encodes),
         }
         values = {"inversion_mse": mean_value(mse(nearest, x), detail), "inversion_floor": floor}
         if subject.is_images:

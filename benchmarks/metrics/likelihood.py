@@ -40,9 +40,9 @@ class AIS(Ruler):
     AIS lacks falls about as one over the number of temperatures, so the rise is about three times what `ais` still lacks.
     If the rise is larger than the tolerance, `ais` has not converged and has no number.
     `ais_gap`, with a quarter of the temperatures: the mean upper bound of backward chains minus the mean lower bound of forward
-    chains, on data simulated from
-    the decoder, where exact posterior draws are known (BDMC; Grosse et al. 2015). It says how tight `ais` is on such data, and
-    nothing of real examples. `ais_gap_real`: the same on real examples, from long posterior runs (Grosse et al. 2016).
+    chains, on data simulated from the decoder, where exact posterior draws are known (BDMC; Grosse et al. 2015). It says how
+    tight `ais` is on such data, and nothing of real examples. `ais_gap_real`: the same on real examples, from long posterior
+    runs (Grosse et al. 2016).
     `bits_per_dim`: `ais` in bits per dimension of grey images. `ais_sigma`: the σ of the observation model.
 
     Args:

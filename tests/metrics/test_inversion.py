@@ -101,7 +101,7 @@ def test_the_ruler_measures_what_it_found_and_leaves_no_gradients() -> None:
     for name, function in {"inversion_mse": mse, "inversion_psnr": psnr, "inversion_ssim": ssim}.items():
         assert values[name].value == pytest.approx(float(function(found, x[:25]).double().mean()), rel=1e-6)
         assert values[name].n == 25
-    assert values["inversion_mse"].detail == {"steps": 60, "restarts": 2 * rounds, "encoder": False}
+    assert values["inversion_mse"].detail == {"steps": 60, "restarts": 2 * rounds, "starts_at_code": False}
     assert all(weight.grad is None for weight in model.net.parameters())
     assert values["inversion_mse"].value < float(mse(given.draw(25), x[:25]).mean()) / 4
 
