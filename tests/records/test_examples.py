@@ -7,7 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.records.examples import MOST, MOST_BYTES, example_scores, examples_path, write_examples
+from benchmarks.records.examples import (
+    MOST,
+    MOST_BYTES,
+    example_scores,
+    examples_path,
+    forget_examples,
+    write_examples,
+)
 from tests.records.fakes import Canary
 
 SHEET = "quick-1a2b3c4d.json"
@@ -160,3 +167,10 @@ def test_a_file_that_is_too_large_is_not_opened(tmp_path: Path) -> None:
     with examples_path(run / "scores" / SHEET).open("r+b") as stream:
         stream.truncate(MOST_BYTES + 1)
     assert example_scores([run], SHEET, "elbo") == (None, 0)
+
+
+def test_a_file_that_changes_is_read_again_once_the_old_values_are_forgotten(tmp_path: Path) -> None:
+    assert example_scores([tmp_path], SHEET, "elbo") == (None, 0)
+    written(tmp_path, elbo=normal(7))
+    forget_examples()
+    assert example_scores([tmp_path], SHEET, "elbo")[1] == 7
