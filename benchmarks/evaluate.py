@@ -14,7 +14,7 @@ def main(cfg: DictConfig) -> None:
     import torch
 
     from benchmarks.records.paths import runs_dir_of
-    from benchmarks.records.runs import find_runs, sha256_of
+    from benchmarks.records.runs import check_data, check_place, find_runs, sha256_of
     from benchmarks.reporting.terminal import print_scores
     from benchmarks.scoring.restore import choose_device, load_data, load_trained, read_trained_config, set_threads
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
@@ -37,7 +37,9 @@ def main(cfg: DictConfig) -> None:
             if scorer.is_done(run.path):
                 print("      already scored under this protocol: nothing to do")
                 continue
-            data = load_data(config.datamodule, cfg.data_dir)
+            data = load_data(config.datamodule, cfg.data_dir, cfg.folder)
+            check_data(run, data.info.id)
+            check_place(run)
             score_baselines(runs_dir_of(run.path), data, scorer)
             seconds: dict[str, float] = {}
             model = load_trained(run.path, config.model, device, sha256_of(run.record))
@@ -45,11 +47,9 @@ def main(cfg: DictConfig) -> None:
             print_scores(run.path, scorer.id)
             spent = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items() if s >= 0.05)
             print(f"  seconds: {spent or 'none'}", flush=True)
-        except Exception as error:
-            if not is_users(error):
-                raise
+        except Exception as error:  # the other runs can still be scored
             failed += 1
-            fail(one_line(error))
+            fail(one_line(error) if is_users(error) else f"{run.path}: {type(error).__name__}: {one_line(error)}")
     if failed:
         raise SystemExit(1)
 

@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:
-            failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator, trust, of=len(runs))
+            failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator, trust, len(runs), cfg.folder)
         except Exception as error:  # the other runs can still be replayed
             failed += 1
             fail(one_line(error) if is_users(error) else f"{type(error).__name__}: {one_line(error)}")

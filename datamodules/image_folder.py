@@ -14,6 +14,8 @@ from rich.progress import track
 from datamodules.base import DataModule, Split, split_off
 from datamodules.errors import DataError
 
+# Pillow reads other formats with other programs, PostScript with Ghostscript; a name ending in .png says nothing of the content
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -93,7 +95,7 @@ class ImageFolder(DataModule):
 
 def _read(file: Path, channels: int, height: int, width: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=FORMATS) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16"):  # Pillow would clip 16 bits instead of scaling them
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

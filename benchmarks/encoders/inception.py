@@ -1,6 +1,8 @@
 """The Inception network of the FID paper (Heusel et al. 2017), through torch-fidelity; an optional extra."""
 
 import hashlib
+import io
+import tempfile
 from pathlib import Path
 
 import torch
@@ -34,13 +36,15 @@ class Inception:
             raise UserError(
                 f"protocol.encoder_weights is {path}, which is not a file; give Inception's weights, or leave the key out"
             )
-        with path.open("rb") as stream:
-            self.checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = path.read_bytes()
+        self.checksum = hashlib.sha256(content).hexdigest()
         try:
-            torch.load(
-                path, map_location="cpu", weights_only=True
-            )  # torch-fidelity would unpickle any object in the file
-            network = FeatureExtractorInceptionV3(self.name, ["2048"], feature_extractor_weights_path=str(path))
+            # torch-fidelity would unpickle any object in the file, so it gets a file of our own with the tensors alone
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            with tempfile.TemporaryDirectory() as folder:
+                own = Path(folder) / "weights.pth"
+                torch.save(state, own)
+                network = FeatureExtractorInceptionV3(self.name, ["2048"], feature_extractor_weights_path=str(own))
         except Exception as error:  # torch raises several kinds for a file that is not a state dict of this network
             message = " ".join(str(error).split())[:200]
             raise UserError(f"{path} does not hold torch-fidelity's Inception weights: {message}") from error

@@ -11,5 +11,5 @@ def time_left(seconds: float, finished: int, remaining: int) -> str:
     """
     if not finished or not remaining:
         return ""
-    seconds_left = seconds / finished * remaining
-    return f" · about {seconds_left // 60:.0f} min {seconds_left % 60:02.0f} s left"
+    minutes, seconds_left = divmod(round(seconds / finished * remaining), 60)
+    return f" · about {minutes} min {seconds_left:02} s left"

@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from benchmarks.errors import UserError, warn
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import seeds_beside
-from benchmarks.records.runs import Run, ScoreSheet, read_run
+from benchmarks.records.runs import Run, ScoreSheet, check_data, read_run
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import ALPHA, Outlier, judge_next, next_value
 from benchmarks.reporting.terminal import console_of_tables
@@ -46,7 +46,13 @@ class Comparison:
 
 
 def replay(
-    run: Run, out: Path, data_dir: str, accelerator: str | None = None, trust: Sequence[str] = (), of: int = 1
+    run: Run,
+    out: Path,
+    data_dir: str,
+    accelerator: str | None = None,
+    trust: Sequence[str] = (),
+    of: int = 1,
+    folder: str | None = None,
 ) -> bool:
     """Trains and scores a run again under `out`, prints the comparison, and returns whether the run was reproduced.
 
@@ -62,12 +68,13 @@ def replay(
         accelerator: Lightning's name; None for the recorded kind of device.
         trust: packages whose classes the user trusts besides genbench's own.
         of: the number of runs that share the rate of false alarms.
+        folder: the folder of images to read, for runs on such a folder.
 
     Raises:
         UserError: for a record that names untrusted classes, or data that differ from the record's.
     """
     recorded_environment = run.record.get("environment") or {}
-    config = _config(run, out, data_dir, accelerator, trust)
+    config = _config(run, out, data_dir, accelerator, trust, folder)
     device = torch.device(config.device)
     set_threads(config.threads)
     present = environment(device) | packages()
@@ -77,11 +84,7 @@ def replay(
     recorded_commit = {"commit": run.record.get("git")}
     print_environment([*environment_differences(recorded_commit, {"commit": commit()}), *differences])
     data = load_data(config.parts.datamodule)
-    if data.info.id != run.record["data"]["id"]:
-        raise UserError(
-            f"the data differ: {run.record['data']['id']} in the record, {data.info.id} here; "
-            "set data_dir to the folder of the recorded data"
-        )
+    check_data(run, data.info.id)
     is_timed = run.record["budget"]["unit"] == "seconds"
     if is_timed:
         warn("the budget is in seconds, and each training takes another number of steps: scores cannot be identical")
@@ -149,7 +152,13 @@ def print_environment(differences: Sequence[tuple[str, Any, Any]]) -> None:
     if not differences:
         print("      environment: the same")
     for key, recorded, present in differences:
-        print(f"      environment: {key} was {recorded}, is {present}")
+        print(f"      environment: {key} was {_printable(recorded)}, is {_printable(present)}")
+
+
+def _printable(value: Any) -> str:
+    """A value of a record as text; control characters, which a terminal would obey, are escaped."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def print_comparison(comparisons: Sequence[Comparison], outliers: Sequence[Outlier] = ()) -> None:
@@ -174,12 +183,18 @@ def print_comparison(comparisons: Sequence[Comparison], outliers: Sequence[Outli
         )
 
 
-def _config(run: Run, out: Path, data_dir: str, accelerator: str | None, trust: Sequence[str]) -> RunConfig:
+def _config(
+    run: Run, out: Path, data_dir: str, accelerator: str | None, trust: Sequence[str], folder: str | None
+) -> RunConfig:
     """The configuration that trains a recorded run again, in another folder, on the recorded kind of device."""
     document = read_trusted_config(run.path, trust)
     check_sheets(run.sheets, trust)
     recorded_environment = run.record.get("environment") or {}
     document |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}
+    if "folder" in document["datamodule"]:  # a record does not choose which folder of this machine is read
+        if folder is None:
+            raise UserError("the run was trained on a folder of images; name the folder to read with folder=PATH")
+        document["datamodule"] |= {"folder": folder}
     if "data_dir" in document["datamodule"]:
         document["datamodule"] |= {"data_dir": data_dir}
     if "cache_dir" in document["datamodule"]:

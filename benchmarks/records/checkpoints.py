@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.records.files import SCHEMA, RecordError, read_json, replacing, write_json
 from benchmarks.records.paths import checkpoint_path
 
-# the new checkpoint, the last and the previous one
-LISTED = 3
+# the checksums that are kept: a process that is killed after the list was written leaves one that no file has
+LISTED = 1000
 
 
 def previous_path(path: Path) -> Path:
@@ -39,9 +39,12 @@ def rotate(path: Path, write: Callable[[Path], None]) -> str:
     """
     with replacing(path) as temporary:
         write(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())  # a full disk is found before anything is replaced
         digest = checksum(temporary)
+        is_last_whole = path.is_file() and why_damaged(path) is None
         write_json(_list_path(path), {"schema": SCHEMA, "sha256": [digest, *(listed(path) or [])][:LISTED]})
-        if path.exists():
+        if is_last_whole:  # a damaged checkpoint never takes the place of the one before it
             os.replace(path, previous_path(path))
     return digest
 
@@ -76,6 +79,8 @@ def find_checkpoint(run: Path, sha256: str | None) -> Path:
     """
     path = checkpoint_path(run)
     if sha256 is None:
+        if path.is_file() and (reason := why_damaged(path)) is not None:
+            raise RecordError(f"{path} is damaged ({reason}); move the run away and train it again")
         return path
     candidates = [candidate for candidate in (path, previous_path(path)) if candidate.is_file()]
     if not candidates:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from benchmarks.errors import one_line
-from benchmarks.records.files import RecordError, digest
+from benchmarks.records.files import RecordError, digest, read_bytes
 from benchmarks.records.paths import CONFIG
 
 # the parts of a configuration that decide a run's result; paths, loggers, protocols, launchers and progress do not
@@ -15,8 +15,17 @@ RESULT_KEYS = ("model", "datamodule", "budget", "trainer")
 PATH_KEYS = {"data_dir", "cache_dir"}
 TRAINER_RESULT_KEYS = {"precision", "devices", "num_nodes", "sync_batchnorm", "deterministic"}
 
-# both loaders are safe; the C loader is ten times as fast
-_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# a configuration of genbench has some kilobytes
+MOST_BYTES = 2**20
+
+
+class _YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C loader is ten times as fast
+    """A safe loader without aliases: a few lines of aliases of aliases expand to any size."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has a YAML alias, which a configuration of genbench has not")
+        return super().compose_node(parent, index)
 
 
 def config_id(config: Mapping[str, Any]) -> str:
@@ -35,7 +44,7 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     path = run / CONFIG
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
+        config = yaml.load(read_bytes(path, MOST_BYTES).decode("utf-8"), Loader=_YamlLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecordError(f"{path} cannot be read ({one_line(error)}); restore it or move the run away") from error
     if not isinstance(config, dict):

@@ -69,13 +69,16 @@ def _read(path: Path) -> dict[str, tuple[NDArray[np.float64], int]]:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return {}
+        with zipfile.ZipFile(path) as archive:  # a small file may unpack to any size
+            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+                return {}
         with np.load(path, allow_pickle=False) as file:
             names, counts = [str(name) for name in file[_NAMES]], file[_COUNTS]
             arrays = [file[f"score{i}"] for i in range(len(names))]
             return {
                 name: (np.asarray(array, np.float64), int(n))
                 for name, array, n in zip(names, arrays, counts, strict=True)
-                if array.ndim == 1 and len(array) <= MOST
+                if array.dtype == np.float32 and array.ndim == 1 and len(array) <= MOST and n >= len(array)
             }
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):  # no result depends on the file
+    except Exception:  # a damaged file raises many kinds of errors, and no result depends on the file
         return {}

@@ -40,12 +40,12 @@ def facts_of(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, 
             facts[title] = str(node)
     parameters = _mapping(record.get("cost")).get("decoder_parameters")
     if parameters is not None:
-        facts["decoder parameters"] = f"{parameters:,}"
+        facts["decoder parameters"] = _number(parameters)
     if record.get("weights_scored"):
         facts["weights scored"] = str(record["weights_scored"])
     budget = _mapping(record.get("budget"))
     if budget:
-        facts["budget"] = f"{budget.get('amount'):,} {budget.get('unit')}"
+        facts["budget"] = f"{_number(budget.get('amount'))} {budget.get('unit')}"
     return facts
 
 
@@ -73,6 +73,13 @@ def _network(title: str, node: Mapping[str, Any]) -> dict[str, str]:
         elif key not in _DERIVED:
             facts[f"{title} {key}"] = str(value)
     return facts
+
+
+def _number(value: Any) -> str:
+    """A number as text; equal numbers give equal texts, 1e6 and 1000000 alike."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,11 +1,13 @@
 """Atomic files, strict JSON, and the errors of records that cannot be read."""
 
+import glob
 import hashlib
 import json
 import math
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from benchmarks.errors import UserError, one_line
 
 # raised when older versions of genbench could no longer read a new record
 SCHEMA = 1
+# of a record; a sheet of every metric has less than 100 kilobytes
+MOST_BYTES = 2**24
 
 
 class RecordError(UserError):
@@ -52,6 +56,13 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path, names: Sequence[str]) -> None:
+    """Removes temporary files of `replacing` that a killed process left in a folder. No other process may write there."""
+    for name in names:
+        for leftover in folder.glob(f".{glob.escape(name)}.*"):
+            leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str, is_precious: bool = True) -> None:
     """Writes UTF-8 text atomically."""
     with replacing(path, is_precious) as temporary:
@@ -67,6 +78,20 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: for a file that is larger, or that is none (a pipe would be waited for without end).
+    """
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError("it is not a regular file")
+    if facts.st_size > most:
+        raise OSError(f"it has {facts.st_size:,} bytes; at most {most:,} are expected")
+    return path.read_bytes()
+
+
 def read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
     """Reads a record and checks that it has the keys of `need`.
 
@@ -74,9 +99,8 @@ def read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
         RecordError: for a damaged file, a file that is not a record, or a record of a newer schema.
     """
     try:
-        with open(path, "rb") as stream:  # bytes: a report reads tens of thousands of records
-            value = json.loads(stream.read())
-    except (OSError, ValueError) as error:
+        value = json.loads(read_bytes(path, MOST_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is damaged ({one_line(error)}); restore it or move it away") from error
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
         raise RecordError(f"{path} is not a genbench record; move it away")

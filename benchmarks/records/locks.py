@@ -6,19 +6,26 @@ on Linux. Where a file system has no flock, filelock raises, or falls back to a 
 two machines must not share a run. The checksum in the record protects the scores in any case.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from benchmarks.records.files import RecordError
 
 # seconds between two attempts
 POLL = 0.5
 
 
 @contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """Holds the lock of a run. If another process holds it, prints a line and waits."""
+def alone(run: Path) -> Iterator[Callable[[], None]]:
+    """Holds the lock of a run. If another process holds it, prints a line and waits.
+
+    Yields a check to call before each write: it raises a RecordError if the folder was moved away meanwhile, so that
+    another process may have locked a new folder of the same name.
+    """
     run.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run / "lock")
     try:
@@ -26,7 +33,19 @@ def alone(run: Path) -> Iterator[None]:
     except Timeout:
         print(f"      {run} is being trained by another process; waiting until that process ends", flush=True)
         lock.acquire(poll_interval=POLL)
+    inode = os.stat(run / "lock").st_ino
+
+    def check() -> None:
+        try:
+            is_ours = os.stat(run / "lock").st_ino == inode
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise RecordError(
+                f"{run} was moved away or replaced while this process trained it; nothing more is written there"
+            )
+
     try:
-        yield
+        yield check
     finally:
         lock.release()

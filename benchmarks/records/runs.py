@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
-from benchmarks.records.paths import CURVE, NO_RUNS, RECORD
+from benchmarks.records.paths import BASELINES, CURVE, NO_RUNS, RECORD, run_path, runs_dir_of
 
 Status = Literal["finished", "diverged", "failed"]
 
@@ -147,6 +147,36 @@ def sha256_of(record: Mapping[str, Any]) -> str | None:
     """The checksum of the final checkpoint of a run; None for records of earlier versions, which have none."""
     checkpoint = record.get("checkpoint")
     return checkpoint.get("sha256") if isinstance(checkpoint, Mapping) else None
+
+
+def check_data(run: Run, data_id: str) -> None:
+    """Checks that the data at hand are those of a run.
+
+    Raises:
+        RecordError: if their id differs from the record's.
+    """
+    recorded = run.record["data"].get("id") if isinstance(run.record["data"], Mapping) else None
+    if recorded != data_id:
+        raise RecordError(
+            f"{run.path}: the data differ: {recorded} in the record, {data_id} here; set data_dir to the folder of the "
+            "recorded data"
+        )
+
+
+def check_place(run: Run) -> None:
+    """Checks that a run lies where its record says, so that what is written beside it stays inside the folder of runs.
+
+    Raises:
+        RecordError: for another place, or a link in the place of one of its folders.
+    """
+    names, config_id, seed = run.record["names"], run.record["config_id"], run.record["seed"]
+    expected = run_path(runs_dir_of(run.path), names["datamodule"], names["model"], config_id, seed)
+    if run.path.resolve() != expected.resolve():
+        place = f"{names['datamodule']}/{names['model']}/{config_id}/seed={seed}"
+        raise RecordError(f"{run.path} does not lie at <runs>/{place}, as its record says; move it there")
+    folders = [run.path, run.path / "scores", run.path / "checkpoints", expected.parents[2] / BASELINES]
+    if links := [folder for folder in folders if folder.is_symlink()]:
+        raise RecordError(f"{links[0]} is a link to another folder; scores are written inside the folder of runs only")
 
 
 def has_ended(run: Path) -> bool:

@@ -92,6 +92,8 @@ def read_search(path: Path) -> Search:
         del record["schema"]
         try:
             trial = Trial(**record)
+            if not (isinstance(trial.run, str) and isinstance(trial.model, str) and isinstance(trial.number, int)):
+                raise TypeError("model and run are texts, and number is a whole number")
         except TypeError as error:
             raise RecordError(f"{file} is not a trial ({one_line(error)}); move it away and search again") from error
         if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:

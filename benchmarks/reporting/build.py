@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records.examples import forget_examples
 from benchmarks.records.files import RecordError, write_text
 from benchmarks.records.logger_choice import is_wandb
 from benchmarks.records.runs import Run, find_runs, read_run
@@ -46,6 +47,7 @@ def write_report(
         UserError: for files that are not claims.
     """
     asked = load_claims(claims)
+    forget_examples()  # this process may have scored runs since its last report
     # records are many small objects without cycles; the search for cycles would take a quarter of the time
     with _without_garbage_collection():
         report = make_report(roots, out, title, asked, min_seeds)

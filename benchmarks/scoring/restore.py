@@ -75,16 +75,21 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def load_data(node: Mapping[str, Any], data_dir: str | None = None) -> DataModule:
+def load_data(node: Mapping[str, Any], data_dir: str | None = None, folder: str | None = None) -> DataModule:
     """The data module of a `datamodule` group, with its splits read.
 
     Args:
         node: the group, resolved. `benchmarks.scoring.trust` checks a group that comes from a record.
         data_dir: the folder to read from, in place of the folder in the group. Caches go there too.
+        folder: the folder of images to read, in place of the folder in the group, if `data_dir` is given.
 
     Raises:
         DataError: for data that are missing or damaged.
     """
+    if data_dir is not None and "folder" in node:  # a record does not choose which folder of this machine is read
+        if folder is None:
+            raise UserError("the run was trained on a folder of images; name the folder to read with folder=PATH")
+        node = {**node, "folder": folder}
     if data_dir is not None:
         folders = {"data_dir": data_dir, "cache_dir": f"{data_dir}/image_folder_cache"}
         node = {**node, **{key: folder for key, folder in folders.items() if key in node}}
@@ -114,15 +119,28 @@ def load_trained(
     Raises:
         UserError: for a checkpoint that is missing, damaged, or of another model.
     """
-    model = load_model(node)
     path = find_checkpoint(run, sha256)
+    _check_size(node, path)
+    model = load_model(node)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(checkpoint["state_dict"])
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; train the run again") from None
     except Exception as error:  # torch raises several kinds of errors for a damaged file
         raise UserError(
             f"{path} cannot be loaded ({one_line(error)[:160]}); move it away and train the run again"
         ) from error
     return model.to(device)
+
+
+def _check_size(node: Mapping[str, Any], checkpoint: Path) -> None:
+    """Checks before anything is allocated that the model of a configuration is not larger than its checkpoint."""
+    if not checkpoint.is_file():
+        raise UserError(f"{checkpoint} is missing; train the run again")
+    with torch.device("meta"):
+        model = load_model(node)
+    parameters, size = sum(weight.numel() for weight in model.parameters()), checkpoint.stat().st_size
+    if parameters > size:  # a parameter has four bytes
+        raise UserError(
+            f"{checkpoint} cannot be loaded (it has {size:,} bytes, too few for the {parameters:,} parameters of the "
+            "configuration); move it away and train the run again"
+        )

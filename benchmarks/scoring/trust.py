@@ -56,6 +56,10 @@ TRAINER_KEYWORDS = frozenset(
         *("enable_checkpointing", "gradient_clip_val", "log_every_n_steps"),
     )
 )
+# numbers of a record: sizes, steps and seeds are below it, and a larger one would only exhaust memory or time
+MOST = 2**21
+# and of whole groups of keys
+LIMITS: Mapping[str, int] = {"threads": 256, "curve_points": 64, "devices": 64, "num_nodes": 1}
 # what becomes the name of a file or a folder
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
@@ -89,6 +93,11 @@ def check_config(config: Mapping[str, Any], trust: Sequence[str] = ()) -> None:
         _check_name(name)
     if config.get("trainer") is not None:
         check_part(config["trainer"], "trainer", trust)
+    for node in (config, config.get("trainer") or {}):
+        for key, most in LIMITS.items():
+            value = node.get(key)
+            if value is not None and not (isinstance(value, int) and 1 <= value <= most) and value != "auto":
+                raise UserError(f"the record has {key} {value!r}; expected a whole number from 1 to {most}")
     for protocol in ("protocol", "curve"):
         if config.get(protocol) is not None:
             _check_protocol(config[protocol], trust)
@@ -118,6 +127,9 @@ def check_part(node: Any, part: str, trust: Sequence[str] = ()) -> None:
             raise UserError("the record has an interpolation, ${...}; a record may only hold plain values")
         for mapping in _mappings(node):
             _check_mapping(mapping, part, trust)
+        if "_target_" not in node and part != "metrics":
+            raise UserError(f"the record's {part} has no _target_; restore the record or move it away")
+        _check_numbers(node, part)
     # nested deeper than any configuration, or with keys that are not text
     except (RecursionError, TypeError, ValueError) as error:
         raise UserError(
@@ -129,7 +141,28 @@ def _check_protocol(protocol: Any, trust: Sequence[str]) -> None:
     if not isinstance(protocol, Mapping):
         raise UserError("the record has a protocol without keys; restore the record or move it away")
     _check_name(protocol.get("name"))
+    if protocol.get("encoder_weights") is not None:
+        raise UserError("the record's protocol names a file of weights; set protocol.encoder_weights yourself")
+    _check_numbers({key: value for key, value in protocol.items() if key != "metrics"}, "protocol")
     check_part(protocol.get("metrics"), "metrics", trust)
+
+
+def _check_numbers(node: Any, part: str) -> None:
+    """Checks that no number of a part exhausts memory or time."""
+    for value in _leaves(node):
+        if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= MOST:
+            raise UserError(f"the record has the number {value!r} in its {part}; expected at most {MOST:,}")
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        for child in node.values():
+            yield from _leaves(child)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            yield from _leaves(child)
+    else:
+        yield node
 
 
 def _check_name(name: Any) -> None:
@@ -151,7 +184,7 @@ def _check_mapping(node: Mapping[Any, Any], part: str, trust: Sequence[str]) -> 
         )
     keywords = TRAINER_KEYWORDS if part == "trainer" else keywords_of(target)
     for key, value in node.items():
-        if key == "_target_" or (key == "_partial_" and isinstance(value, bool)):
+        if key == "_target_" or (key == "_partial_" and value is True and target.startswith("torch.optim.")):
             continue
         if key not in keywords:
             raise UserError(

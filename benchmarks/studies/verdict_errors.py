@@ -36,6 +36,8 @@ SPREAD, TIGHT = 0.3, 0.01
 CORRELATION = 0.7
 IMAGES = 32
 LOST = 0.1
+SKEWED = ("vae", "wgan")
+LOSING = ("ae", "gan", "wgan", "wgan_gp")
 
 Kind = Literal["normal", "skewed beside tight", "lost seeds", "shared images"]
 KINDS: tuple[Kind, ...] = ("normal", "skewed beside tight", "lost seeds", "shared images")
@@ -105,7 +107,7 @@ def power(rng: np.random.Generator, claims: Claims, shift: float, reports: int) 
 def _draw_row(rng: np.random.Generator, model: str, index: int, kind: Kind, shift: float, folder: Path) -> Row:
     label = model if not index else f"{model} ({index})"
     runs, measured = [], {}
-    is_lost = kind == "lost seeds" and model != "vae"
+    is_lost = kind == "lost seeds" and model in LOSING
     names = _needed()
     by_score = {
         name: _draw_score(rng, model, kind) + shift * SPREAD for name in sorted({_root(name) for name in names})
@@ -133,7 +135,7 @@ def _draw_row(rng: np.random.Generator, model: str, index: int, kind: Kind, shif
 def _draw_score(rng: np.random.Generator, model: str, kind: Kind) -> Array:
     """The score of each seed, of mean 0 on the scale of its claims."""
     if kind == "skewed beside tight":
-        if model in ("vae", "wgan"):
+        if model in SKEWED:
             return SPREAD * (rng.exponential(size=SEEDS) - 1)
         return TIGHT * rng.standard_normal(SEEDS)
     return SPREAD * rng.standard_normal(SEEDS)

@@ -1,5 +1,6 @@
 """The budget of a run: how much training the run gets, in a declared unit."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,7 @@ class Budget:
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise UserError(f"budget.unit is {self.unit!r}; expected one of {', '.join(UNITS)}")
-        if not isinstance(self.amount, int | float) or not self.amount > 0:
+        if not isinstance(self.amount, int | float) or not 0 < self.amount < math.inf:
             raise UserError(f"budget.amount is {self.amount}; expected a number of {self.unit} above 0")
 
     def minibatches(self, model: GenerativeModel, batch_size: int, world_size: int) -> int | None:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,28 @@ class Checkpoint(Callback):
 
     Lightning saves weights, optimisers and loops; the model saves its counts, the data module its position. This callback
     adds the random states of every process, keeps the last two checkpoints, and lists their checksums.
+
+    Args:
+        path: the path of the last checkpoint.
+        clock: the clock of the run, paused while a checkpoint is written.
+        every_seconds: the time between two checkpoints.
+        identity: the config id and the seed of the run; a checkpoint of another run is refused.
+        check_lock: raises an error if another process has taken the place of the run.
     """
 
     # the checksum of the last checkpoint that this process wrote
     sha256: str | None = None
 
-    def __init__(self, path: Path, clock: Clock, every_seconds: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        every_seconds: float,
+        identity: tuple[str, int] = ("", 0),
+        check_lock: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path, self.clock, self.every_seconds = path, clock, every_seconds
+        self.identity, self.check_lock = identity, check_lock
         self._saved_at = time.perf_counter()
         self._states: list[dict[str, Any]] | None = None
 
@@ -51,6 +66,7 @@ class Checkpoint(Callback):
     def save(self, trainer: Trainer) -> None:
         with self.clock.paused():
             if trainer.is_global_zero:
+                self.check_lock()
                 self.sha256 = rotate(self.path, trainer.save_checkpoint)
             else:
                 trainer.save_checkpoint(self.path)  # joins the gathering of states, and writes nothing
@@ -64,8 +80,15 @@ class Checkpoint(Callback):
         else:
             states = [own]
         checkpoint["random_states"] = states
+        checkpoint["run"] = list(self.identity)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        written_by = tuple(checkpoint.get("run") or self.identity)  # older checkpoints do not say whose they are
+        if written_by != self.identity:
+            raise UserError(
+                f"{self.path} is the checkpoint of configuration {written_by[0]} with seed {written_by[1]}, not of this run; "
+                "move it away to train from the start"
+            )
         self._states = checkpoint["random_states"]
         if len(self._states) != trainer.world_size:
             raise UserError(

@@ -6,6 +6,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError, fail, one_line
+from benchmarks.records.checkpoints import checksum
 from benchmarks.records.paths import CURVE, checkpoint_path
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.callbacks import Curve, ProgressBar, Watch
@@ -26,7 +27,7 @@ def fit(training: Training) -> Fitted:
     """
     config, model, data, clock = training.config, training.model, training.data, training.clock
     path = checkpoint_path(config.path)
-    checkpoint = Checkpoint(path, clock, config.checkpoint_seconds)
+    checkpoint = Checkpoint(path, clock, config.checkpoint_seconds, (config.id, config.seed), training.check_lock)
     callbacks = [
         clock,
         Watch(clock, config.budget),
@@ -52,7 +53,11 @@ def fit(training: Training) -> Fitted:
         model.to(trainer.strategy.root_device)
         model.calibrate(x.to(model.device) for x in data.batches("val", 256))
         checkpoint.save(trainer)
-    return Fitted(trainer.is_global_zero, checkpoint.sha256)
+    # a run that was killed after its last checkpoint has nothing left to save
+    sha256 = checkpoint.sha256 or (checksum(resume) if resume is not None else None)
+    if trainer.is_global_zero and sha256 is None:
+        raise RuntimeError(f"{path} was not written at the end of training")
+    return Fitted(trainer.is_global_zero, sha256)
 
 
 def _curve(training: Training) -> Curve:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from benchmarks.errors import UserError, is_users, one_line
-from benchmarks.records.files import write_text
+from benchmarks.records.files import remove_leftovers, write_text
 from benchmarks.records.locks import alone
 from benchmarks.records.outcomes import Outcome
-from benchmarks.records.paths import CONFIG
+from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD, checkpoint_path
 from benchmarks.records.runs import has_ended, read_curve, read_record, sha256_of, write_record
 from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads
 from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
@@ -83,10 +83,14 @@ def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
     run = config.path
     pl.seed_everything(config.seed, verbose=False)
     training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker)
-    with alone(run) if _is_rank_zero() else nullcontext():
+    if not _writes(config):  # a further process of a distributed run
+        return _train_alone(training)
+    with alone(run) as check_lock:
         if has_ended(run):  # another process trained the run meanwhile
             return Outcome(run, "diverged", f"{run} diverged in another process") if _diverged(run) else None
-        return _train_alone(training)
+        remove_leftovers(run, (RECORD, CONFIG, CURVE, *PICTURES.values()))
+        remove_leftovers(checkpoint_path(run).parent, (checkpoint_path(run).name, "checksums.json"))
+        return _train_alone(replace(training, check_lock=check_lock))
 
 
 def _train_alone(training: Training) -> Outcome | None:
@@ -97,31 +101,36 @@ def _train_alone(training: Training) -> Outcome | None:
         if not fitted.is_global_zero:  # the other processes of a distributed run are done
             raise SystemExit(0)
         training.model.to(training.device)
+        training.check_lock()
         save_pictures(run, training.model, training.data)
         speed = sampling_speed(training.model)
         record = describe_run(training, "finished", None, {"sampling_images_per_second": speed})
+        training.check_lock()
         write_record(run, record | {"checkpoint": {"sha256": fitted.sha256}})
     except Diverged as error:
-        _leave_to_rank_zero()
+        _leave_to_first_process(config)
         write_record(run, describe_run(training, "diverged", one_line(error)))
         return Outcome(run, "diverged", f"{run} diverged: {one_line(error)}")
     except Exception as error:
         if is_users(error):
             raise
-        _leave_to_rank_zero()
+        _leave_to_first_process(config)
         write_record(run, describe_run(training, "failed", f"{type(error).__name__}: {one_line(error)}"))
         raise
     return None
 
 
-def _is_rank_zero() -> bool:
-    """Whether this is the first process of a distributed run, or the only process."""
-    return not getattr(rank_zero_only, "rank", 0)
+def _writes(config: RunConfig) -> bool:
+    """Whether this process writes the files of the run: the only process of a run, whatever rank a launcher gave it, or the
+    first of several."""
+    settings = config.parts.trainer
+    is_single = settings.get("devices") == 1 and settings.get("num_nodes", 1) == 1
+    return is_single or not getattr(rank_zero_only, "rank", 0)
 
 
-def _leave_to_rank_zero() -> None:
+def _leave_to_first_process(config: RunConfig) -> None:
     """Ends every process of a distributed run but the first, which writes the record."""
-    if not _is_rank_zero():
+    if not _writes(config):
         raise SystemExit(1)
 
 

@@ -1,5 +1,6 @@
 """What the training of one run works on, and how the training ended."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +21,8 @@ class Training:
     data: DataModule
     tracker: Tracker
     clock: Clock = field(default_factory=Clock)
+    # raises an error if the folder of the run is no longer the one that this process has locked
+    check_lock: Callable[[], None] = lambda: None
 
     @property
     def device(self) -> torch.device:

@@ -134,7 +134,7 @@ def test_a_file_of_another_kind_is_as_good_as_none(content: bytes, tmp_path: Pat
 @pytest.mark.parametrize("member", ["names", "counts", "score0"])
 def test_nothing_is_unpickled(member: str, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
-    arrays = {"names": np.array(["elbo"]), "counts": np.array([5]), "score0": np.zeros(5)}
+    arrays = {"names": np.array(["elbo"]), "counts": np.array([5]), "score0": np.zeros(5, np.float32)}
     pickled = np.array([Canary(canary)], dtype=object)
     assert forged(tmp_path / "run", **arrays | {member: pickled}) == (None, 0)
     assert not canary.exists()
@@ -143,9 +143,12 @@ def test_nothing_is_unpickled(member: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"score0": np.zeros(MOST + 1)},
-        {"score0": np.zeros((5, 5))},
-        {"score0": np.float64(1.0)},
+        {"score0": np.zeros(MOST + 1, np.float32)},
+        {"counts": np.array([4])},
+        {"counts": np.array([np.inf])},
+        {"score0": np.zeros(5, np.complex64)},
+        {"score0": np.zeros((5, 5), np.float32)},
+        {"score0": np.float32(1.0)},
         {"score0": np.array(["a", "b"])},
         {"counts": np.array([5, 6])},
         {"counts": np.array(5)},
@@ -156,7 +159,7 @@ def test_nothing_is_unpickled(member: str, tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_forged_file_is_as_good_as_none(change: dict[str, NDArray[np.generic]], tmp_path: Path) -> None:
-    arrays = {"names": np.array(["elbo"]), "counts": np.array([5]), "score0": np.arange(5.0)}
+    arrays = {"names": np.array(["elbo"]), "counts": np.array([5]), "score0": np.arange(5, dtype=np.float32)}
     assert forged(tmp_path / "whole", **arrays)[1] == 5
     assert forged(tmp_path / "forged", **arrays | change) == (None, 0)
 
@@ -174,3 +177,14 @@ def test_a_file_that_changes_is_read_again_once_the_old_values_are_forgotten(tmp
     written(tmp_path, elbo=normal(7))
     forget_examples()
     assert example_scores([tmp_path], SHEET, "elbo")[1] == 7
+
+
+def test_a_bit_flip_is_never_an_error(tmp_path: Path) -> None:
+    content = examples_path(written(tmp_path / "whole", elbo=normal(500)) / "scores" / SHEET).read_bytes()
+    for i, bit in enumerate(random().integers(0, 8 * len(content), 300)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << int(bit) % 8
+        path = examples_path(tmp_path / f"{i}" / "scores" / SHEET)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(flipped))
+        example_scores([tmp_path / f"{i}"], SHEET, "elbo")

@@ -83,7 +83,9 @@ def test_a_folder_of_data_is_in_place_of_the_records_own_with_its_caches(tmp_pat
         Image.fromarray(pixels).save(pictures / f"{i}.png")
     own = f"data_dir={tmp_path / 'own'}"
     group = node("datamodule", "datamodule=image_folder", f"datamodule.folder={pictures}", "datamodule.size=8", own)
-    here = load_data(group, str(tmp_path / "other"))
+    with pytest.raises(UserError, match="name the folder to read with folder=PATH"):
+        load_data(group, str(tmp_path / "other"))  # a record does not choose which folder is read
+    here = load_data(group, str(tmp_path / "other"), str(pictures))
     assert list((tmp_path / "other" / "image_folder_cache").iterdir())
     assert not (tmp_path / "own").exists()
     there = load_data(group)
