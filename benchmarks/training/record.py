@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.records.facts import facts_of
 from benchmarks.records.runs import Status
 from benchmarks.training.clock import Clock
 from benchmarks.training.task import Training
@@ -34,6 +35,9 @@ def describe_run(
         more_cost: entries of `cost` that are measured after training.
     """
     config, model, clock, data = training.config, training.model, training.clock, training.data
+    budget = asdict(config.budget)
+    cost = training_cost(model, clock, training.device) | dict(more_cost or {})
+    facts = {"budget": budget, "cost": cost, "weights_scored": model.weights_scored}
     return {
         "status": status,
         "error": error,
@@ -42,16 +46,17 @@ def describe_run(
         "config_id": config.id,
         "command": config.command,
         "search": config.search,
-        "budget": asdict(config.budget),
+        "budget": budget,
         "spent": {"images": model.images, "seconds": round(clock.seconds, 3), "updates": model.updates},
         "steps": dict(model.steps),
         "weights_scored": model.weights_scored,
         "batch_norm": "running statistics",
         "data": asdict(data.info) | {"id": data.info.id},
-        "cost": training_cost(model, clock, training.device) | dict(more_cost or {}),
+        "cost": cost,
         "environment": environment(training.device),
         "packages": packages(),
         "git": commit(),
+        "facts": facts_of(config.document, facts),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -91,9 +96,20 @@ def environment(device: torch.device) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
+        # another processor of the same instruction set may give other last bits too
+        "processor": _processor(),
         # the instruction set changes the last bits of sums
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def _processor() -> str:
+    """The model of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def packages() -> dict[str, str | None]:
