@@ -36,7 +36,9 @@ def specification_curve(claim: Claim, points: Sequence[Point]) -> Markup:
 
     Simonsohn et al. 2020, fig. 2. A filled point is a test that is passed at 5% alone, a crossed one a test that is failed.
     """
-    rows = list(dict.fromkeys(option for point in points for option in point.options))
+    # an option of every point says nothing
+    options = dict.fromkeys(option for point in points for option in point.options)
+    rows = [option for option in options if any(option not in point.options for point in points)]
     titles = list(dict.fromkeys(title for title, _ in rows))
     rows.sort(key=lambda option: titles.index(option[0]))
     scaled = [_scaled(claim, point) for point in points]

@@ -120,7 +120,8 @@ def _table_evidence(
         return None
     evidence = gather(claim, by_options, min_seeds)
     if missing:
-        evidence.not_tested.append(f"{len(missing)} ways to measure, such as {next(iter(missing))}")
+        ways = "1 way to measure" if len(missing) == 1 else f"{len(missing)} ways to measure"
+        evidence.not_tested.append(f"{ways}, such as {next(iter(missing))}")
     return place, evidence
 
 

@@ -55,7 +55,7 @@ def test_a_choice_that_was_not_measured_leaves_a_claim_open() -> None:
     ae, vae = (row(model, fid=around(mean), fid_centred=around(mean)) for model, mean in (("ae", 100), ("vae", 50)))
     found = under_paths(vae, ae)
     assert found.verdict == "undecided"
-    assert found.reason == "holds where it was tested; not tested: 1 ways to measure, such as path: straight"
+    assert found.reason == "holds where it was tested; not tested: 1 way to measure, such as path: straight"
     worse = row("vae", fid=around(150), fid_centred=around(150))
     assert under_paths(worse, ae).verdict == "does not hold", "what is refuted under each measured choice is refuted"
 
