@@ -57,6 +57,7 @@ def page(report: Report) -> str:
         "records": lambda row: [_record(run, out) for run in row.runs],
         "link": lambda path: _link(path, out),
         "params": _params,
+        "sigma_curves": _sigma_curves,
         "few_rows": FEW_ROWS,
     }
     by_claim: dict[str, tuple[Claim, list[Answer]]] = {}
@@ -177,6 +178,18 @@ def _link(path: Path, out: Path) -> str:
 @lru_cache(maxsize=1024)  # relative paths are slow to compute, and the seeds of a row share a folder
 def _folder_link(folder: Path, out: Path) -> str:
     return "./" + quote(Path(os.path.relpath(folder, out)).as_posix(), safe="/=")
+
+
+def _sigma_curves(table: Table) -> list[tuple[str, list[tuple[str, str]]]]:
+    """By row: log-likelihoods of validation examples over σ of the observation model, as AIS's search of its first seed has them."""
+    curves = []
+    for row in table.models:
+        sheets = [sheet for run in row.runs for sheet in run.sheets if sheet.protocol_id == table.protocol_id]
+        details = [score.detail for sheet in sheets[:1] for score in sheet.scores if score.name == "ais_sigma"]
+        points = [point for detail in details for point in detail.get("sigma_curve") or ()]
+        numbers = [(number(sigma), number(value)) for sigma, value in points]
+        curves += [(row.label, numbers)] if numbers else []
+    return curves
 
 
 def _params(trial: Trial) -> str:
