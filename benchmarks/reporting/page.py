@@ -181,13 +181,22 @@ def _folder_link(folder: Path, out: Path) -> str:
 
 
 def _sigma_curves(table: Table) -> list[tuple[str, list[tuple[str, str]]]]:
-    """By row: log-likelihoods of validation examples over σ of the observation model, as AIS's search of its first seed has them."""
+    """By row: the log-likelihood of validation examples for each σ of the observation model, from the search of the first seed."""
     curves = []
     for row in table.models:
         sheets = [sheet for run in row.runs for sheet in run.sheets if sheet.protocol_id == table.protocol_id]
         details = [score.detail for sheet in sheets[:1] for score in sheet.scores if score.name == "ais_sigma"]
-        points = [point for detail in details for point in detail.get("sigma_curve") or ()]
-        numbers = [(number(sigma), number(value)) for sigma, value in points]
+        points = [
+            point
+            for detail in details
+            if isinstance(detail.get("sigma_curve"), list)
+            for point in detail["sigma_curve"]
+        ]
+        numbers = [
+            (number(sigma), number(value))
+            for sigma, value in (point for point in points if isinstance(point, list) and len(point) == 2)
+            if isinstance(sigma, int | float) and isinstance(value, int | float)
+        ]
         curves += [(row.label, numbers)] if numbers else []
     return curves
 
