@@ -181,7 +181,7 @@ def _folder_link(folder: Path, out: Path) -> str:
 
 
 def _sigma_curves(table: Table) -> list[tuple[str, list[tuple[str, str]]]]:
-    """By row: the log-likelihood of validation examples for each σ of the observation model, from the search of the first seed."""
+    """By row: the log-likelihood of validation examples for each σ of the observation model, by the search of the first seed."""
     curves = []
     for row in table.models:
         sheets = [sheet for run in row.runs for sheet in run.sheets if sheet.protocol_id == table.protocol_id]
