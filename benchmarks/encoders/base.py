@@ -1,7 +1,7 @@
 """The interface of feature encoders, and loading an encoder by name."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,6 +29,15 @@ class FeatureEncoder(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 (B, dim), on the CPU."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """What a feature encoder that is part of a classifier does besides."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> the predicted classes, (B,), on the CPU."""
         ...
 
 

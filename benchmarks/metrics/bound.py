@@ -24,9 +24,7 @@ class Bound(Ruler):
     columns: ClassVar[tuple[Column, ...]] = columns_of("bound")
     version = 2  # dequantised pixels
     needs_model = (Bounds,)
-
-    def why_not(self, subject: Subject) -> str | None:
-        return super().why_not(subject) or subject.model.why_no_density(subject.data.is_binary)
+    needs_density = True
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         examples = subject.likelihood_examples(subject.split)
@@ -54,13 +52,11 @@ class IWAE(Ruler):
     columns: ClassVar[tuple[Column, ...]] = columns_of("iwae")
     version = 2  # dequantised pixels
     needs_model = (Bounds,)
+    needs_density = True
 
     def __init__(self, k: int = 50, examples: int | None = 1000) -> None:
         at_least_one("iwae", k=k, examples=examples)
         self.k, self.examples = k, examples
-
-    def why_not(self, subject: Subject) -> str | None:
-        return super().why_not(subject) or subject.model.why_no_density(subject.data.is_binary)
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         values = []

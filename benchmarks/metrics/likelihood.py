@@ -64,6 +64,7 @@ class AIS(Ruler):
     columns: ClassVar[tuple[Column, ...]] = columns_of("ais")
     version = 2  # momentum that is kept, σ by likelihood, a rise, dequantised pixels
     needs_model = (Decodes,)
+    needs_grey = True
 
     def __init__(
         self,
@@ -89,10 +90,6 @@ class AIS(Ruler):
         self.examples, self.sigma, self.simulated, self.tolerance = examples, sigma, simulated, tolerance
         self.tuning_examples, self.tuning_rounds = tuning_examples, tuning_rounds
         self.tuning_tolerance = tuning_tolerance
-
-    def why_not(self, subject: Subject) -> str | None:
-        binary = "a Gaussian is not a likelihood of binary pixels" if subject.data.is_binary else None
-        return super().why_not(subject) or binary
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         model: Decodes = subject.model

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from benchmarks.metrics.base import LACKING, Column, Ruler, Subject, Value, at_least_one, to_uint8
+from benchmarks.encoders.base import Classifies
+from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, to_uint8
 from benchmarks.records.columns import columns_of
 from datamodules.contracts import KnownDensity, StackedDigits
 from models.contracts import Samples
@@ -47,14 +48,11 @@ class Modes(Ruler):
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("modes")
     needs_model = (Samples,)
+    needs_data = (KnownDensity | StackedDigits,)
 
     def __init__(self, samples: int = 2500, stacked_samples: int = 26_000) -> None:
         at_least_one("modes", samples=samples, stacked_samples=stacked_samples)
         self.samples, self.stacked_samples = samples, stacked_samples
-
-    def why_not(self, subject: Subject) -> str | None:
-        known = isinstance(subject.data, KnownDensity | StackedDigits)
-        return super().why_not(subject) or (None if known else LACKING[KnownDensity])
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         data = subject.data
@@ -75,8 +73,8 @@ def read_stack(images: Tensor, subject: Subject) -> Tensor:
     Raises:
         ValueError: for an encoder that does not classify images of one channel.
     """
-    encoder: Any = subject.encoder
-    if not hasattr(encoder, "classify") or encoder.why_not((1, *images.shape[2:])) is not None:
+    encoder = subject.encoder
+    if not isinstance(encoder, Classifies) or encoder.why_not((1, *images.shape[2:])) is not None:
         raise ValueError(f"encoder {encoder.name} does not read single digits; use protocol.encoder=auto")
     numbers = []
     for batch in images.split(subject.batch_size):

@@ -28,14 +28,12 @@ class LPIPS(Ruler):
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("lpips")
     needs_model = (Reconstructs,)
+    needs_images = True
 
     def __init__(self, network: Literal["alex", "vgg", "squeeze"] = "alex") -> None:
         if network not in ("alex", "vgg", "squeeze"):
             raise ValueError(f"metric lpips: network is {network!r}; expected alex, vgg or squeeze")
         self.network = network
-
-    def why_not(self, subject: Subject) -> str | None:
-        return super().why_not(subject) if subject.is_images else "points are not images"
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         try:

@@ -1,0 +1,190 @@
+"""What a metric measures: a model under a protocol on a split, with the samples, codes and features that metrics share."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.encoders.base import FeatureEncoder
+from datamodules.contracts import Data, Split
+from models.contracts import Decodes, Encodes, Samples
+
+# of the noise of `likelihood_examples`, equal for every model
+DEQUANTIZATION_SEED = 4
+
+Cache = Callable[[Mapping[str, Any], Callable[[], Tensor]], Tensor]
+
+
+class NonFinite(Exception):
+    """The model's samples are not finite numbers."""
+
+
+@dataclass
+class Subject:
+    """A model, or an object with some of a model's capabilities, under one protocol on one split.
+
+    Args:
+        model: scored; its capabilities decide which metrics apply.
+        data: the model is scored on them.
+        split: the reference.
+        samples: the number of draws for sample scores.
+        examples: the number of examples of the split that are read; None for all.
+        batch_size: of every pass through the encoders. It is pinned, because the results of some kernels depend on it.
+        seed: of every draw.
+        device: of the model.
+        load_encoder: loads the feature encoder; called only if a metric asks for features.
+        cache: keeps reference features. It takes what the features depend on and a function that computes them.
+    """
+
+    model: Any
+    data: Data
+    split: Split
+    samples: int
+    examples: int | None
+    batch_size: int
+    seed: int
+    device: torch.device
+    load_encoder: Callable[[], FeatureEncoder]
+    cache: Cache = lambda key, compute: compute()
+    _drawn: dict[int, Tensor] = field(default_factory=dict)
+    _codes: dict[tuple[Split, int | None, bool], Tensor] = field(default_factory=dict)
+    _made: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def encoder(self) -> FeatureEncoder:
+        return self.load_encoder()
+
+    @property
+    def is_images(self) -> bool:
+        return len(self.data.shape) == 3
+
+    def real(self, limit: int | None = None) -> Iterator[Tensor]:
+        """Batches (B, ...) of the reference split, or of its first `limit` examples, on the model's device."""
+        limits = [n for n in (limit, self.examples) if n is not None]
+        for x in self.data.batches(self.split, self.batch_size, min(limits, default=None)):
+            yield x.to(self.device)
+
+    def likelihood_examples(self, split: Split, limit: int | None = None) -> Iterator[Tensor]:
+        """Batches (B, ...) of a split as a density is measured on them, on the model's device.
+
+        Grey images are dequantised (Theis et al. 2016, sec. 3.1): (g + u) / 256, g the grey value and u ~ U(0, 1) pinned noise.
+        """
+        if split == self.split:
+            limit = min((n for n in (limit, self.examples) if n is not None), default=None)
+        generator = torch.Generator().manual_seed(DEQUANTIZATION_SEED)
+        for x in self.data.batches(split, self.batch_size, limit):
+            if self.is_images and not (self.data.is_binary or self.data.dequantize):
+                # just under 1, because float32 would round 255 + u up to 256
+                noise = torch.rand(x.shape, generator=generator) * (1 - 2**-16)
+                x = ((x * 255).round() + noise) / 256
+            yield x.to(self.device)
+
+    def draw(self, n: int) -> Tensor:
+        """Exactly n samples of the model, (n, ...) on the CPU, in the data's range. The samples are drawn once.
+
+        Raises:
+            NonFinite: for a sample that is not finite.
+        """
+        if n not in self._drawn:
+            model: Samples = self.model
+            generator = torch.Generator().manual_seed(self.seed)
+            sizes = [min(self.batch_size, n - start) for start in range(0, n, self.batch_size)]
+            self._drawn[n] = torch.cat([model.sample(size, generator).float().cpu() for size in sizes])
+        return finite(self._drawn[n], "samples")
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Decoded latents, (n, Z) -> (n, ...) on the CPU, in batches.
+
+        Raises:
+            NonFinite: for a decoded latent that is not finite.
+        """
+        model: Decodes = self.model
+        decoded = [model.decode(batch.to(self.device)).float().cpu() for batch in z.split(self.batch_size)]
+        return finite(torch.cat(decoded), "decoded latents")
+
+    def codes(self, split: Split, limit: int | None = None, drawn: bool = False) -> Tensor:
+        """The codes of the first `limit` examples of a split, or one draw of q(z|x) for each, (n, Z) on the CPU; made once."""
+        key = (split, limit, drawn)
+        if key not in self._codes:
+            model: Encodes = self.model
+            encode = model.draw_code if drawn else model.encode
+            with seeded(self.seed, f"codes of {split}"):  # equal draws, whichever metric asks first
+                batches = self.data.batches(split, self.batch_size, limit)
+                self._codes[key] = torch.cat([encode(x.to(self.device)).float().cpu() for x in batches])
+        return finite(self._codes[key], "codes")
+
+    def once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` makes, made once for the subject under every encoder."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Features of `samples` samples, (samples, dim)."""
+        return self.features_of(self.draw(self.samples))
+
+    @cached_property
+    def reference_features(self) -> Tensor:
+        """Features of the reference split, (N, dim)."""
+        depends_on = {
+            "data": self.data.info.id,
+            "split": self.split,
+            "examples": self.examples,
+            "batch_size": self.batch_size,
+            "encoder": self.encoder.checksum,
+            "resizing": self.encoder.resizing,
+            "device": self.device.type,
+            # the number of threads changes the last bits of sums
+            "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
+        }
+        return self.cache(depends_on, lambda: torch.cat([self.encoder(to_uint8(x)) for x in self.real()]))
+
+    @cached_property
+    def reconstruction_features(self) -> Tensor:
+        """Features of the decoded codes of the reference split, (N, dim)."""
+        return self.features_of(self.decode(self.codes(self.split, self.examples)))
+
+    def under(self, load_encoder: Callable[[], FeatureEncoder]) -> "Subject":
+        """The same subject, with the same samples and codes, under another feature encoder."""
+        return replace(self, load_encoder=load_encoder)
+
+    def features_of(self, images: Tensor) -> Tensor:
+        """Features of images in [0, 1], (n, C, H, W) -> (n, dim)."""
+        return torch.cat([self.encoder(to_uint8(batch)) for batch in images.split(self.batch_size)])
+
+    def why_no_features(self) -> str | None:
+        """Why there are no features of such data; None if there are."""
+        if not self.is_images:
+            return "points have no feature encoder"
+        return self.encoder.why_not(self.data.shape)
+
+
+def finite(x: Tensor, what: str) -> Tensor:
+    """Returns x.
+
+    Raises:
+        NonFinite: for a number in x that is not finite.
+    """
+    if not x.isfinite().all():
+        raise NonFinite(f"the model's {what} are not finite numbers")
+    return x
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """From [0, 1] to the nearest of 256 grey values: round(clamp(x)·255). Truncation would darken 63 of the 256."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+@contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Seeds torch's global random numbers by (seed, purpose) within the block, and restores their state afterwards."""
+    word = int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(word)
+        yield
