@@ -28,8 +28,8 @@ def frechet_infinity(
 ) -> tuple[float, float]:
     """The Fréchet distance extrapolated to infinitely many samples, and the standard error of the extrapolation.
 
-    FID's bias falls as 1/N (Chong & Forsyth 2020, sec. 3): the intercept of the line through FID at random subsets of
-    several sizes N, against 1/N. The reference's own bias remains. real: (M, D), fake: (N, D), sizes: of the subsets.
+    FID's bias falls as 1/N (Chong & Forsyth 2020, sec. 3). FID at random subsets of several sizes N is fitted by a line in
+    1/N; the result is the intercept. The reference's own bias remains. real: (M, D), fake: (N, D), sizes: of the subsets.
     """
     mean, cov = moments(real)
     distances = []
@@ -51,7 +51,7 @@ def fid_of(real: Tensor, fake: Tensor) -> float:
     """FID between features (M, D) and (N, D).
 
     Raises:
-        ValueError: for no more than D features on a side: the covariance would be singular.
+        ValueError: if a side has D features or fewer: the covariance would be singular.
     """
     for name, features in {"reference images": real, "samples": fake}.items():
         if len(features) <= features.shape[1]:

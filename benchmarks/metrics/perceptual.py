@@ -23,7 +23,7 @@ class LPIPS(Ruler):
     bilinearly, and grey ones repeated over three channels.
 
     Args:
-        network: alex is the paper's recommendation; vgg; squeeze.
+        network: alex (the paper's recommendation), vgg or squeeze.
     """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("lpips")

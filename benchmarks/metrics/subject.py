@@ -177,7 +177,7 @@ def finite(x: Tensor, what: str) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """From [0, 1] to the nearest of 256 grey values: round(clamp(x)·255). Truncation would darken 63 of the 256."""
+    """From [0, 1] to the nearest of 256 grey values: round(clamp(x)·255). Truncation would make 63 of the 256 grey values one step darker."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 

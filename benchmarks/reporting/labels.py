@@ -87,6 +87,6 @@ def _decisive(path: Path) -> dict[str, Any]:
     try:
         config = read_config(path)
     except RecordError as error:
-        fail(f"{error} (its row is labelled by its id)")
+        fail(f"{error} (the row is labelled by its config id)")
         return {}
     return {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}

@@ -21,7 +21,7 @@ from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, values_by_c
 FAMILY_ORDER = ("ae", "vae", "gan", "wgan", "wgan_gp")
 BASELINE_ORDER = ("real train", "fitted Gaussian")
 
-# a run and its scores under the table's protocol, which it may not have
+# a run, and its scores under the table's protocol or None
 Member = tuple[Run, ScoreSheet | None]
 
 

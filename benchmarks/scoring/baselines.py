@@ -25,7 +25,7 @@ class RealTrain:
         while len(self._left) < n:
             more = next(self._stream, None)
             if more is None:
-                raise ValueError(f"{len(self._left)} training examples are left to stand in for {n} samples: too few")
+                raise ValueError(f"{len(self._left)} training examples remain, fewer than the {n} samples needed")
             self._left = torch.cat([self._left, more])
         drawn, self._left = self._left[:n], self._left[n:]
         return drawn
@@ -50,7 +50,7 @@ class FittedGaussian:
 
     Args:
         data: its training split is fitted.
-        examples: at most as many of the split are read.
+        examples: at most this many examples are read.
     """
 
     def __init__(self, data: DataModule, examples: int = 50_000) -> None:

@@ -23,7 +23,7 @@ from benchmarks.scoring.protocol import Protocol
 from datamodules.base import DataModule
 from models.game import GenerativeModel
 
-# told each metric's name and the seconds that it took
+# called with the name of each metric and the seconds it took
 OnMeasured = Callable[[str, float], None]
 
 
@@ -58,7 +58,7 @@ class Scorer:
     def __init__(self, protocol: Protocol, device: torch.device, strict: bool = False) -> None:
         self.protocol, self.device = protocol, device
         self._encoder: FeatureEncoder | None = None
-        self._why_no_encoder = "the data has no feature encoder; set protocol.encoder"
+        self._why_no_encoder = "the data have no feature encoder; set protocol.encoder"
         if protocol.encoder is not None:
             try:
                 self._encoder = load_encoder(protocol.encoder, protocol.encoder_weights, device)
@@ -134,7 +134,7 @@ class Scorer:
 
 
 def make_scorer(protocol: Mapping[str, Any], feature_encoder: str | None, device: torch.device) -> Scorer:
-    """The scorer of a `protocol` group. An encoder that is asked for by name must exist; the data's own may be missing."""
+    """The scorer of a `protocol` group. An encoder that is asked for by name must exist; the data set's own encoder may be missing."""
     return Scorer(Protocol.from_config(protocol, feature_encoder), device, strict=protocol["encoder"] != "auto")
 
 
