@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy (Gretton et al. 2012), and KID, the squared MMD of features under a cubic kernel (Bińkowski et al. 2018)."""
+"""Maximum mean discrepancy (Gretton et al. 2012), and KID, that of features under a cubic kernel (Bińkowski et al. 2018)."""
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar

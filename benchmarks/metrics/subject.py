@@ -177,7 +177,10 @@ def finite(x: Tensor, what: str) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """From [0, 1] to the nearest of 256 grey values: round(clamp(x)·255). Truncation would make 63 of the 256 grey values one step darker."""
+    """From [0, 1] to the nearest of 256 grey values: round(clamp(x)·255).
+
+    Truncation would make 63 of the 256 grey values one step darker.
+    """
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 

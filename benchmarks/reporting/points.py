@@ -127,10 +127,9 @@ def effect_text(claim: Claim, point: Point) -> str:
     return f"{words} (95%: {number(values[1])} to {number(values[2])})"
 
 
-def is_testable(claim: Claim, pair: Pair) -> bool:
+def is_testable(claim: Claim, group: Group) -> bool:
     """Whether the values suit the claim's scale: a ratio needs values above 0."""
-    groups = [side for side in pair if isinstance(side, Group)]
-    return claim.scale != "ratio" or not any((group.values <= 0).any() for group in groups)
+    return claim.scale != "ratio" or not bool((group.values <= 0).any())
 
 
 def margin_of(claim: Claim) -> float:

@@ -21,6 +21,8 @@ SHOWN_POINTS = 60
 STATEMENTS = 3
 
 Indices = NDArray[np.int64]
+NOT_POSITIVE = "a ratio needs values above 0, and some values are not"
+
 # a side on the left and a side on the right (None: a number)
 Models = tuple[Side, Side | None]
 
@@ -77,16 +79,22 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
     left_out: dict[str, None] = {}
     named = list(product(claim.left, [None] if isinstance(claim.right, float) else claim.right))
     for index, (left, right) in enumerate(named):
-        own, reasons = list[tuple[Options, Pair]](), dict[str, None]()
+        own, reasons, untestable = list[tuple[Options, Pair]](), dict[str, None](), dict[str, None]()
         for taken, groups in by_options:
-            own += [(taken, pair) for pair in _pairs(claim, groups, (left, right), needed, unit, reasons)]
+            tests = _pairs(claim, groups, (left, right), needed, unit, reasons, untestable)
+            own += [(taken, pair) for pair in tests]
+        evidence.not_tested += untestable
         if own:
             left_out |= reasons
             pairs += [pair for _, pair in own]
             options += [taken for taken, _ in own]
             models += [index] * len(own)
         else:
-            evidence.not_tested += reasons or [f"{(left if right is None else right).name} (no such scores)"]
+            evidence.not_tested += (
+                reasons or []
+                if untestable
+                else reasons or [f"{(left if right is None else right).name} (no such scores)"]
+            )
     if not pairs:
         evidence.closed = list(dict.fromkeys(evidence.not_tested)) or ["no two rows can be compared"]
         evidence.not_tested = []
@@ -103,9 +111,15 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
 
 
 def _pairs(
-    claim: Claim, groups: Groups, models: Models, needed: int, unit: str, reasons: dict[str, None]
+    claim: Claim,
+    groups: Groups,
+    models: Models,
+    needed: int,
+    unit: str,
+    reasons: dict[str, None],
+    untestable: dict[str, None],
 ) -> Iterator[Pair]:
-    """The pairs of rows of two models that can be tested. Adds to `reasons` why others cannot."""
+    """The pairs of rows of two models that can be tested. Adds to `reasons` and `untestable` why others cannot."""
     left, right = models
     sides: list[list[Group]] = [groups.get((False, left), [])]
     if right is not None:
@@ -121,20 +135,29 @@ def _pairs(
                 reasons[f"{group.label} has {len(group.values)} {unit}, {needed} are needed"] = None
         kept.append([group for group in rows if not group.floor and len(group.values) >= needed])
     others: Sequence[Group | float] = kept[1] if right is not None else [_number(claim)]
-    untestable = False
+    testable = {id(group): is_testable(claim, group) for rows in kept for group in rows}
     any_match = False
-    for pair in product(kept[0], others):
-        if not matched(*pair):
-            continue
-        any_match = True
-        if is_testable(claim, pair):
-            yield pair
-        else:
-            untestable = True
-    if untestable:
-        reasons["a ratio needs values above 0, and some values are not"] = None
+    for a, same in _by_facts(kept[0], others):
+        for b in same:
+            any_match = True
+            if testable[id(a)] and testable.get(id(b), True):
+                yield a, b
+            else:
+                untestable[NOT_POSITIVE] = None
     if not any_match and all(kept):
         reasons[why_unmatched(kept[0], kept[1])] = None
+
+
+def _by_facts(
+    rows: Sequence[Group], others: Sequence[Group | float]
+) -> Iterator[tuple[Group, Sequence[Group | float]]]:
+    """Each row with the others that are the same in everything besides their method. Rows of equal facts are compared once."""
+    same: dict[tuple[tuple[str, str], ...], Sequence[Group | float]] = {}
+    for row in rows:
+        key = tuple(row.facts.items())
+        if key not in same:
+            same[key] = [other for other in others if matched(row, other)]
+        yield row, same[key]
 
 
 def _sum_up(evidence: Evidence, claim: Claim, pairs: list[Pair], options: list[Options], models: Indices) -> None:
