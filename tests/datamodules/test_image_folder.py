@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from tests.datamodules.fakes import caches, greys, image_folder, message_of, picture, random_images, values_in
 
@@ -238,3 +238,25 @@ def test_a_cache_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     cache.write_bytes(cache.read_bytes()[:-100])
     assert np.array_equal(image_folder(tmp_path / "images").splits["train"], before)
     assert len(caches(tmp_path)) == 1
+
+
+def test_postscript_under_the_name_of_a_picture_reaches_no_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow looks at the content, and would hand PostScript, a language of programs, to Ghostscript."""
+    called: list[Any] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *words, **_: called.append(words))
+    greys(tmp_path / "images", range(10))
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "b.png", "EPS")
+    assert (tmp_path / "images" / "b.png").read_bytes().startswith(b"%!PS")
+    assert str(tmp_path / "images" / "b.png") in message_of(image_folder(tmp_path / "images"))
+    assert called == []
+    assert caches(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM"])
+def test_every_format_of_pictures_is_read_whatever_the_name_says(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for i in range(10):
+        Image.new("RGB", (8, 8), (77, 77, 77)).save(tmp_path / "images" / f"{i}.png", kind)
+    assert sum(image_folder(tmp_path / "images").info.sizes.values()) == 10

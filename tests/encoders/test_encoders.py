@@ -365,3 +365,24 @@ def test_weights_that_would_run_code_are_refused_before_they_do(tmp_path: Path) 
     torch.save({"trap": Trap()}, weights)
     assert "does not hold torch-fidelity's Inception weights" in refusal("inception", weights)
     assert not (tmp_path / "sprung").exists()
+
+
+def test_torch_fidelity_gets_a_file_of_the_tensors_alone_and_never_the_users(
+    inception_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It unpickles what it reads, and the user's file may be another one by then."""
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    seen: list[Path] = []
+
+    def extractor(*_: Any, feature_extractor_weights_path: str) -> torch.nn.Module:
+        seen.append(Path(feature_extractor_weights_path))
+        own, users = (torch.load(path, weights_only=True, mmap=True) for path in (seen[0], inception_weights))
+        assert own.keys() == users.keys()
+        assert all(torch.equal(own[name], users[name]) for name in list(own)[::50])
+        return torch.nn.Linear(1, 1)
+
+    monkeypatch.setattr(module, "FeatureExtractorInceptionV3", extractor)
+    assert load_encoder("inception", str(inception_weights), CPU).checksum == sha256(inception_weights)
+    assert inception_weights not in [path.resolve() for path in seen]
+    assert [path.exists() for path in seen] == [False], "nothing is left behind"

@@ -4,14 +4,27 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
+from PIL import Image
 from scipy import stats
 
-from benchmarks.multirun.replay import Comparison, compare, environment_differences, judge
+from benchmarks.errors import UserError
+from benchmarks.multirun.replay import (
+    Comparison,
+    compare,
+    environment_differences,
+    judge,
+    print_comparison,
+    print_environment,
+    replay,
+)
 from benchmarks.records.files import write_text
-from benchmarks.records.runs import Score, ScoreSheet
-from tests.conftest import one_run, run
+from benchmarks.records.runs import Run, Score, ScoreSheet
+from tests.conftest import composed, one_run, run
+from tests.records.fakes import RECORD
 
 
 @pytest.fixture
@@ -152,3 +165,47 @@ def test_a_difference_is_held_against_the_spread_over_seeds() -> None:
 def test_what_was_not_recorded_is_no_difference() -> None:
     there, here = {"torch": "2.11", "device": "cpu"}, {"torch": "2.15", "device": "cpu", "cpu_capability": "AVX2"}
     assert list(environment_differences(there, here)) == [("torch", "2.11", "2.15")]
+
+
+def test_a_record_does_not_choose_which_folder_of_images_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for i in range(20):
+        Image.new("L", (8, 8), i).save(tmp_path / "mine" / f"{i}.png")
+    words = ("datamodule=image_folder", f"datamodule.folder={tmp_path / 'theirs'}", "datamodule.size=8", "trainer=cpu")
+    document: Any = OmegaConf.to_container(composed(*words), resolve=True)
+    names = {"datamodule": "image_folder", "network": "mlp", "model": "vae"}
+    text = OmegaConf.to_yaml(OmegaConf.create(document | {"names": names, "command": "x"}))
+    write_text(tmp_path / "run" / "config.yaml", text)
+    recorded = Run(tmp_path / "run", RECORD | {"data": {"id": "of others"}}, [])
+    out = tmp_path / "again"
+    with pytest.raises(UserError, match="name the folder to read with folder=PATH"):
+        replay(recorded, out, str(tmp_path))
+    assert not out.exists()
+    with pytest.raises(UserError, match="the data differ"):  # it was read, and it is another one
+        replay(recorded, out, str(tmp_path), folder=str(tmp_path / "mine"))
+    assert list((out / "cache").iterdir())
+
+
+HOSTILE = "cpu\x1b]0;owned\x07\x1b[2J\r\u202e\u2028"
+
+
+def test_control_characters_of_a_record_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_environment([("device", HOSTILE, "cpu"), ("packages", {HOSTILE: [HOSTILE]}, None)])
+    lines = capsys.readouterr().out.split("\n")
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in lines)
+    assert "environment: device was 'cpu\\x1b]0;owned" in lines[0]
+
+
+@pytest.mark.xfail(strict=True, reason="keys are printed as they are")
+def test_control_characters_of_a_records_keys_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_environment(list(environment_differences({HOSTILE: "x"}, {})))
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+@pytest.mark.xfail(strict=True, reason="rich escapes neither markup nor all control characters")
+def test_a_name_of_a_score_is_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_comparison([Comparison("[red]fid[/red]\x1b[2J", 1.0, 2.0, None)])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "[red]" in out

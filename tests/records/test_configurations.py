@@ -1,14 +1,17 @@
 """Configurations on disk: what is in the id of a configuration, and what a damaged file gets."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from benchmarks.records.configurations import config_id, flatten, read_config
+from benchmarks.records.configurations import MOST_BYTES, config_id, flatten, read_config
 from benchmarks.records.files import RecordError
-from tests.conftest import composed
+from tests.conftest import ROOT, composed
 
 CONFIG: dict[str, Any] = {
     "model": {"latent_dim": 2},
@@ -74,3 +77,51 @@ def test_a_file_that_is_no_configuration_is_one_line(
 def test_a_flat_configuration_has_a_dotted_key_for_every_value() -> None:
     nested = {"a": 1, "b": {"c": [1, 2], "d": {"e": None}}, "f": {}}
     assert dict(flatten(nested)) == {"a": 1, "b.c": [1, 2], "b.d.e": None}
+
+
+def refusal(run: Path) -> str:
+    """The one line that reading the configuration ends in."""
+    with pytest.raises(RecordError, match=r"config\.yaml cannot be read") as caught:
+        read_config(run)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_configuration_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.yaml")
+    assert "it is not a regular file" in refusal(tmp_path)
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: 1\n" + "#" * (MOST_BYTES - 5))
+    assert read_config(tmp_path) == {"a": 1}
+    with path.open("ab") as file:
+        file.truncate(2**40)  # sparse: a terabyte that takes no place
+    assert "1,099,511,627,776 bytes" in refusal(tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="libyaml's loader composes nodes itself and does not call compose_node")
+def test_an_alias_is_refused_so_that_none_can_stand_for_a_thousand_millions(tmp_path: Path) -> None:
+    """Nine lines of ten aliases each are a tree of 10^9 leaves."""
+    bomb = "a0: &a0 [0]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
+    (tmp_path / "config.yaml").write_text(bomb)
+    assert "alias" in refusal(tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="constructors of yaml raise errors of other kinds")
+@pytest.mark.parametrize("text", ["2001-99-99", "9" * 5000, "!!bool x", "!!timestamp x", "!!float x", '!!int ""'])
+def test_a_value_that_is_none_of_its_kind_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"seed: {text}\n")
+    refusal(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="the C loader recurses until the stack is full and the process is killed")
+def test_deep_nesting_ends_no_process(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("a: " + "[" * 400_000)
+    code = f"from pathlib import Path; from {read_config.__module__} import read_config; read_config(Path({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "RecordError" in done.stderr

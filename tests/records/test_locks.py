@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.records import locks
+from benchmarks.records.files import RecordError
 from benchmarks.records.locks import alone
 
 
@@ -79,3 +80,18 @@ def test_a_lock_file_that_was_left_behind_holds_nothing(tmp_path: Path, capsys: 
     with alone(tmp_path):
         pass
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_the_holder_of_a_lock_finds_out_that_its_folder_was_moved_away(is_replaced: bool, tmp_path: Path) -> None:
+    path = tmp_path / "seed=0"
+    with alone(path) as check:
+        check()
+        path.rename(tmp_path / "moved")
+        if is_replaced:
+            with alone(path) as check_other:  # nobody holds the lock of the new folder
+                check_other()
+                with pytest.raises(RecordError, match="was moved away or replaced"):
+                    check()
+        with pytest.raises(RecordError, match="was moved away or replaced"):
+            check()

@@ -131,6 +131,24 @@ def test_a_checkpoint_of_other_weights_is_not_the_records(tmp_path: Path) -> Non
         load_trained(tmp_path, node("model", "model=ae"), CPU, recorded)
 
 
+def test_a_model_that_is_larger_than_its_checkpoint_is_refused_before_it_is_allocated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of 16 terabytes, from a configuration of a kilobyte."""
+    trained(tmp_path, "model=ae")
+    devices: list[str] = []
+
+    def load(config: Any) -> GenerativeModel:
+        devices.append(torch.get_default_device().type)
+        return load_model(config)
+
+    monkeypatch.setattr("benchmarks.scoring.restore.load_model", load)
+    large = node("model", "model=ae", "model.decoder.widths=[16,2000000,2000000]")
+    with pytest.raises(UserError, match=r"last\.ckpt cannot be loaded \(it has .* bytes, too few for the 4,000,"):
+        load_trained(tmp_path, large, CPU)
+    assert devices == ["meta"]
+
+
 @pytest.mark.parametrize("content", [b"", b"plain text", b"PK\x03\x04"])
 def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     path = checkpoint_path(tmp_path)

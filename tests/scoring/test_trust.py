@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError
 from benchmarks.records.configurations import read_config
-from benchmarks.scoring.trust import PARTS, check_config, check_part, composable, keywords_of
+from benchmarks.records.runs import ScoreSheet
+from benchmarks.scoring.trust import PARTS, check_config, check_part, check_sheets, composable, keywords_of
 from tests.conftest import choices, composed, one_run, run
 
 
@@ -153,6 +154,53 @@ def test_a_declared_package_is_trusted_with_its_own_classes_alone(
     with pytest.raises(UserError, match="a record may only name these"):
         check_part({"_target_": "my_models.os.system", "command": "true"}, "model", trust=["my_models"])
     sys.modules.pop("my_models", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("model.trunk.widths", [10**9]),
+        ("model.trunk.widths", [16, 1e12]),
+        ("model.prior.dim", 10**9),
+        ("datamodule.batch_size", 10**9),
+        ("datamodule.batch_size", float("nan")),
+        ("threads", 10**6),
+        ("threads", "x"),
+        ("threads", 0),
+        pytest.param("threads", "auto", marks=pytest.mark.xfail(strict=True, reason="torch has no such number")),
+        ("curve_points", 10**9),
+        ("trainer.devices", 1000),
+        ("trainer.num_nodes", 2),
+        ("protocol.samples", 10**9),
+        ("curve.samples", 10**9),
+        ("protocol.metrics.ais.temperatures", 10**9),
+    ],
+    ids=str,
+)
+def test_a_number_that_would_exhaust_the_machine_is_refused(path: str, value: Any) -> None:
+    document = config("model=vae")
+    check_config(document)
+    *parents, key = path.split(".")
+    node = document
+    for parent in parents:
+        node = node[parent]
+    node[key] = value
+    with pytest.raises(UserError, match="the record has ") as error:
+        check_config(document)
+    assert "\n" not in str(error.value)
+
+
+def test_no_protocol_of_a_record_chooses_a_file_of_weights(tmp_path: Path) -> None:
+    for protocol in ("protocol", "curve"):
+        document = config()
+        check_config(document)
+        document[protocol]["encoder_weights"] = str(tmp_path / "weights.pth")
+        with pytest.raises(UserError, match="names a file of weights"):
+            check_config(document)
+    described = config()["protocol"]
+    check_sheets([ScoreSheet(described, "p", "scored", [])])
+    with pytest.raises(UserError, match="names a file of weights"):
+        check_sheets([ScoreSheet(described | {"encoder_weights": "weights.pth"}, "p", "scored", [])])
 
 
 @pytest.mark.parametrize("program", ["evaluate", "replay"])
