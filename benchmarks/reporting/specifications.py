@@ -90,11 +90,7 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
             options += [taken for taken, _ in own]
             models += [index] * len(own)
         else:
-            evidence.not_tested += (
-                reasons or []
-                if untestable
-                else reasons or [f"{(left if right is None else right).name} (no such scores)"]
-            )
+            evidence.not_tested += reasons
     if not pairs:
         evidence.closed = list(dict.fromkeys(evidence.not_tested)) or ["no two rows can be compared"]
         evidence.not_tested = []

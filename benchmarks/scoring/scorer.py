@@ -134,7 +134,10 @@ class Scorer:
 
 
 def make_scorer(protocol: Mapping[str, Any], feature_encoder: str | None, device: torch.device) -> Scorer:
-    """The scorer of a `protocol` group. An encoder that is asked for by name must exist; the data set's own encoder may be missing."""
+    """The scorer of a `protocol` group.
+
+    An encoder that is asked for by name must exist; the data set's own encoder may be missing.
+    """
     return Scorer(Protocol.from_config(protocol, feature_encoder), device, strict=protocol["encoder"] != "auto")
 
 
