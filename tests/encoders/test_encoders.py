@@ -170,7 +170,7 @@ def test_an_unknown_encoder_is_refused_with_the_names_of_those_there_are() -> No
     message = refusal("vgg")
     assert "vgg" in message
     assert all(name in message for name in names())
-    assert set(names()) == {path.stem for path in CARDS} | {"inception"}
+    assert set(names()) == {path.stem for path in CARDS} | {"inception", "random-cnn"}
 
 
 @pytest.mark.parametrize("where", [0, 100, -1])
