@@ -33,14 +33,19 @@ def is_users(error: BaseException) -> bool:
     )
 
 
+def printable(text: str) -> str:
+    """The text with control characters escaped, which a terminal would obey. Records are texts of others."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def fail(message: str) -> None:
     """Prints an error line on stderr."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
 
 
 def warn(message: str) -> None:
     """Prints a warning line on stderr."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {printable(message)}", file=sys.stderr)
 
 
 def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:

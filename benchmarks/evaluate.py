@@ -13,6 +13,7 @@ from benchmarks.errors import fail, is_users, one_line
 def main(cfg: DictConfig) -> None:
     import torch
 
+    from benchmarks.records.files import RecordError
     from benchmarks.records.paths import runs_dir_of
     from benchmarks.records.runs import check_data, check_place, find_runs, sha256_of
     from benchmarks.reporting.terminal import print_scores
@@ -22,12 +23,20 @@ def main(cfg: DictConfig) -> None:
     protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
     device = torch.device(choose_device(cfg.accelerator))
     trust = package_list(cfg.trust)
-    runs_below = find_runs(Path(cfg.runs))
+    bad: list[RecordError] = []
+    try:
+        runs_below = find_runs(Path(cfg.runs), on_bad=bad.append)
+    except RecordError:
+        if not bad:
+            raise
+        runs_below = []
+    for error in bad:
+        fail(f"{one_line(error)} (left out)")
     # trials are many and are not rows of a table: a trial is scored only if `runs` names it alone
     runs = [run for run in runs_below if run.status == "finished" and (not run.is_trial or len(runs_below) == 1)]
     if trials := sum(run.is_trial for run in runs_below) if len(runs_below) > 1 else 0:
         print(f"{trials} trials of searches are not scored")
-    failed = 0
+    failed = len(bad)
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:

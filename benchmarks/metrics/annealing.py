@@ -53,6 +53,10 @@ class Plan(NamedTuple):
     betas: Tensor
     steps: Tensor
 
+    def first(self, n: int) -> "Plan":
+        """The plan of the first n examples."""
+        return Plan(self.betas[:, :n], self.steps[:, :n])
+
 
 class Run(NamedTuple):
     """The result of chains.
@@ -68,6 +72,12 @@ class Run(NamedTuple):
     state: State
     acceptance: float
     path: Tensor
+
+    def first(self, n: int) -> "Run":
+        """The chains of the first n examples."""
+        chains, examples = self.log_weights.shape
+        parts = (part.view(chains, examples, *part.shape[1:])[:, :n].flatten(0, 1) for part in self.state)
+        return Run(self.log_weights[:, :n], State(*parts), self.acceptance, self.path[:, :n])
 
 
 class Trace(NamedTuple):

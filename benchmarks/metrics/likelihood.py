@@ -170,14 +170,12 @@ class AIS(Ruler):
         detail: dict[str, Any],
     ) -> Value:
         """The upper bound of backward chains on the first examples minus the lower bound of the forward chains."""
-        n, chains = min(self.simulated, len(x)), self.settings.chains
-        of_all = self._target(subject, x, sigma)
-        moves = len(short_plan.steps)
-        z = settle(of_all, long, long_plan, moves, self.settings.leapfrog, generator)[:n]
-        plan = Plan(short_plan.betas[:, :n], short_plan.steps[:, :n])
-        target = self._target(subject, x[:n], sigma)
+        n = min(self.simulated, len(x))
+        target, moves = self._target(subject, x[:n], sigma), len(short_plan.steps)
+        z = settle(target, long.first(n), long_plan.first(n), moves, self.settings.leapfrog, generator)
+        plan = short_plan.first(n)
         upper = backward(target, plan, z, self.settings.leapfrog, generator, "AIS gap, real")
-        gap = -log_mean_weight(upper.log_weights) - log_mean_weight(long.log_weights.view(chains, -1)[:, :n])
+        gap = -log_mean_weight(upper.log_weights) - log_mean_weight(long.first(n).log_weights)
         return Value(float(gap.mean()), n, detail | {"settled": moves, "standard_error": standard_error(gap)})
 
     def _simulated_gap(

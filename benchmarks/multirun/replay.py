@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks.errors import UserError, warn
+from benchmarks.errors import UserError, printable, warn
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import seeds_beside
 from benchmarks.records.runs import Run, ScoreSheet, check_data, read_run
@@ -152,13 +153,7 @@ def print_environment(differences: Sequence[tuple[str, Any, Any]]) -> None:
     if not differences:
         print("      environment: the same")
     for key, recorded, present in differences:
-        print(f"      environment: {key} was {_printable(recorded)}, is {_printable(present)}")
-
-
-def _printable(value: Any) -> str:
-    """A value of a record as text; control characters, which a terminal would obey, are escaped."""
-    text = str(value)
-    return text if text.isprintable() else repr(text)
+        print(f"      environment: {printable(str(key))} was {printable(str(recorded))}, is {printable(str(present))}")
 
 
 def print_comparison(comparisons: Sequence[Comparison], outliers: Sequence[Outlier] = ()) -> None:
@@ -173,7 +168,7 @@ def print_comparison(comparisons: Sequence[Comparison], outliers: Sequence[Outli
         difference = None if c.recorded is None or c.replayed is None else c.replayed - c.recorded
         numbers = ["—" if value is None else number(value) for value in (c.recorded, c.replayed, difference)]
         expected = " to ".join(map(number, c.expected)) if c.expected is not None else "—"
-        table.add_row(c.name, *numbers, expected, c.verdict)
+        table.add_row(escape(printable(c.name)), *numbers, expected, c.verdict)
     console_of_tables().print(table)
     for outlier in outliers:
         verdict = "not one more seed of the row" if outlier.is_one else "as one more seed of the row"
@@ -191,6 +186,9 @@ def _config(
     check_sheets(run.sheets, trust)
     recorded_environment = run.record.get("environment") or {}
     document |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}
+    for protocol in ("protocol", "curve"):  # nor which file of weights is read
+        if isinstance(document.get(protocol), Mapping):
+            document[protocol] = {**document[protocol], "encoder_weights": None}
     if "folder" in document["datamodule"]:  # a record does not choose which folder of this machine is read
         if folder is None:
             raise UserError("the run was trained on a folder of images; name the folder to read with folder=PATH")

@@ -43,7 +43,10 @@ def rotate(path: Path, write: Callable[[Path], None]) -> str:
             os.fsync(stream.fileno())  # a full disk is found before anything is replaced
         digest = checksum(temporary)
         is_last_whole = path.is_file() and why_damaged(path) is None
-        write_json(_list_path(path), {"schema": SCHEMA, "sha256": [digest, *(listed(path) or [])][:LISTED]})
+        earlier = listed(path)
+        if earlier is None:  # runs of earlier versions have no list; their checkpoint becomes the previous one
+            earlier = [checksum(path)] if path.is_file() else []
+        write_json(_list_path(path), {"schema": SCHEMA, "sha256": [digest, *earlier][:LISTED]})
         if is_last_whole:  # a damaged checkpoint never takes the place of the one before it
             os.replace(path, previous_path(path))
     return digest

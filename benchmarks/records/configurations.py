@@ -1,5 +1,6 @@
 """The configuration of a run on disk, and the id that it has."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ TRAINER_RESULT_KEYS = {"precision", "devices", "num_nodes", "sync_batchnorm", "d
 MOST_BYTES = 2**20
 
 
-class _YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C loader is ten times as fast
-    """A safe loader without aliases: a few lines of aliases of aliases expand to any size."""
+# deeper than any configuration of genbench
+MOST_LEVELS = 40
+# what may be an alias, an anchor or deep nesting. A text without it is read at once; another is first read event by event
+_SUSPECT = re.compile(r"(?:^|[\s\[{,])[*&]|^ {80}|-\s+-\s|^\s*\?", re.MULTILINE)
+MOST_BRACKETS = 400
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has a YAML alias, which a configuration of genbench has not")
-        return super().compose_node(parent, index)
+# both loaders are safe; the C loader is ten times as fast
+_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def config_id(config: Mapping[str, Any]) -> str:
@@ -44,12 +46,32 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     path = run / CONFIG
     try:
-        config = yaml.load(read_bytes(path, MOST_BYTES).decode("utf-8"), Loader=_YamlLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = read_bytes(path, MOST_BYTES).decode("utf-8")
+        _refuse_bombs(text)
+        config = yaml.load(text, Loader=_YamlLoader)
+    except Exception as error:  # yaml raises errors of many kinds for values that are none of theirs
         raise RecordError(f"{path} cannot be read ({one_line(error)}); restore it or move the run away") from error
     if not isinstance(config, dict):
         raise RecordError(f"{path} is not a configuration; restore it or move the run away")
     return config
+
+
+def _refuse_bombs(text: str) -> None:
+    """Refuses what a few lines expand to any size or depth: aliases of aliases, and nesting that overflows the stack.
+
+    Raises:
+        YAMLError: for an alias, or for nesting of more than `MOST_LEVELS` levels.
+    """
+    if not _SUSPECT.search(text) and text.count("[") + text.count("{") <= MOST_BRACKETS:
+        return
+    level = 0
+    for event in yaml.parse(text, Loader=_YamlLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("it has a YAML alias, and configurations of genbench have none")
+        level += isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent)
+        level -= isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent)
+        if level > MOST_LEVELS:
+            raise yaml.YAMLError(f"it is nested deeper than {MOST_LEVELS} levels")
 
 
 def flatten(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:

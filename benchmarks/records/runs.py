@@ -13,9 +13,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
-from benchmarks.records.paths import BASELINES, CURVE, NO_RUNS, RECORD, run_path, runs_dir_of
+from benchmarks.records.paths import BASELINES, CURVE, NO_RUNS, OLD_BASELINES, RECORD, run_path, runs_dir_of
 
 Status = Literal["finished", "diverged", "failed"]
+
+# the kinds of a record's keys that everything that reads records relies on
+_KINDS: Mapping[str, type] = {
+    "status": str,
+    "seed": int,
+    "config_id": str,
+    "names": Mapping,
+    "data": Mapping,
+    "search": Mapping,
+    "budget": Mapping,
+    "cost": Mapping,
+    "spent": Mapping,
+    "checkpoint": Mapping,
+}
+_OPTIONAL = frozenset({"search", "budget", "cost", "spent", "checkpoint"})
 
 
 @dataclass(slots=True)  # not frozen: frozen objects are slower to make, and a report makes hundreds of thousands
@@ -60,7 +75,8 @@ class Run:
     @property
     def was_trial(self) -> bool:
         """Whether a search trained the run to choose hyper-parameters."""
-        return (self.record.get("search") or {}).get("role") == "trial"
+        search = self.record.get("search")
+        return isinstance(search, Mapping) and search.get("role") == "trial"
 
     @property
     def is_trial(self) -> bool:
@@ -99,10 +115,18 @@ def read_record(run: Path) -> dict[str, Any] | None:
     """Reads `run.json`; None for a run that has not ended.
 
     Raises:
-        RecordError: for a damaged file or a newer schema.
+        RecordError: for a damaged file, a newer schema, or keys of other kinds than a record has.
     """
     path = run / RECORD
-    return read_json(path, need=("status", "seed", "config_id", "names", "data")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    record = read_json(path, need=("status", "seed", "config_id", "names", "data"))
+    for key, kind in _KINDS.items():
+        if not isinstance(record.get(key), kind) and not (key in _OPTIONAL and record.get(key) is None):
+            raise RecordError(
+                f"{path} has {key} {str(record.get(key))[:40]!r}, which is none; restore the record or move it away"
+            )
+    return record
 
 
 def read_sheets(run: Path) -> list[ScoreSheet]:
@@ -174,7 +198,10 @@ def check_place(run: Run) -> None:
     if run.path.resolve() != expected.resolve():
         place = f"{names['datamodule']}/{names['model']}/{config_id}/seed={seed}"
         raise RecordError(f"{run.path} does not lie at <runs>/{place}, as its record says; move it there")
-    folders = [run.path, run.path / "scores", run.path / "checkpoints", expected.parents[2] / BASELINES]
+    folders = [run.path, *run.path.glob("*/")]
+    for name in (BASELINES, OLD_BASELINES):
+        baselines = expected.parents[2] / name
+        folders += [baselines, *baselines.glob("*"), *baselines.glob("*/*"), *baselines.glob("*/*/*")]
     if links := [folder for folder in folders if folder.is_symlink()]:
         raise RecordError(f"{links[0]} is a link to another folder; scores are written inside the folder of runs only")
 

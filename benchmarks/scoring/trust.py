@@ -96,7 +96,8 @@ def check_config(config: Mapping[str, Any], trust: Sequence[str] = ()) -> None:
     for node in (config, config.get("trainer") or {}):
         for key, most in LIMITS.items():
             value = node.get(key)
-            if value is not None and not (isinstance(value, int) and 1 <= value <= most) and value != "auto":
+            is_auto = key == "devices" and value == "auto"
+            if value is not None and not is_auto and not (isinstance(value, int) and 1 <= value <= most):
                 raise UserError(f"the record has {key} {value!r}; expected a whole number from 1 to {most}")
     for protocol in ("protocol", "curve"):
         if config.get(protocol) is not None:
@@ -141,8 +142,6 @@ def _check_protocol(protocol: Any, trust: Sequence[str]) -> None:
     if not isinstance(protocol, Mapping):
         raise UserError("the record has a protocol without keys; restore the record or move it away")
     _check_name(protocol.get("name"))
-    if protocol.get("encoder_weights") is not None:
-        raise UserError("the record's protocol names a file of weights; set protocol.encoder_weights yourself")
     _check_numbers({key: value for key, value in protocol.items() if key != "metrics"}, "protocol")
     check_part(protocol.get("metrics"), "metrics", trust)
 

@@ -109,12 +109,14 @@ def _train_alone(training: Training) -> Outcome | None:
         write_record(run, record | {"checkpoint": {"sha256": fitted.sha256}})
     except Diverged as error:
         _leave_to_first_process(config)
+        training.check_lock()
         write_record(run, describe_run(training, "diverged", one_line(error)))
         return Outcome(run, "diverged", f"{run} diverged: {one_line(error)}")
     except Exception as error:
         if is_users(error):
             raise
         _leave_to_first_process(config)
+        training.check_lock()
         write_record(run, describe_run(training, "failed", f"{type(error).__name__}: {one_line(error)}"))
         raise
     return None

@@ -141,7 +141,6 @@ def test_what_killed_processes_left_half_written_is_removed_before_training(
     assert train(tmp_path, "model=gan").stderr == "error: seen: .mine\n"
 
 
-@pytest.mark.xfail(strict=True, reason="records of runs that diverged or failed are written without asking the lock")
 def test_a_run_whose_folder_was_moved_away_writes_no_record_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
