@@ -26,10 +26,10 @@ def auroc(known: Tensor, unknown: Tensor) -> float:
         ValueError: for a score that is NaN, or no scores on a side.
     """
     scores = torch.cat([known, unknown]).double()
-    if scores.isnan().any() or not len(known) or not len(unknown):
-        raise ValueError(
-            f"{int(scores.isnan().sum())} of {len(known)} and {len(unknown)} anomaly scores are not numbers"
-        )
+    if not len(known) or not len(unknown):
+        raise ValueError("the split has no example on one side of the detection")
+    if scores.isnan().any():
+        raise ValueError(f"{int(scores.isnan().sum())} of {len(scores)} anomaly scores are not numbers")
     # ranks instead of scores, because torchmetrics squashes scores outside [0, 1], and large scores become equal
     ranks = scores.unique(return_inverse=True)[1].double()
     labels = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))]).long()

@@ -5,6 +5,7 @@ import statistics
 from itertools import zip_longest
 from typing import Any
 
+from benchmarks.records.columns import BY_NAME
 from benchmarks.records.runs import read_curve
 from benchmarks.records.searches import Search
 from benchmarks.reporting.table import Row, Table
@@ -40,7 +41,8 @@ def table_chart(table: Table) -> dict[str, Any]:
         "title": table.title,
         "datamodule": table.datamodule,
         "network": table.network,
-        "columns": [[c.name, c.title, c.unit, c.higher_is_better] for c in columns],
+        "columns": [[column.name, column.heading] for column in columns],
+        "titles": {f"val_{name}": f"validation {column.heading}" for name, column in BY_NAME.items()},
         "rows": rows,
     }
 

@@ -13,7 +13,6 @@ from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, cell_text
 from benchmarks.reporting.trials import best_of_n
 from benchmarks.reporting.verdicts import Answer
 
-ARROWS = {True: "↑", False: "↓", None: ""}
 BADGES = {"holds": "✓", "does not hold": "✗", "depends": "±", "undecided": "?"}
 LEGEND = (
     "Mean ± standard deviation over training seeds; **bold** is the best of a column, and † is not significantly worse "
@@ -120,12 +119,6 @@ def claims_csv(answers: Sequence[Answer]) -> str:
     return _csv(names, lines)
 
 
-def head(column: ColumnHead) -> str:
-    """The title, unit and direction of a column."""
-    unit = f" [{column.unit}]" if column.unit else ""
-    return f"{column.title}{unit} {ARROWS[column.higher_is_better]}".rstrip()
-
-
 def _place(table: Table) -> list[str]:
     return [table.datamodule, table.data["id"], table.network, table.protocol["name"], table.protocol_id]
 
@@ -151,7 +144,7 @@ def _md_table(table: Table) -> Iterator[str]:
         yield from (_md(table.too_few), "")
     for part, columns, rows in table.parts:
         yield from (f"### {part}", "")
-        yield "| " + " | ".join(["model", "seeds", *(_md(head(column)) for column in columns)]) + " |"
+        yield "| " + " | ".join(["model", "seeds", *(_md(column.heading) for column in columns)]) + " |"
         yield "|" + " --- |" * (2 + len(columns))
         for row in rows:
             cells = [_md_cell(row, column) for column in columns]
@@ -181,7 +174,7 @@ def _tex_table(table: Table) -> Iterator[str]:
     for part, columns, rows in table.parts:
         yield f"% {_tex(table.title)}, {part}: {_tex(table.notes)}"
         yield from (rf"\begin{{tabular}}{{l{'r' * (1 + len(columns))}}}", r"\toprule")
-        yield " & ".join(["model", "seeds", *(_tex(head(column)) for column in columns)]) + r" \\"
+        yield " & ".join(["model", "seeds", *(_tex(column.heading) for column in columns)]) + r" \\"
         yield r"\midrule"
         for row in rows:
             cells = [_tex_cell(row, column) for column in columns]

@@ -21,12 +21,12 @@ from benchmarks.reporting.charts import FEW_ROWS, search_chart, table_chart
 from benchmarks.reporting.claims import Claim
 from benchmarks.reporting.drawings import forest, specification_curve
 from benchmarks.reporting.evidence import Group
-from benchmarks.reporting.exports import ARROWS, BADGES
+from benchmarks.reporting.exports import BADGES
 from benchmarks.reporting.gallery import CAPTIONS, EMBEDDED_ROWS, row_slug
 from benchmarks.reporting.numbers import number, p_text
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
-from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table, cell_text
 from benchmarks.reporting.verdicts import Answer
 
 

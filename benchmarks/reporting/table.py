@@ -14,6 +14,8 @@ from benchmarks.records.runs import Run, ScoreSheet, Status
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import MIN_SEEDS, Difference
 
+ARROWS = {True: "↑", False: "↓", None: ""}
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -49,6 +51,12 @@ class ColumnHead:
     title: str
     unit: str
     higher_is_better: bool | None
+
+    @property
+    def heading(self) -> str:
+        """The title, unit and direction."""
+        unit = f" [{self.unit}]" if self.unit else ""
+        return f"{self.title}{unit} {ARROWS[self.higher_is_better]}".rstrip()
 
 
 @dataclass(frozen=True)

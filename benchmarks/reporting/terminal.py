@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from benchmarks.errors import fail
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import ScoreSheet, read_sheets
-from benchmarks.reporting.exports import BADGES, head
+from benchmarks.reporting.exports import BADGES
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
@@ -28,7 +28,7 @@ def print_tables(tables: Sequence[Table]) -> None:
     for table in tables:
         console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
         for part, columns, rows in table.parts:
-            heads = (escape(head(column)) for column in columns)
+            heads = (escape(column.heading) for column in columns)
             shown = RichTable("model", "seeds", *heads, header_style="", title=part, title_justify="left")
             for row in rows[:TERMINAL_ROWS]:
                 shown.add_row(escape(row.label), row.seeds, *(_cell(row, column) for column in columns))

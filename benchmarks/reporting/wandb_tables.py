@@ -5,7 +5,6 @@ from typing import Any
 
 from benchmarks.errors import one_line, warn
 from benchmarks.records.logger_choice import is_disabled
-from benchmarks.reporting.exports import head
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import Table
@@ -48,7 +47,7 @@ def upload(report: Report, node: Mapping[str, Any]) -> None:
 def _rows(table: Table) -> tuple[list[list[Any]], list[str | int]]:
     columns: list[str | int] = ["model", "seeds"]
     for column in table.columns:
-        columns += [head(column), f"{column.name} deviation"]
+        columns += [column.heading, f"{column.name} deviation"]
     rows = []
     for row in table.rows:
         cells = [row.cells.get(column.name) for column in table.columns]

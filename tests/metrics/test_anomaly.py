@@ -90,7 +90,7 @@ def test_a_model_gets_the_scores_it_can_have() -> None:
 
 
 def test_scores_that_are_no_numbers_rank_nothing() -> None:
-    with pytest.raises(ValueError, match="3 of 4 and 3 anomaly scores are not numbers"):
+    with pytest.raises(ValueError, match="3 of 7 anomaly scores are not numbers"):
         auroc(torch.randn(4), torch.full((3,), math.nan))
 
     class Broken(LineCodec):

@@ -130,7 +130,7 @@
   }
   const shown = (row) => row.baseline || passes(chosen("family"), row.family);
   const dash = (rows, row) => DASHES[rows.filter((other) => other.family === row.family).indexOf(row) % DASHES.length];
-  const nameOf = (name) => name.replace(/^val_/, "").replaceAll("_", " ");
+  const curveTitle = (table, name) => table.titles[name] ?? name.replaceAll("_", " ");
 
   function curveNames(table) {
     const names = new Set();
@@ -152,15 +152,11 @@
         error_y: { array: points.map((point) => point[y][1] ?? 0), thickness: 1, width: 2, color: color(row.family) },
       });
     });
-    plot(figure, traces, layout(SPENT[x], `validation ${nameOf(y)}`, true, isLog(heights)));
+    plot(figure, traces, layout(SPENT[x], curveTitle(table, y), true, isLog(heights)));
   }
-  const headOf = ([, title, unit]) => `${title}${unit ? ` [${unit}]` : ""}`;
   function drawScatter(figure, table) {
     const [x, y] = [figure.querySelector("[data-axis=x]").value, figure.querySelector("[data-axis=y]").value];
-    const title = (name) => {
-      const column = table.columns.find((other) => other[0] === name);
-      return `${headOf(column)} ${column[3] ? "↑" : "↓"}`;
-    };
+    const title = (name) => table.columns.find((column) => column[0] === name)[1];
     const rows = table.rows.filter((row) => shown(row) && row.cells[x] && row.cells[y]);
     const traces = [];
     rows.forEach((row) => {
@@ -211,12 +207,12 @@
       const scores = curveNames(table);
       if (scores.length) {
         curve.hidden = false;
-        options(curve.querySelector("[data-axis=y]"), scores.map((name) => [name, nameOf(name)]), ["val_fid", "val_wasserstein2", "val_modes"]);
+        options(curve.querySelector("[data-axis=y]"), scores.map((name) => [name, curveTitle(table, name)]), ["val_fid", "val_wasserstein2", "val_modes"]);
         options(curve.querySelector("[data-axis=x]"), Object.entries(SPENT), ["images"]);
         drawings.push([curve, () => drawCurve(curve, table)]);
       }
       const scatter = charts.querySelector("[data-chart=scatter]");
-      const columns = table.columns.map((column) => [column[0], headOf(column)]);
+      const columns = table.columns;
       if (columns.length > 1) {
         scatter.hidden = false;
         options(scatter.querySelector("[data-axis=y]"), columns, ["fid", "wasserstein2"]);
