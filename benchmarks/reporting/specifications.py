@@ -34,6 +34,7 @@ class Evidence:
     Args:
         points: the tests, in order of their effects; of many tests a part.
         tests: the number of tests.
+        passed, failed: the numbers of tests that are passed, and that show the opposite, at 5% alone.
         p_holds: of the claim.
         p_fails: of its opposite, for a model that the claim names.
         p_depends: of both, under different specifications, for a model that the claim names.
@@ -46,6 +47,8 @@ class Evidence:
 
     points: Sequence[Point] = ()
     tests: int = 0
+    passed: int = 0
+    failed: int = 0
     p_holds: float = 1.0
     p_fails: float = 1.0
     p_depends: float = 1.0
@@ -160,6 +163,7 @@ def _sum_up(evidence: Evidence, claim: Claim, pairs: list[Pair], options: list[O
     """The p-values of the three statements, the points to show, and the two that disagree."""
     results = run_tests(claim, pairs)
     evidence.tests = len(pairs)
+    evidence.passed, evidence.failed = (int((p < ALPHA).sum()) for p in (results.holds, results.fails))
     # the claim holds if every test is passed (an intersection-union test, Berger 1982)
     evidence.p_holds = float(results.holds.max())
     indices = [np.nonzero(models == index)[0] for index in np.unique(models)]

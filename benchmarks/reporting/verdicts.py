@@ -182,8 +182,12 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
         verdict = "undecided"
         reasons.insert(0, f"holds where it was tested; not tested: {', '.join(dict.fromkeys(evidence.not_tested))}")
     elif verdict == "depends" and evidence.split is not None:
-        reasons.insert(0, _what_splits(claim, *evidence.split))
+        reasons.insert(0, _what_splits(*evidence.split))
         answer = replace(answer, split=evidence.split)
+    if evidence.tests > 1:
+        reasons.insert(
+            1, f"of {evidence.tests} tests {evidence.passed} are passed and {evidence.failed} failed, each at 5%"
+        )
     return replace(answer, verdict=verdict, reason="; ".join(reasons))
 
 
@@ -216,7 +220,7 @@ def _why_open(claim: Claim, evidence: Evidence, family: int) -> str:
     return f"{reason}; for an effect of the size seen, {seeds} {unit} per side decide in 4 of 5 cases"
 
 
-def _what_splits(claim: Claim, passed: Point, failed: Point) -> str:
+def _what_splits(passed: Point, failed: Point) -> str:
     from_passed, from_failed = set(passed.options) - set(failed.options), set(failed.options) - set(passed.options)
     sides = [", ".join(f"{choice}: {option}" for choice, option in sorted(part)) for part in (from_passed, from_failed)]
     return f"holds with {sides[0]}; does not hold with {sides[1]}"
