@@ -182,12 +182,9 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
         verdict = "undecided"
         reasons.insert(0, f"holds where it was tested; not tested: {', '.join(dict.fromkeys(evidence.not_tested))}")
     elif verdict == "depends" and evidence.split is not None:
-        reasons.insert(0, _what_splits(*evidence.split))
+        counts = f"{evidence.passed} of {evidence.tests} tests are passed and {evidence.failed} failed, each at 5%"
+        reasons[:0] = [_what_splits(*evidence.split), counts]
         answer = replace(answer, split=evidence.split)
-    if evidence.tests > 1:
-        reasons.insert(
-            1, f"of {evidence.tests} tests {evidence.passed} are passed and {evidence.failed} failed, each at 5%"
-        )
     return replace(answer, verdict=verdict, reason="; ".join(reasons))
 
 
