@@ -150,6 +150,10 @@ class Claim:
         right = () if isinstance(self.right, float) else self.right
         return [*((False, side) for side in self.left), *((True, side) for side in right)]
 
+    def quantity_of(self, is_right: bool) -> str:
+        """The quantity of a side, as written."""
+        return self.right_quantity if is_right and self.right_quantity else self.quantity
+
     @property
     def specifications(self) -> list[Specification]:
         """The claim under every combination of its choices' options; the first combination is the claim as written."""

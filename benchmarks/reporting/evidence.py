@@ -73,7 +73,11 @@ def answering_tables(claim: Claim, tables: Sequence[Table]) -> list[list[Table]]
 
 
 def table_groups(claim: Claim, specification: Specification, table: Table) -> Groups:
-    """The groups of a claim on a table, under one specification."""
+    """The groups of a claim on a table, under one specification.
+
+    A run without a number for the claim as written is in no test of the claim: what has not converged with all temperatures has
+    not converged with a quarter of them.
+    """
     groups: Groups = {}
     for is_right, side in claim.sides:
         quantity = specification.quantity_of(is_right)
@@ -81,7 +85,7 @@ def table_groups(claim: Claim, specification: Specification, table: Table) -> Gr
             continue
         for row in table.rows:
             if side.matches(row):
-                group = _row_group(row, quantity, specification.floor, table)
+                group = _row_group(row, quantity, claim.quantity_of(is_right), specification.floor, table)
                 if group is not None:
                     groups.setdefault((is_right, side), []).append(group)
     return groups
@@ -129,10 +133,14 @@ def why_unmatched(left: Sequence[Group], right: Sequence[Group]) -> str:
     return f"{a.label} and {b.label} differ in {', '.join(shown)}"
 
 
-def _row_group(row: Row, quantity: str, floor: tuple[str, str] | None, table: Table) -> Group | None:
+def _row_group(row: Row, quantity: str, as_written: str, floor: tuple[str, str] | None, table: Table) -> Group | None:
     paths = {int(run.record["seed"]): run.path for run in row.runs}
     by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
-    values = {seed: value for seed, value in by_seed.items() if value is not None}
+    values = {
+        seed: value
+        for seed, value in by_seed.items()
+        if value is not None and (quantity == as_written or evaluate(as_written, row.measured[seed]) is not None)
+    }
     if not values:
         return None
     runs = tuple(paths[seed] for seed in values)

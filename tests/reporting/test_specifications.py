@@ -201,6 +201,18 @@ def test_an_open_claim_says_how_many_seeds_would_decide_it() -> None:
     assert 0.68 < passed / 150 < 0.92, "four of five, within four standard errors"
 
 
+def test_no_verdict_rests_on_an_estimate_that_has_not_converged() -> None:
+    """The cell of AIS is empty then; AIS with a quarter of the temperatures has a number and decides nothing."""
+    quarter = parse_choice("temperatures", "options: {all: {}, a quarter: {ais: ais_quarter}}")
+    text = "title: t\nquantity: ais\nleft: vae\nright: gan\nexpect: higher\nchoices: [temperatures]\n"
+    vae, gan = row("vae", ais=around(50), ais_quarter=around(40)), row("gan", ais_quarter=around(10))
+    (found,) = answer_all([parse_claim("c", text, {"temperatures": quarter})], [table(vae, gan)])
+    assert (found.verdict, found.tests) == ("undecided", 0)
+    gan = row("gan", ais=around(20), ais_quarter=around(10))
+    (found,) = answer_all([parse_claim("c", text, {"temperatures": quarter})], [table(vae, gan)])
+    assert (found.verdict, found.tests) == ("holds", 2)
+
+
 def test_claims_on_spread_ask_for_twenty_seeds() -> None:
     found = answer(FID + "statistic: spread\n", row("gan", fid=around(5)), row("vae", fid=around(9, spread=90)))
     assert found.reason == "gan has 6 seeds, 20 are needed; vae has 6 seeds, 20 are needed"
