@@ -21,6 +21,8 @@ SHOWN_POINTS = 60
 STATEMENTS = 3
 
 Indices = NDArray[np.int64]
+# the choices of a row of each side
+ROWS = ("left row", "right row")
 NOT_POSITIVE = "a ratio needs values above 0, and some values are not"
 
 # a side on the left and a side on the right (None: a number)
@@ -40,6 +42,7 @@ class Evidence:
         p_depends: of both, under different specifications, for a model that the claim names.
         decisive: the test with the least evidence for the claim.
         split: a test for the claim and a test against it that differ in as few choices as possible.
+        split_by: the choices that alone turn a passed test into a failed one.
         not_tested: what keeps the claim from holding, because it was not tested.
         closed: what keeps the claim from any verdict.
         remarks: what a reader has to know besides.
@@ -54,6 +57,7 @@ class Evidence:
     p_depends: float = 1.0
     decisive: Point | None = None
     split: tuple[Point, Point] | None = None
+    split_by: tuple[str, ...] = ()
     not_tested: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -177,24 +181,31 @@ def _sum_up(evidence: Evidence, claim: Claim, pairs: list[Pair], options: list[O
 
     own = indices[int(np.argmin(splits))]
     shown = _shown(results.effects, results.holds)
-    at = [*shown, int(np.argmax(results.holds)), *_nearest_split(own, results.holds, results.fails, options)]
+    split, evidence.split_by = _split(own, results.holds, results.fails, options)
+    at = [*shown, int(np.argmax(results.holds)), *split]
     of_points = Results(*(array[at] for array in results))
     points = make_points(claim, [pairs[i] for i in at], [options[i] for i in at], of_points)
     evidence.points, (evidence.decisive, passed, failed) = points[: len(shown)], points[len(shown) :]
     evidence.split = passed, failed
 
 
-def _nearest_split(own: Indices, holds: Array, fails: Array, options: list[Options]) -> tuple[int, int]:
-    """Of the tests of one model, one that is passed and one that is failed, which differ in as few choices as possible."""
+def _split(own: Indices, holds: Array, fails: Array, options: list[Options]) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Of the tests of one model: a passed one and a failed one, and every choice that alone turns a passed one into a failed one.
+
+    The two differ in as few choices as possible, and in the ruler rather than in the rows.
+    """
     limit = ALPHA / len(own)
     passed = [int(i) for i in own if holds[i] < limit] or [int(own[np.argmin(holds[own])])]
     failed = [int(i) for i in own if fails[i] < limit] or [int(own[np.argmin(fails[own])])]
+    pairs = list(product(passed[:200], failed[:200]))
+    titles = {pair: {title for title, _ in set(options[pair[0]]) ^ set(options[pair[1]])} for pair in pairs}
 
-    def distance(pair: tuple[int, int]) -> tuple[int, float]:
-        a, b = pair
-        return len(set(options[a]) ^ set(options[b])), holds[a] + fails[b]
+    def distance(pair: tuple[int, int]) -> tuple[int, int, float]:
+        differing = titles[pair]
+        return len(differing & {*ROWS}), len(differing), holds[pair[0]] + fails[pair[1]]
 
-    return min(product(passed[:200], failed[:200]), key=distance)
+    alone = dict.fromkeys(title for pair in pairs if len(titles[pair]) == 1 for title in titles[pair])
+    return min(pairs, key=distance), tuple(alone)
 
 
 def _with_rows(pairs: list[Pair], options: list[Options]) -> list[Options]:
@@ -204,7 +215,7 @@ def _with_rows(pairs: list[Pair], options: list[Options]) -> list[Options]:
         for side, group in enumerate(pair):
             if isinstance(group, Group):
                 labels[side][group.label] = None
-    names = {side: title for side, title in ((0, "left row"), (1, "right row")) if len(labels[side]) > 1}
+    names = {side: title for side, title in enumerate(ROWS) if len(labels[side]) > 1}
     return [
         (*taken, *((names[side], pair[side].label) for side in names if isinstance(pair[side], Group)))  # type: ignore[union-attr]
         for pair, taken in zip(pairs, options, strict=True)

@@ -183,7 +183,8 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
         reasons.insert(0, f"holds where it was tested; not tested: {', '.join(dict.fromkeys(evidence.not_tested))}")
     elif verdict == "depends" and evidence.split is not None:
         counts = f"{evidence.passed} of {evidence.tests} tests are passed and {evidence.failed} failed, each at 5%"
-        reasons[:0] = [_what_splits(*evidence.split), counts]
+        alone = [f"choices that split it alone: {', '.join(evidence.split_by)}"] if len(evidence.split_by) > 1 else []
+        reasons[:0] = [_what_splits(*evidence.split), *alone, counts]
         answer = replace(answer, split=evidence.split)
     return replace(answer, verdict=verdict, reason="; ".join(reasons))
 

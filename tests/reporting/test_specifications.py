@@ -41,6 +41,17 @@ def test_a_claim_that_reverses_with_the_path_depends_on_it() -> None:
     assert [round(point.effect, 1) for point in found.points] == [0.5, 0.8, 1.2] or found.tests == 3
 
 
+def test_a_choice_of_the_ruler_is_named_before_a_row() -> None:
+    ae = row("ae", fid=around(100), fid_straight=around(100), fid_centred=around(100))
+    split = row("vae", fid=around(53), fid_straight=around(125), fid_centred=around(85))
+    collapsed = row("vae", "c2", fid=around(900), fid_straight=around(900), fid_centred=around(900))
+    found = under_paths(split, collapsed, ae)
+    assert found.verdict == "depends"
+    assert found.reason.split("; ")[1].endswith("does not hold with path: straight")
+    assert "choices that split it alone: " in found.reason
+    assert {*found.reason.split("choices that split it alone: ")[1].split(";")[0].split(", ")} == {"path", "left row"}
+
+
 def test_a_claim_holds_or_fails_only_under_every_choice() -> None:
     ae = row("ae", fid=around(100), fid_straight=around(100), fid_centred=around(100))
     better = row("vae", fid=around(53), fid_straight=around(90), fid_centred=around(85))
