@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.records.columns import COST, columns_in
-from benchmarks.records.examples import example_scores
 from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
 from benchmarks.reporting.claims import Claim, Side, Specification
-from benchmarks.reporting.quantities import evaluate, names_in
+from benchmarks.reporting.quantities import evaluate, example_values, names_in
 from benchmarks.reporting.seed_statistics import Array
 from benchmarks.reporting.table import Row, Table
 
@@ -103,13 +102,13 @@ def trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Grou
     (specification,) = claim.specifications
     for is_right, side in claim.sides:
         quantity = specification.quantity_of(is_right)
-        values, paths = [], []
+        values, paths = list[float](), list[Path]()
         for trial in search.trials.get(side.model, []):
             run = runs.get((search.runs_dir / trial.run).resolve())
             sheets = [sheet for sheet in run.sheets if sheet.protocol_id == search.record["protocol_id"]] if run else []
             for sheet in sheets:
                 value = evaluate(quantity, {s.name: s.value for s in sheet.scores if s.value is not None})
-                if value is not None and run is not None:
+                if value is not None and run is not None and run.path not in paths:
                     values.append(value)
                     paths.append(run.path)
         if values:
@@ -141,20 +140,30 @@ def _row_group(row: Row, quantity: str, as_written: str, floor: tuple[str, str] 
         for seed, value in by_seed.items()
         if value is not None and (quantity == as_written or evaluate(as_written, row.measured[seed]) is not None)
     }
-    if not values:
+    is_lost = any(row.ended(run) != "finished" for run in row.runs)
+    if not values and not is_lost:  # the score does not apply to the model
         return None
     runs = tuple(paths[seed] for seed in values)
-    examples, of = example_scores(runs, table.sheet_name, quantity)
+    examples, of = example_values(quantity, runs, [row.measured[seed] for seed in values], table.sheet_name)
     return Group(
         label=row.label,
         values=np.array(list(values.values())),
         runs=runs,
         lost=len(row.runs) - len(values),
-        facts=row.facts,
+        facts={**row.facts, **(_machine(row) if names_in(as_written) <= COSTS else {})},
         examples=examples,
         of=of,
         floor=_below_floor(row, floor, table) if floor else "",
     )
+
+
+def _machine(row: Row) -> dict[str, str]:
+    """What a cost depends on besides the method: a cost on one machine says nothing of a cost on another."""
+    environments = [run.record.get("environment") for run in row.runs]
+    keys = ("device", "processor", "threads")
+    known = [{key: str(env[key]) for key in keys if key in env} for env in environments if isinstance(env, Mapping)]
+    machines = {key: sorted({facts[key] for facts in known if key in facts}) for key in keys}
+    return {key: " or ".join(values) for key, values in machines.items() if values}
 
 
 def _below_floor(row: Row, floor: tuple[str, str], table: Table) -> str:

@@ -24,7 +24,7 @@ from benchmarks.reporting.seed_statistics import (
 
 OVER_SEEDS = "seeds"
 OVER_BOTH = "seeds and examples"
-RANKS = "ranks of seeds; a lost seed counts against what is tested"
+RANKS = "seeds that are left, and ranks of all seeds; a lost seed counts against what is tested"
 
 Pair = tuple[Group, Group | float]
 
@@ -71,18 +71,21 @@ class Results(NamedTuple):
 def run_tests(claim: Claim, pairs: Sequence[Pair]) -> Results:
     """Tests every pair. Pairs with equal numbers of values, without lost seeds and examples, are tested in one call."""
     effects, holds, fails = (np.ones(len(pairs)) for _ in range(3))
+    lost_seeds: list[int] = []
     shapes: dict[tuple[int, int], list[int]] = {}
     for i, (a, b) in enumerate(pairs):
         if _lost(a, b):
-            holds[i], fails[i] = _test_ranks(claim, a, b)
-            effects[i] = _effect(claim, a, b)
-        elif (crossed := _crossed(claim, a, b)) is not None:
+            lost_seeds.append(i)
+        if (crossed := _crossed(claim, a, b)) is not None:
             effects[i] = crossed.value
             holds[i], fails[i] = _decide_crossed(claim, crossed)
         else:
             shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append(i)
     for places in shapes.values():
         effects[places], holds[places], fails[places] = _test_alike(claim, [pairs[i] for i in places])
+    for i in lost_seeds:  # the ranks of all seeds and the means of those that are left must agree
+        by_rank = _test_ranks(claim, *pairs[i])
+        holds[i], fails[i] = max(holds[i], by_rank[0]), max(fails[i], by_rank[1])
     return Results(effects, holds, fails)
 
 
@@ -103,7 +106,7 @@ def make_points(claim: Claim, pairs: Sequence[Pair], options: Sequence[Options],
         for i, difference in zip(places, parts, strict=True):
             a, b = pairs[i]
             lost = bool(_lost(a, b))
-            crossed = None if lost else _crossed(claim, a, b)
+            crossed = _crossed(claim, a, b)
             ends = difference.value, difference.low, difference.high
             if crossed is not None:
                 ends = crossed.value, *crossed.interval()
@@ -151,18 +154,20 @@ def seeds_needed(claim: Claim, point: Point, alpha: float, power: float = 0.8, m
     effect = math.log(point.effect) if claim.scale == "ratio" else point.effect
     distance = abs(effect - sign * margin_of(claim))
     spread = math.sqrt(sum(variances))
-    if spread == 0 or distance == 0:
+    at_hand = min(len(group.values) for group in groups)
+    if spread == 0 or distance == 0 or point.errors != OVER_SEEDS:  # more seeds do not add examples
         return None
 
     def reached(n: int) -> float:
-        freedom = len(groups) * (n - 1)
+        freedom = (n - 1) * sum(variances) ** 2 / sum(variance**2 for variance in variances)
         critical = stats.t.ppf(1 - alpha, freedom)
         return float(1 - stats.nct.cdf(critical, freedom, distance * math.sqrt(n) / spread))
 
     if reached(most) < power:
         return None
     # the power rises with n
-    return 2 + bisect_left(range(2, most + 1), power, key=reached)
+    seeds = 2 + bisect_left(range(2, most + 1), power, key=reached)
+    return seeds if seeds > at_hand else None
 
 
 def _test_alike(claim: Claim, pairs: Sequence[Pair]) -> tuple[Array, Array, Array]:
@@ -199,7 +204,7 @@ def _decide_crossed(claim: Claim, crossed: Crossed) -> tuple[float, float]:
 
 def _crossed(claim: Claim, a: Group, b: Group | float) -> Crossed | None:
     """The difference with its error over examples too; None if the values by example of both rows are not known."""
-    if claim.statistic != "mean" or a.examples is None or len(a.values) < 2:
+    if claim.statistic != "mean" or a.examples is None or len(a.values) < 2 or not _varies(a, b):
         return None
     is_ratio = claim.scale == "ratio"
     if not isinstance(b, Group):
@@ -207,6 +212,12 @@ def _crossed(claim: Claim, a: Group, b: Group | float) -> Crossed | None:
     if b.examples is None or len(b.values) < 2 or (a.of, a.examples.shape[1]) != (b.of, b.examples.shape[1]):
         return None
     return crossed_difference(a.values, b.values, a.examples, b.examples, a.of, is_ratio)
+
+
+def _varies(a: Group, b: Group | float) -> bool:
+    """Whether any value differs from another: without that, no error can be estimated."""
+    groups = [group for group in (a, b) if isinstance(group, Group)]
+    return any(np.ptp(group.values) > 0 for group in groups)
 
 
 def _test_ranks(claim: Claim, a: Group, b: Group | float) -> tuple[float, float]:
@@ -231,11 +242,6 @@ def _test_ranks(claim: Claim, a: Group, b: Group | float) -> tuple[float, float]
 
 def _lost(a: Group, b: Group | float) -> int:
     return a.lost + (b.lost if isinstance(b, Group) else 0)
-
-
-def _effect(claim: Claim, a: Group, b: Group | float) -> float:
-    other = float(_scaled(claim, [b.values]).mean()) if isinstance(b, Group) else _number(claim, b)
-    return float(_scaled(claim, [a.values]).mean()) - other
 
 
 def _scaled(claim: Claim, values: Sequence[Array]) -> Array:

@@ -3,11 +3,16 @@
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.errors import UserError
+from benchmarks.records.examples import example_scores
 
 _OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -106,6 +111,60 @@ def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
     except (ValueError, ZeroDivisionError, OverflowError):
         return None
     return result if math.isfinite(result) else None
+
+
+def example_values(
+    quantity: str, runs: Sequence[Path], scores: Sequence[Mapping[str, float]], sheet: str
+) -> tuple[NDArray[np.float64] | None, int]:
+    """A quantity by example for the runs that have the values of its scores by example, (runs, examples), and their number.
+
+    Only sums, differences and multiples are means over examples again. A score without values by example enters as its number.
+    Returns None and 0 for another quantity, or if no run has such values.
+    """
+    tree = _parsed(quantity)
+    if not _is_linear(tree):
+        return None, 0
+    rows: list[tuple[NDArray[np.float64], int]] = []
+    for run, numbers in zip(runs, scores, strict=True):
+        by_score = {name: example_scores([run], sheet, name) for name in names_in(quantity)}
+        arrays = {name: (array[0], of) for name, (array, of) in by_score.items() if array is not None}
+        if not arrays or len({(len(array), of) for array, of in arrays.values()}) > 1:
+            continue
+        columns = {
+            name: arrays[name][0] if name in arrays else np.float64(numbers[name]) for name in names_in(quantity)
+        }
+        rows.append((_linear(tree, columns), next(iter(arrays.values()))[1]))
+    if not rows or len({(len(row), of) for row, of in rows}) > 1:
+        return None, 0
+    return np.stack([row for row, _ in rows]), rows[0][1]
+
+
+def _is_linear(node: ast.expr) -> bool:
+    match node:
+        case ast.Name() | ast.Constant():
+            return True
+        case ast.UnaryOp(operand=operand):
+            return _is_linear(operand)
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
+            return _is_linear(left) and _is_linear(right)
+        case ast.BinOp(left=left, op=ast.Mult() | ast.Div(), right=ast.Constant()):
+            return _is_linear(left)
+        case ast.BinOp(left=ast.Constant(), op=ast.Mult(), right=right):
+            return _is_linear(right)
+    return False
+
+
+def _linear(node: ast.expr, columns: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.BinOp(left=left, op=op, right=right):
+            return _OPERATORS[type(op)](_linear(left, columns), _linear(right, columns))
+        case ast.UnaryOp(operand=operand):
+            return -_linear(operand, columns)
+        case ast.Name(id=name):
+            return columns[name]
+        case ast.Constant(value=int() | float() as constant):
+            return float(constant)
+    raise AssertionError(ast.dump(node))
 
 
 def as_number(value: Any) -> float | None:

@@ -44,6 +44,7 @@ class Evidence:
         split: a test for the claim and a test against it that differ in as few choices as possible.
         split_by: the choices that alone turn a passed test into a failed one.
         not_tested: what keeps the claim from holding, because it was not tested.
+        untestable: what keeps the claim from holding and its opposite from being shown.
         closed: what keeps the claim from any verdict.
         remarks: what a reader has to know besides.
     """
@@ -59,6 +60,7 @@ class Evidence:
     split: tuple[Point, Point] | None = None
     split_by: tuple[str, ...] = ()
     not_tested: list[str] = field(default_factory=list)
+    untestable: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -86,21 +88,22 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
     left_out: dict[str, None] = {}
     named = list(product(claim.left, [None] if isinstance(claim.right, float) else claim.right))
     for index, (left, right) in enumerate(named):
-        own, reasons, untestable = list[tuple[Options, Pair]](), dict[str, None](), dict[str, None]()
-        for taken, groups in by_options:
-            tests = _pairs(claim, groups, (left, right), needed, unit, reasons, untestable)
-            own += [(taken, pair) for pair in tests]
-        evidence.not_tested += untestable
-        if own:
-            left_out |= reasons
-            pairs += [pair for _, pair in own]
-            options += [taken for taken, _ in own]
-            models += [index] * len(own)
-        else:
-            evidence.not_tested += reasons
+        tests = [(taken, _Tests.of(claim, groups, (left, right), needed, unit)) for taken, groups in by_options]
+        evidence.untestable += dict.fromkeys(reason for _, each in tests for reason in each.untestable)
+        if not any(each.pairs for _, each in tests):
+            evidence.not_tested += dict.fromkeys(reason for _, each in tests for reason in each.reasons)
+            continue
+        left_out |= dict.fromkeys(reason for _, each in tests for reason in each.reasons if each.pairs)
+        evidence.not_tested += _gaps(tests)
+        for taken, each in tests:
+            pairs += each.pairs
+            options += [taken] * len(each.pairs)
+            models += [index] * len(each.pairs)
     if not pairs:
-        evidence.closed = list(dict.fromkeys(evidence.not_tested)) or ["no two rows can be compared"]
-        evidence.not_tested = []
+        evidence.closed = list(dict.fromkeys([*evidence.untestable, *evidence.not_tested])) or [
+            "no rows can be compared"
+        ]
+        evidence.not_tested, evidence.untestable = [], []
         return evidence
     _sum_up(evidence, claim, pairs, _with_rows(pairs, options), np.array(models))
     tested = list(tested_groups(pairs))
@@ -113,42 +116,78 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
     return evidence
 
 
-def _pairs(
-    claim: Claim,
-    groups: Groups,
-    models: Models,
-    needed: int,
-    unit: str,
-    reasons: dict[str, None],
-    untestable: dict[str, None],
-) -> Iterator[Pair]:
-    """The pairs of rows of two models that can be tested. Adds to `reasons` and `untestable` why others cannot."""
-    left, right = models
-    sides: list[list[Group]] = [groups.get((False, left), [])]
-    if right is not None:
-        sides.append(groups.get((True, right), []))
-    kept = []
-    for side, rows in zip(models, sides, strict=False):
-        if not rows and side is not None:
-            reasons[f"{side.name} (no such scores)"] = None
+@dataclass
+class _Tests:
+    """The pairs of rows of two models that can be tested under one specification.
+
+    Args:
+        pairs: of rows.
+        reasons: why other rows are in no pair.
+        untestable: why rows that count are in no pair; this keeps the claim from holding, and its opposite from being shown.
+    """
+
+    pairs: list[Pair] = field(default_factory=list)
+    reasons: dict[str, None] = field(default_factory=dict)
+    untestable: dict[str, None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, claim: Claim, groups: Groups, models: Models, needed: int, unit: str) -> "_Tests":
+        tests = cls()
+        left, right = models
+        rows = tests._enough(left, groups.get((False, left), []), needed, unit)
+        others: Sequence[Group | float] = [_number(claim)] if right is None else []
+        if right is not None:
+            others = tests._enough(right, groups.get((True, right), []), needed, unit)
+        partners = set[int]()
+        for a, same in _by_facts(rows, others):
+            # a model against itself compares two quantities of each row, never two rows
+            same = [b for b in same if b.label == a.label] if left == right else same  # type: ignore[union-attr]
+            for b in same:
+                partners |= {id(a), id(b)}
+                if all(is_testable(claim, group) for group in (a, b) if isinstance(group, Group)):
+                    tests.pairs.append((a, b))
+                else:
+                    tests.untestable[NOT_POSITIVE] = None
+        unmatched = [group for group in (*rows, *others) if isinstance(group, Group) and id(group) not in partners]
+        if rows and others and not partners:
+            tests.reasons[why_unmatched(rows, [b for b in others if isinstance(b, Group)])] = None
+        elif partners:
+            tests.reasons |= {f"{group.label} differs from every row of the other side": None for group in unmatched}
+        return tests
+
+    @property
+    def labels(self) -> set[str]:
+        """The rows that are in a test."""
+        return {group.label for pair in self.pairs for group in pair if isinstance(group, Group)}
+
+    def _enough(self, side: Side, rows: Sequence[Group], needed: int, unit: str) -> list[Group]:
+        if not rows:
+            self.reasons[f"{side.name} (no such scores)"] = None
         for group in rows:
+            count = len(group.values)
             if group.floor:
-                reasons[group.floor] = None
-            elif len(group.values) < needed:
-                reasons[f"{group.label} has {len(group.values)} {unit}, {needed} are needed"] = None
-        kept.append([group for group in rows if not group.floor and len(group.values) >= needed])
-    others: Sequence[Group | float] = kept[1] if right is not None else [_number(claim)]
-    testable = {id(group): is_testable(claim, group) for rows in kept for group in rows}
-    any_match = False
-    for a, same in _by_facts(kept[0], others):
-        for b in same:
-            any_match = True
-            if testable[id(a)] and testable.get(id(b), True):
-                yield a, b
-            else:
-                untestable[NOT_POSITIVE] = None
-    if not any_match and all(kept):
-        reasons[why_unmatched(kept[0], kept[1])] = None
+                self.reasons[group.floor] = None
+            elif count < needed <= count + group.lost:
+                self.untestable[f"{group.lost} of {count + group.lost} {unit} of {group.label} are lost"] = None
+            elif count < needed:
+                self.reasons[f"{group.label} has {count} {unit}, {needed} are needed"] = None
+        return [group for group in rows if not group.floor and len(group.values) >= needed]
+
+
+def _gaps(tests: Sequence[tuple[Options, _Tests]]) -> list[str]:
+    """The specifications, and the rows, of two models that were tested under some options and not under others."""
+    gaps: dict[str, None] = {}
+    for taken, each in tests:
+        network = dict(taken).get("network")
+        of_network = [other.labels for options, other in tests if dict(options).get("network") == network]
+        words = ", ".join(f"{choice}: {option}" for choice, option in taken)
+        if not each.pairs:
+            reason = next(iter({**each.untestable, **each.reasons}), "no test")
+            gaps[f"{words} ({reason})" if words else reason] = None
+        gaps |= {
+            f"{label} with {words}": None for label in sorted(set().union(*of_network) - each.labels) if each.pairs
+        }
+    return list(gaps)
 
 
 def _by_facts(

@@ -13,17 +13,16 @@ A wrong verdict has a probability of 5% at most for all claims of a folder toget
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
-from benchmarks.reporting.claims import Claim, Claims, Options, Specification
+from benchmarks.reporting.claims import Claim, Claims, Options
 from benchmarks.reporting.evidence import Groups, answering_tables, table_groups, trial_groups
-from benchmarks.reporting.points import Point, margin_of, seeds_needed
+from benchmarks.reporting.points import RANKS, Point, margin_of, seeds_needed
 from benchmarks.reporting.seed_statistics import ALPHA, MIN_SEEDS, holm
 from benchmarks.reporting.specifications import STATEMENTS, Evidence, gather
 from benchmarks.reporting.table import Table
@@ -94,7 +93,7 @@ def answer_all(
     found: list[tuple[Claim, list[tuple[Place, Evidence]]]] = []
     for claim in claims.claims:
         if claim.over == "trials":
-            places = [_search_evidence(claim, search, by_path, min_seeds) for search in searches]
+            places = [_search_evidence(claim, search, searches, by_path, min_seeds) for search in searches]
         else:
             groups = answering_tables(claim, tested)
             places = [_table_evidence(claim, group, tested, min_seeds) for group in groups]
@@ -108,30 +107,33 @@ def _table_evidence(
     first = tables[0]
     place = (_where(first, among), first.datamodule, tuple(table.network for table in tables))
     by_options: list[tuple[Options, Groups]] = []
-    missing: dict[str, None] = {}
-    for specification, table in product(claim.specifications, tables):
-        groups = table_groups(claim, specification, table)
+    one_sided: list[str] = []
+    for table in tables:
         network: Options = (("network", table.network),) if len(tables) > 1 else ()
-        if all(any(is_right is side for is_right, _ in groups) for side in _sides_needed(claim)):
-            by_options.append(((*specification.options, *network), groups))
-        elif specification.options:
-            missing[_in_words(specification)] = None
+        of_table = [
+            ((*specification.options, *network), table_groups(claim, specification, table))
+            for specification in claim.specifications
+        ]
+        if any(_has_both_sides(claim, groups) for _, groups in of_table):
+            by_options += of_table
+        else:  # it says nothing of the claim
+            one_sided.append(f"network {table.network} has not both sides")
     if not by_options:
         return None
     evidence = gather(claim, by_options, min_seeds)
-    if missing:
-        ways = "1 way to measure" if len(missing) == 1 else f"{len(missing)} ways to measure"
-        evidence.not_tested.append(f"{ways}, such as {next(iter(missing))}")
+    evidence.remarks += one_sided
     return place, evidence
 
 
 def _search_evidence(
-    claim: Claim, search: Search, runs: Mapping[Path, Run], min_seeds: int
+    claim: Claim, search: Search, among: Sequence[Search], runs: Mapping[Path, Run], min_seeds: int
 ) -> tuple[Place, Evidence] | None:
     groups = trial_groups(claim, search, runs)
-    if not all(any(is_right is side for is_right, _ in groups) for side in _sides_needed(claim)):
+    if not _has_both_sides(claim, groups):
         return None
-    place = (search.title, search.record["datamodule"], (search.record["network"],))
+    is_unique = sum(other.title == search.title for other in among) == 1
+    title = search.title if is_unique else f"{search.title} [{search.path.name}]"
+    place = (title, search.record["datamodule"], (search.record["network"],))
     evidence = gather(claim, [((), groups)], min_seeds)
     if search.record["sampler"] != "random":
         evidence.closed.append("the trials were not drawn at random, so their spread depends on the sampler")
@@ -177,16 +179,27 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
     reasons = list(evidence.remarks)
     if verdict == "undecided":
         reasons.insert(0, _why_open(claim, evidence, family))
-    elif verdict == "holds" and evidence.not_tested:
+    elif verdict == "does not hold" and evidence.untestable:
+        verdict = "undecided"
+        reasons.insert(
+            0, f"does not hold where it was tested; not tested: {', '.join(dict.fromkeys(evidence.untestable))}"
+        )
+    elif verdict == "holds" and (evidence.not_tested or evidence.untestable):
         # one model refutes a claim; one model does not prove it for all
         verdict = "undecided"
-        reasons.insert(0, f"holds where it was tested; not tested: {', '.join(dict.fromkeys(evidence.not_tested))}")
+        gaps = dict.fromkeys([*evidence.not_tested, *evidence.untestable])
+        reasons.insert(0, f"holds where it was tested; not tested: {_listed(list(gaps))}")
     elif verdict == "depends" and evidence.split is not None:
         counts = f"{evidence.passed} of {evidence.tests} tests are passed and {evidence.failed} failed, each at 5%"
         alone = [f"choices that split it alone: {', '.join(evidence.split_by)}"] if len(evidence.split_by) > 1 else []
         reasons[:0] = [_what_splits(*evidence.split), *alone, counts]
         answer = replace(answer, split=evidence.split)
     return replace(answer, verdict=verdict, reason="; ".join(reasons))
+
+
+def _listed(words: Sequence[str], most: int = 4) -> str:
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return "; ".join(words[:most]) + more
 
 
 def _leaning(evidence: Evidence) -> Verdict:
@@ -202,7 +215,7 @@ def _leaning(evidence: Evidence) -> Verdict:
 def _why_open(claim: Claim, evidence: Evidence, family: int) -> str:
     point = evidence.decisive
     assert point is not None
-    if point.errors.startswith("ranks"):
+    if point.errors == RANKS:
         return "too many seeds are lost for a verdict"
     if claim.expect == "equal":
         ends = [(math.log(end) if claim.scale == "ratio" else end) for end in (point.low, point.high)]
@@ -235,12 +248,11 @@ def _where(table: Table, among: Sequence[Table]) -> str:
     return name if len(ids) == 1 else f"{name} (data {table.data['id']}, protocol {table.protocol_id})"
 
 
-def _sides_needed(claim: Claim) -> Iterable[bool]:
-    return (False,) if isinstance(claim.right, float) else (False, True)
-
-
-def _in_words(specification: Specification) -> str:
-    return ", ".join(f"{choice}: {option}" for choice, option in specification.options)
+def _has_both_sides(claim: Claim, groups: Groups) -> bool:
+    """Whether each side has a row with values."""
+    sides = (False,) if isinstance(claim.right, float) else (False, True)
+    with_values = {is_right for (is_right, _), rows in groups.items() if any(len(row.values) for row in rows)}
+    return with_values >= set(sides)
 
 
 def _no_evidence(claim: Claim) -> str:

@@ -66,7 +66,7 @@ def test_a_choice_that_was_not_measured_leaves_a_claim_open() -> None:
     ae, vae = (row(model, fid=around(mean), fid_centred=around(mean)) for model, mean in (("ae", 100), ("vae", 50)))
     found = under_paths(vae, ae)
     assert found.verdict == "undecided"
-    assert found.reason == "holds where it was tested; not tested: 1 way to measure, such as path: straight"
+    assert found.reason == "holds where it was tested; not tested: path: straight (vae (no such scores))"
     worse = row("vae", fid=around(150), fid_centred=around(150))
     assert under_paths(worse, ae).verdict == "does not hold", "what is refuted under each measured choice is refuted"
 
@@ -273,3 +273,82 @@ def test_genbenchs_choices_name_columns_that_exist() -> None:
     for claim in claims.claims:
         for specification in claim.specifications:
             assert names_in(specification.left) | names_in(specification.right) <= set(BY_NAME), claim.name
+
+
+def test_a_model_that_was_tested_under_one_option_only_keeps_a_claim_open() -> None:
+    text = FID.replace("left: gan", "left: [gan, wgan]") + "choices: [path]\n"
+    vae = row("vae", fid=around(9), fid_straight=around(9), fid_centred=around(9))
+    wgan = row("wgan", fid=around(5), fid_straight=around(5), fid_centred=around(5))
+    (found,) = answer_all([parse_claim("c", text, {"path": PATH})], [table(row("gan", fid=around(5)), wgan, vae)])
+    assert found.verdict == "undecided"
+    assert found.reason.startswith("holds where it was tested; not tested: path: straight (gan (no such scores))")
+    whole = row("gan", fid=around(5), fid_straight=around(5), fid_centred=around(5))
+    second = row("gan", "c2", fid=around(5))
+    (found,) = answer_all([parse_claim("c", text, {"path": PATH})], [table(whole, second, wgan, vae)])
+    assert found.verdict == "undecided"
+    assert "gan (c2) with path: straight" in found.reason
+
+
+def test_losing_more_seeds_never_helps() -> None:
+    gan, vae = row("gan", fid=around(5)), row("vae", fid=around(9))
+    for kept in (5, 4, 0):
+        bad = row("gan", "c2", fid=around(5, n=max(kept, 1)))
+        bad = bad if kept else replace(bad, measured={}, runs=[])
+        found = answer(FID, gan, losing(bad, 40, "diverged"), vae)
+        assert found.verdict == "undecided", kept
+
+
+def test_a_lost_seed_changes_neither_the_error_nor_the_question(tmp_path: Path) -> None:
+    """Measured once: one lost seed of ten turned "undecided" into "holds", because the error over images was dropped."""
+    text = "title: t\nquantity: ais\nleft: vae\nright: gan\nexpect: higher\n"
+    found_table, _ = shared_examples(tmp_path, 1.0, 4.0)
+    (whole,) = answer_all([parse_claim("c", text)], [found_table])
+    rows = [losing(found_table.rows[0], 1, "diverged"), found_table.rows[1]]
+    (found,) = answer_all([parse_claim("c", text)], [replace(found_table, rows=rows)])
+    assert whole.p is not None
+    assert found.p is not None
+    assert found.p >= whole.p
+    skewed = row("gan", fid=[*around(5, n=42), *around(60, n=14)])
+    vae = row("vae", fid=around(9, n=40))
+    assert answer(FID, skewed, vae).verdict == "does not hold"
+    assert answer(FID, losing(skewed, 1, "diverged"), vae).verdict == "undecided", "ranks and means disagree"
+
+
+def test_sums_of_scores_have_the_error_over_examples_too(tmp_path: Path) -> None:
+    found_table, _ = shared_examples(tmp_path, 1.0, 4.0)
+    for quantity in ("ais", "ais + 0", "2 * ais - ais", "ais + constant"):
+        for each in found_table.rows:
+            for scores in each.measured.values():
+                scores["constant"] = 1.0  # type: ignore[index]
+        text = f"title: t\nquantity: {quantity}\nleft: vae\nright: gan\nexpect: higher\n"
+        (found,) = answer_all([parse_claim("c", text)], [replace(found_table)])
+        assert found.decisive is not None
+        assert found.decisive.errors == "seeds and examples", quantity
+
+
+def test_costs_on_different_machines_are_not_compared() -> None:
+    def on(of: Row, device: str) -> Row:
+        for run in of.runs:
+            run.record["environment"] = {"device": device}
+        return of
+
+    text = "title: t\nquantity: 1000 / images_per_second\nleft: gan\nright: vae\nexpect: lower\n"
+    gan, vae = (on(row(model, images_per_second=around(speed)), "cpu") for model, speed in (("gan", 20), ("vae", 10)))
+    assert answer(text, gan, vae).verdict == "holds"
+    on(gan, "NVIDIA H100")
+    found = answer(text, gan, vae)
+    assert (found.verdict, found.reason) == ("undecided", "gan and vae differ in device (NVIDIA H100 against cpu)")
+
+
+def test_a_model_against_itself_compares_the_quantities_of_each_row() -> None:
+    text = "title: t\nquantity: fid_fitted\nright_quantity: fid\nleft: ae\nright: ae\nexpect: lower\n"
+    rows = row("ae", fid=around(40), fid_fitted=around(30)), row("ae", "c2", fid=around(12), fid_fitted=around(9))
+    found = answer(text, *rows)
+    assert (found.verdict, found.tests) == ("holds", 2)
+
+
+def test_values_that_a_ratio_cannot_take_keep_both_verdicts_open() -> None:
+    good, bad, vae = row("gan", "c2", fid=[0.0] * 6), row("gan", fid=around(15)), row("vae", fid=around(9))
+    found = answer(FID + "scale: ratio\n", good, bad, vae)
+    assert found.verdict == "undecided"
+    assert "a ratio needs values above 0" in found.reason
