@@ -67,6 +67,7 @@ def parse_claim(name: str, text: str, choices: Mapping[str, Choice] | None = Non
     keys["datamodules"] = tuple(keys.get("datamodules") or ())
     keys["choices"] = tuple(_choice(name, word, choices or {}) for word in keys.get("choices") or ())
     keys["must_beat"] = _floor(name, keys.get("must_beat"))
+    keys["must_exceed"] = _least(name, keys.get("must_exceed"))
     if keys.get("statistic") == "spread":
         keys.setdefault("min_seeds", SPREAD_SEEDS)
     claim = Claim(name, **keys)
@@ -129,8 +130,10 @@ def _check_test(claim: Claim) -> None:
         raise UserError(f"claim {name}: expect: equal needs a margin above 0")
     if claim.over == "trials" and any(side.where for _, side in claim.sides):
         raise UserError(f"claim {name}: where does not work over trials, because trials differ in their settings")
-    if claim.over == "trials" and (claim.choices or claim.must_beat):
-        raise UserError(f"claim {name}: choices and must_beat do not work over trials, which have no baseline rows")
+    if claim.over == "trials" and (claim.choices or claim.must_beat or claim.must_exceed):
+        raise UserError(f"claim {name}: choices, must_beat and must_exceed do not work over trials")
+    if claim.left == claim.right and claim.right_quantity in ("", claim.quantity):
+        raise UserError(f"claim {name}: left and right are the same; set right_quantity to another quantity")
     if claim.min_seeds is not None and claim.min_seeds < 2:
         raise UserError(f"claim {name}: min_seeds is {claim.min_seeds}; expected 2 or more")
     needs_factor = claim.scale == "ratio" and claim.margin is not None and claim.margin <= 1
@@ -181,6 +184,15 @@ def _floor(name: str, node: Any) -> tuple[str, str] | None:
         )
     ((score, row),) = node.items()
     return str(score), str(row)
+
+
+def _least(name: str, node: Any) -> tuple[str, float] | None:
+    if node is None:
+        return None
+    number = as_number(next(iter(node.values()))) if isinstance(node, dict) and len(node) == 1 else None
+    if number is None:
+        raise UserError(f"claim {name}: must_exceed is {node!r}; expected a score and a number, as in elbo_kl: 1")
+    return str(next(iter(node))), number
 
 
 def _scores(name: str, node: Any) -> Scores:

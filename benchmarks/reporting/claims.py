@@ -77,12 +77,14 @@ class Specification:
         options: the options that were taken.
         left, right: the quantity of each side.
         floor: the score and the baseline row of `Claim.must_beat`, under the options.
+        least: the score and the number of `Claim.must_exceed`.
     """
 
     options: Options
     left: str
     right: str
     floor: tuple[str, str] | None = None
+    least: tuple[str, float] | None = None
 
     def quantity_of(self, is_right: bool) -> str:
         return self.right if is_right else self.left
@@ -108,6 +110,7 @@ class Claim:
         choices: of the ruler. The claim is asked under every combination of their options.
         must_beat: a score and a baseline row. A row of a model whose mean score is not better than the baseline's has
             learned too little to be in the test.
+        must_exceed: a score and a number. A row that has the score, and whose mean is not above the number, is in no test.
         min_seeds: the number of values that a side needs; None for the report's number.
         unit: of the quantity.
         datamodules: where the claim is answered; empty for every data set that has the scores.
@@ -129,6 +132,7 @@ class Claim:
     right_quantity: str = ""
     choices: tuple[Choice, ...] = ()
     must_beat: tuple[str, str] | None = None
+    must_exceed: tuple[str, float] | None = None
     min_seeds: int | None = None
     unit: str = ""
     datamodules: tuple[str, ...] = ()
@@ -199,4 +203,4 @@ def _specifications(claim: Claim) -> Iterator[Specification]:
             left, right = renamed(left, option.left), renamed(right, option.right)
             floor = (renamed(floor[0], option.left), floor[1]) if floor else None
         options = tuple((choice.title, option.label) for choice, option in zip(claim.choices, taken, strict=True))
-        yield Specification(options, left, right, floor)
+        yield Specification(options, left, right, floor, claim.must_exceed)

@@ -84,7 +84,7 @@ def table_groups(claim: Claim, specification: Specification, table: Table) -> Gr
             continue
         for row in table.rows:
             if side.matches(row):
-                group = _row_group(row, quantity, claim.quantity_of(is_right), specification.floor, table)
+                group = _row_group(row, quantity, claim.quantity_of(is_right), specification, table)
                 if group is not None:
                     groups.setdefault((is_right, side), []).append(group)
     return groups
@@ -132,7 +132,7 @@ def why_unmatched(left: Sequence[Group], right: Sequence[Group]) -> str:
     return f"{a.label} and {b.label} differ in {', '.join(shown)}"
 
 
-def _row_group(row: Row, quantity: str, as_written: str, floor: tuple[str, str] | None, table: Table) -> Group | None:
+def _row_group(row: Row, quantity: str, as_written: str, specification: Specification, table: Table) -> Group | None:
     paths = {int(run.record["seed"]): run.path for run in row.runs}
     by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
     values = {
@@ -153,7 +153,7 @@ def _row_group(row: Row, quantity: str, as_written: str, floor: tuple[str, str] 
         facts={**row.facts, **(_machine(row) if names_in(as_written) <= COSTS else {})},
         examples=examples,
         of=of,
-        floor=_below_floor(row, floor, table) if floor else "",
+        floor=_below_floor(row, specification, table),
     )
 
 
@@ -166,8 +166,16 @@ def _machine(row: Row) -> dict[str, str]:
     return {key: " or ".join(values) for key, values in machines.items() if values}
 
 
-def _below_floor(row: Row, floor: tuple[str, str], table: Table) -> str:
-    score, name = floor
+def _below_floor(row: Row, specification: Specification, table: Table) -> str:
+    """Why a row has learned too little to be in a test; empty if it has learned enough."""
+    if specification.least is not None:
+        score, number = specification.least
+        values = row.values(score)
+        if values and sum(values) / len(values) <= number:
+            return f"the {score} of {row.label} is not above {number:g}"
+    if specification.floor is None:
+        return ""
+    score, name = specification.floor
     baseline = next((other for other in table.rows if other.is_baseline and other.label == name), None)
     column = next((column for column in table.columns if column.name == score), None)
     cells = [of.cells.get(score) for of in (row, baseline) if of is not None]

@@ -65,6 +65,7 @@ def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
                 groups[_key(run, sheet.protocol_id)].append((run, sheet))
         if not run.sheets:
             unscored.append(run)
+    _add_unscored(groups, runs)
     for run in unscored:
         same_data = [key for key in groups if key[:3] == _key(run, "")[:3]] or [_key(run, "none")]
         for key in same_data:
@@ -72,15 +73,30 @@ def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
     return [_table(members, min_seeds) for _, members in sorted(groups.items(), key=lambda item: item[0])]
 
 
-def _once_each(runs: Iterable[Run]) -> Iterator[Run]:
+def _add_unscored(groups: Mapping[tuple[str, str, str, str], list[Member]], runs: Sequence[Run]) -> None:
+    """Adds to each table the seeds of its rows that have only sheets of other protocols: they count as seeds without a value."""
+    by_row: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in _once_each(runs, is_silent=True):
+        if run.sheets and not run.was_trial:
+            by_row[(*_key(run, "")[:3], *_row_of(run))].append(run)
+    for key, members in groups.items():
+        present = {run.path for run, _ in members}
+        for row in dict.fromkeys(_row_of(run) for run, _ in members):
+            members += [(run, None) for run in by_row.get((*key[:3], *row), []) if run.path not in present]
+
+
+def _row_of(run: Run) -> tuple[str, str]:
+    return run.record["names"]["model"], run.record["config_id"]
+
+
+def _once_each(runs: Iterable[Run], is_silent: bool = False) -> Iterator[Run]:
     """One run of each seed: a copy or a replay beside its original would count as another seed."""
     seen: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        key = (*_key(run, ""), run.record["names"]["model"], run.record["config_id"], str(run.record["seed"]))
-        first = seen.setdefault(key, run)
+        first = seen.setdefault((*_key(run, ""), *_row_of(run), str(run.record["seed"])), run)
         if first is run:
             yield run
-        else:
+        elif not is_silent:
             warn(f"{run.path} is a copy of {first.path}; the copy does not count")
 
 

@@ -180,3 +180,18 @@ def test_budgets_that_differ_are_pointed_out(tmp_path: Path) -> None:
     assert "DIFFERENT budgets" in table.notes
     row = replace(table.rows[0], runs=table.rows[0].runs[:1])
     assert "budget 1,000 images each" in replace(table, rows=[row]).notes
+
+
+def test_a_seed_without_the_tables_protocol_counts_as_a_seed_without_a_value(tmp_path: Path) -> None:
+    """Measured once: 44 of 50 seeds had no sheet of a protocol, and its table did not know of them."""
+    for seed in range(3):
+        path = add_run(tmp_path, "gan", seed, {"fid": 5.0 + seed}, protocol_id="p1")
+        if seed < 2:
+            write_sheet(
+                path, replace(sheet({"fid": 5.0 + seed}, "p2"), protocol=sheet({}).protocol | {"name": "standard"})
+            )
+    first, second = make_tables(find_runs(tmp_path))
+    assert (first.protocol_id, second.protocol_id) == ("p1", "p2")
+    assert [len(table.models[0].runs) for table in (first, second)] == [3, 3]
+    assert [len(table.models[0].measured) for table in (first, second)] == [3, 3]
+    assert [len(table.models[0].values("fid")) for table in (first, second)] == [3, 2]

@@ -352,3 +352,15 @@ def test_values_that_a_ratio_cannot_take_keep_both_verdicts_open() -> None:
     found = answer(FID + "scale: ratio\n", good, bad, vae)
     assert found.verdict == "undecided"
     assert "a ratio needs values above 0" in found.reason
+
+
+def test_a_posterior_that_has_collapsed_is_not_tested() -> None:
+    text = "title: t\nquantity: posterior_mmd\nleft: vae\nright: ae\nexpect: lower\nmust_exceed: {elbo_kl: 1}\n"
+    ae, good = (
+        row("ae", posterior_mmd=around(1)),
+        row("vae", posterior_mmd=around(0.1, spread=0.01), elbo_kl=around(20)),
+    )
+    collapsed = row("vae", posterior_mmd=around(0, spread=0.01), elbo_kl=around(0.05, spread=0.01))
+    assert answer(text, good, ae).verdict == "holds"
+    found = answer(text, collapsed, ae)
+    assert (found.verdict, found.reason) == ("undecided", "the elbo_kl of vae is not above 1")
