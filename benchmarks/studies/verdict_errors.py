@@ -52,7 +52,8 @@ def main() -> None:
     reports = int(sys.argv[1]) if len(sys.argv) > 1 else REPORTS
     claims = load_claims()
     print(
-        f"{reports:,} reports of each kind, {SEEDS} seeds ({LOSING_SEEDS} where seeds are lost); every family alike: share of reports with a wrong verdict"
+        f"{reports:,} reports of each kind, {SEEDS} seeds ({LOSING_SEEDS} where seeds are lost); every family alike: "
+        "share of reports with a wrong verdict"
     )
     for kind in KINDS:
         rng = np.random.default_rng(0)
