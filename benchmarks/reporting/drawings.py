@@ -11,7 +11,9 @@ from benchmarks.reporting.points import Point, margin_of
 from benchmarks.reporting.seed_statistics import ALPHA
 
 # of the specification curve, in pixels
-LABELS, STEP, PLOT, LINE = 190, 11, 110, 15
+LABELS, STEP, PLOT, LINE = 330, 11, 110, 15
+# the longest label, in characters; a row of a VAE with its settings is among the longest
+MOST_LETTERS = 62
 
 
 def forest(claim: Claim, point: Point) -> Markup:
@@ -52,7 +54,9 @@ def specification_curve(claim: Claim, points: Sequence[Point]) -> Markup:
 
     parts = [f'<path class="none" d="M{LABELS} {y(0):.1f}H{LABELS + STEP * len(points) + 8}"/>']
     zero = "1" if claim.scale == "ratio" else "0"
-    ends = [(zero, 0.0), *((number(_back(claim, end)), end) for end in (top, bottom) if end)]
+    # an end beside the line of no difference would be written over its label
+    far = [end for end in (top, bottom) if abs(end) > 0.12 * span]
+    ends = [(zero, 0.0), *((number(_back(claim, end)), end) for end in far)]
     parts += [f'<text x="{LABELS - 6}" y="{y(at) + 3:.1f}" text-anchor="end">{text}</text>' for text, at in ends]
     for i, (point, (effect, low, high)) in enumerate(zip(points, scaled, strict=True)):
         x = LABELS + STEP * (i + 1)
@@ -66,7 +70,7 @@ def specification_curve(claim: Claim, points: Sequence[Point]) -> Markup:
             if option in point.options:
                 parts.append(f'<circle class="option" cx="{x}" cy="{PLOT + LINE * line + 10}" r="2.5"/>')
     for line, (title, label) in enumerate(rows):
-        text = escape(f"{title}: {label}"[:34])
+        text = escape(f"{title}: {label}"[:MOST_LETTERS])
         parts.append(f'<text x="{LABELS - 6}" y="{PLOT + LINE * line + 14}" text-anchor="end">{text}</text>')
     width, height = LABELS + STEP * (len(points) + 2), PLOT + LINE * len(rows) + 8
     words = f"{len(points)} tests, sorted by their effects, with the options of each below"
