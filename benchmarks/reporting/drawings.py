@@ -11,9 +11,9 @@ from benchmarks.reporting.points import Point, margin_of
 from benchmarks.reporting.seed_statistics import ALPHA
 
 # of the specification curve, in pixels
-LABELS, STEP, PLOT, LINE = 330, 11, 110, 15
-# the longest label, in characters; a row of a VAE with its settings is among the longest
-MOST_LETTERS = 62
+STEP, PLOT, LINE = 11, 110, 15
+# of the labels, in pixels: the width of a letter, and the least width, which the numbers of the axis need
+LETTER, LEAST_LABELS = 5.7, 90
 
 
 def forest(claim: Claim, point: Point) -> Markup:
@@ -43,6 +43,8 @@ def specification_curve(claim: Claim, points: Sequence[Point]) -> Markup:
     rows = [option for option in options if any(option not in point.options for point in points)]
     titles = list(dict.fromkeys(title for title, _ in rows))
     rows.sort(key=lambda option: titles.index(option[0]))
+    texts = [f"{title}: {label}" for title, label in rows]
+    left = max(LEAST_LABELS, round(LETTER * max(map(len, texts), default=0)) + 14)
     scaled = [_scaled(claim, point) for point in points]
     margin = margin_of(claim)
     top = max(*(high for _, _, high in scaled), margin, 0.0)
@@ -52,14 +54,14 @@ def specification_curve(claim: Claim, points: Sequence[Point]) -> Markup:
     def y(value: float) -> float:
         return 8 + (PLOT - 16) * (top - value) / span
 
-    parts = [f'<path class="none" d="M{LABELS} {y(0):.1f}H{LABELS + STEP * len(points) + 8}"/>']
+    parts = [f'<path class="none" d="M{left} {y(0):.1f}H{left + STEP * len(points) + 8}"/>']
     zero = "1" if claim.scale == "ratio" else "0"
     # an end beside the line of no difference would be written over its label
     far = [end for end in (top, bottom) if abs(end) > 0.12 * span]
     ends = [(zero, 0.0), *((number(_back(claim, end)), end) for end in far)]
-    parts += [f'<text x="{LABELS - 6}" y="{y(at) + 3:.1f}" text-anchor="end">{text}</text>' for text, at in ends]
+    parts += [f'<text x="{left - 6}" y="{y(at) + 3:.1f}" text-anchor="end">{text}</text>' for text, at in ends]
     for i, (point, (effect, low, high)) in enumerate(zip(points, scaled, strict=True)):
-        x = LABELS + STEP * (i + 1)
+        x = left + STEP * (i + 1)
         kind = "passed" if point.p_holds < ALPHA else "failed" if point.p_fails < ALPHA else "open"
         parts.append(f'<path d="M{x} {y(low):.1f}V{y(high):.1f}"/>')
         if kind == "failed":
@@ -69,10 +71,9 @@ def specification_curve(claim: Claim, points: Sequence[Point]) -> Markup:
         for line, option in enumerate(rows):
             if option in point.options:
                 parts.append(f'<circle class="option" cx="{x}" cy="{PLOT + LINE * line + 10}" r="2.5"/>')
-    for line, (title, label) in enumerate(rows):
-        text = escape(f"{title}: {label}"[:MOST_LETTERS])
-        parts.append(f'<text x="{LABELS - 6}" y="{PLOT + LINE * line + 14}" text-anchor="end">{text}</text>')
-    width, height = LABELS + STEP * (len(points) + 2), PLOT + LINE * len(rows) + 8
+    for line, text in enumerate(texts):
+        parts.append(f'<text x="{left - 6}" y="{PLOT + LINE * line + 14}" text-anchor="end">{escape(text)}</text>')
+    width, height = left + STEP * (len(points) + 2), PLOT + LINE * len(rows) + 8
     words = f"{len(points)} tests, sorted by their effects, with the options of each below"
     return Markup(
         f'<svg class="curve" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
