@@ -21,9 +21,10 @@ def test_real_rows_are_distinct_training_examples_as_they_are_scored() -> None:
 def test_more_real_rows_than_there_are_training_examples_are_refused(before: int) -> None:
     subject = RealTrain(digits())
     assert len(subject.sample(before, torch.Generator())) == before
-    with pytest.raises(ValueError, match=f"^{1100 - before} training examples are left"):
-        subject.sample(1101 - before, torch.Generator())
-    assert len(subject.sample(1100 - before, torch.Generator())) == 1100 - before
+    left, asked = 1100 - before, 1101 - before
+    with pytest.raises(ValueError, match=f"^{left} training examples remain, fewer than the {asked} samples needed$"):
+        subject.sample(asked, torch.Generator())
+    assert len(subject.sample(left, torch.Generator())) == left
 
 
 @pytest.mark.parametrize("data", [digits(), digits(dequantize=True), mixture()], ids=["grey", "dequantized", "points"])
