@@ -16,6 +16,7 @@ from PIL import Image
 from benchmarks.records.files import SCHEMA
 from benchmarks.training.callbacks import Watch
 from tests.conftest import TINY, Result, one_run, run, run_process
+from tests.datamodules.fakes import folder_of_images
 
 
 def said(result: Result) -> str:
@@ -320,11 +321,7 @@ def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(tmp_path: 
 
 
 def test_an_image_folder_is_learned_from(tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i in range(40):
-        pixels = torch.randint(0, 256, (20, 30, 3), dtype=torch.uint8).numpy()
-        Image.fromarray(pixels).save(folder / f"{i}.png")
+    folder = folder_of_images(tmp_path / "photos", 40, 20, 30, 3)
     words = [f"datamodule.folder={folder}", "datamodule.size=16", "datamodule.batch_size=8", *TINY]
     result = run("train", "datamodule=image_folder", "model=ae", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -7,7 +7,7 @@ points between two codes (`interpolation_fid`). Ghosh et al. 2020 (RAE), sec. 5 
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -54,10 +54,7 @@ class FittedFID(Ruler):
                 f"draws of {components} components fitted to {self.codes} codes",
                 lambda: draw_fitted(codes, components, subject.samples, subject.seed),
             )
-            fid = fid_of(subject.reference_features, subject.features_of(subject.decode(latents)))
-            return Value(
-                fid, subject.samples, feature_detail(subject) | {"components": components, "codes": len(codes)}
-            )
+            return _fid_of_latents(subject, latents, {"components": components, "codes": len(codes)})
 
         mixture, gaussian = attempt(lambda: measured(self.components)), attempt(lambda: measured(1))
         values = {"fid_fitted": mixture, "fid_fitted_gaussian": gaussian}
@@ -119,13 +116,7 @@ class InterpolationFID(Ruler):
             "interpolation_fid_straight": (a + b) / 2,
             "interpolation_fid_centred": mean + model.prior.midpoint(a - mean, b - mean),
         }
-        detail = feature_detail(subject)
-
-        def measured(latents: Tensor) -> Value:
-            fid = fid_of(subject.reference_features, subject.features_of(subject.decode(latents)))
-            return Value(fid, subject.samples, detail)
-
-        return {name: attempt(partial(measured, latents)) for name, latents in midpoints.items()}
+        return {name: attempt(partial(_fid_of_latents, subject, latents)) for name, latents in midpoints.items()}
 
 
 class Posterior(Ruler):
@@ -157,6 +148,12 @@ class Posterior(Ruler):
             "posterior_mmd": Value(mmd, len(drawn), {"standard_error": error}),
             "active_units": Value(active, len(means), {"of": means.shape[1]}),
         }
+
+
+def _fid_of_latents(subject: Subject, latents: Tensor, detail: Mapping[str, Any] | None = None) -> Value:
+    """FID of decoded latents, (n, Z), against the reference split."""
+    fid = fid_of(subject.reference_features, subject.features_of(subject.decode(latents)))
+    return Value(fid, len(latents), feature_detail(subject) | dict(detail or {}))
 
 
 def draw_fitted(codes: Tensor, components: int, n: int, seed: int) -> Tensor:

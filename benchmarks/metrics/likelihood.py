@@ -125,19 +125,19 @@ class AIS(Ruler):
     ) -> dict[str, Value | str]:
         """AIS of real examples with all temperatures and with a quarter, and the gap of some of them."""
         x = torch.cat(list(subject.likelihood_examples(subject.split, self.examples)))
-        long_plan, short_plan = self._plans(subject, x, sigma, generator, "AIS")
-        short = self._forward(subject, x, sigma, short_plan, generator, "AIS, quarter")
-        long = self._forward(subject, x, sigma, long_plan, generator, "AIS")
+        target, leapfrog = self._target(subject, x, sigma), self.settings.leapfrog
+        numbers_of = (self.settings.temperatures, self._few)
+        long_plan, short_plan = tune_plans(target, self.settings, numbers_of, generator, "AIS, tuning steps")
+        short = forward(target, short_plan, leapfrog, generator, "AIS, quarter")
+        long = forward(target, long_plan, leapfrog, generator, "AIS")
         quarter, log_density = log_mean_weight(short.log_weights), log_mean_weight(long.log_weights)
         rise = log_density - quarter
         numbers = {"temperatures": len(long_plan.steps), "acceptance": long.acceptance}
         detail = detail | numbers
         few = {"temperatures": len(short_plan.steps)}
         values: dict[str, Value | str] = {
-            "ais_quarter": mean_value(quarter, detail | few | {"standard_error": standard_error(quarter)}),
-            "ais_rise": mean_value(
-                rise, detail | {"from": few["temperatures"], "standard_error": standard_error(rise)}
-            ),
+            "ais_quarter": _with_error(quarter, detail | few),
+            "ais_rise": _with_error(rise, detail | {"from": few["temperatures"]}),
             "ais_gap_real": self._real_gap(subject, x, sigma, long_plan, short_plan, long, generator, detail),
         }
         dimensions = math.prod(subject.data.shape)
@@ -151,11 +151,10 @@ class AIS(Ruler):
                 f"{numbers['temperatures']} temperatures; {self.tolerance * dimensions:.3g} are tolerated"
             )
             return values | {"ais": reason, "bits_per_dim": reason}
-        values["ais"] = mean_value(log_density, detail | {"standard_error": standard_error(log_density)})
+        values["ais"] = _with_error(log_density, detail)
         values["bits_per_dim"] = "points are not dequantised"
         if subject.is_images:
-            bits = bits_per_dim(log_density, dimensions)
-            values["bits_per_dim"] = mean_value(bits, detail | {"standard_error": standard_error(bits)})
+            values["bits_per_dim"] = _with_error(bits_per_dim(log_density, dimensions), detail)
         return values
 
     def _real_gap(
@@ -175,8 +174,7 @@ class AIS(Ruler):
         z = settle(target, long.first(n), long_plan.first(n), moves, self.settings.leapfrog, generator)
         plan = short_plan.first(n)
         upper = backward(target, plan, z, self.settings.leapfrog, generator, "AIS gap, real")
-        gap = -log_mean_weight(upper.log_weights) - log_mean_weight(long.first(n).log_weights)
-        return Value(float(gap.mean()), n, detail | {"settled": moves, "standard_error": standard_error(gap)})
+        return _gap(long.first(n), upper, detail | {"settled": moves})
 
     def _simulated_gap(
         self, subject: Subject, sigma: float, generator: torch.Generator, detail: dict[str, Any]
@@ -186,25 +184,27 @@ class AIS(Ruler):
         mean = model.decode(z)
         x = mean + sigma * torch.randn(mean.shape, generator=generator).to(mean)
         target = self._target(subject, x, sigma)
-        number = max(1, self.settings.temperatures // SHARE)
+        number = self._few
         (plan,) = tune_plans(target, self.settings, (number,), generator, "AIS gap, tuning steps")
         lower = forward(target, plan, self.settings.leapfrog, generator, "AIS gap, lower bound")
         upper = backward(target, plan, z, self.settings.leapfrog, generator, "AIS gap, upper bound")
-        gap = -log_mean_weight(upper.log_weights) - log_mean_weight(lower.log_weights)
-        detail = detail | {"temperatures": number}
-        return Value(float(gap.mean()), len(gap), detail | {"standard_error": standard_error(gap)})
+        return _gap(lower, upper, detail | {"temperatures": number})
 
-    def _plans(self, subject: Subject, x: Tensor, sigma: float, generator: torch.Generator, label: str) -> list[Plan]:
-        total = self.settings.temperatures
-        numbers = (total, max(1, total // SHARE))
-        target = self._target(subject, x, sigma)
-        return tune_plans(target, self.settings, numbers, generator, f"{label}, tuning steps")
-
-    def _forward(
-        self, subject: Subject, x: Tensor, sigma: float, plan: Plan, generator: torch.Generator, label: str
-    ) -> Run:
-        return forward(self._target(subject, x, sigma), plan, self.settings.leapfrog, generator, label)
+    @property
+    def _few(self) -> int:
+        """The smaller number of temperatures."""
+        return max(1, self.settings.temperatures // SHARE)
 
     def _target(self, subject: Subject, x: Tensor, sigma: float) -> Target:
         model: Decodes = subject.model
         return Target(model.decode, model.prior, x, sigma, self.settings.chains)
+
+
+def _with_error(values: Tensor, detail: dict[str, Any]) -> Value:
+    return mean_value(values, detail | {"standard_error": standard_error(values)})
+
+
+def _gap(lower: Run, upper: Run, detail: dict[str, Any]) -> Value:
+    """The upper bound of backward chains minus the lower bound of forward chains."""
+    gap = -log_mean_weight(upper.log_weights) - log_mean_weight(lower.log_weights)
+    return Value(float(gap.mean()), len(gap), detail | {"standard_error": standard_error(gap)})

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.metrics.annealing import Run, Settings, forward, tune_plans
+from benchmarks.metrics.annealing import Run, Settings, forward, tune
 from benchmarks.metrics.chains import Target
 from models.contracts import Prior
 
@@ -73,7 +73,7 @@ def tune_sigma(
     sigmas, values = np.array([start]), np.array([-math.inf])
     for _ in range(most_rounds):
         target.sigma = end
-        (plan,) = tune_plans(target, settings, (settings.temperatures,), generator, label)
+        plan = tune(target, settings, generator, label)
         run = forward(target, plan, settings.leapfrog, generator, label)
         sigmas = end * FACTOR ** np.arange(max(2, math.ceil(math.log(max(start / end, FACTOR), FACTOR)) + 1))
         values = log_likelihoods(target, plan.betas, run, sigmas)

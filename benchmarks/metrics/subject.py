@@ -65,8 +65,7 @@ class Subject:
 
     def real(self, limit: int | None = None) -> Iterator[Tensor]:
         """Batches (B, ...) of the reference split, or of its first `limit` examples, on the model's device."""
-        limits = [n for n in (limit, self.examples) if n is not None]
-        for x in self.data.batches(self.split, self.batch_size, min(limits, default=None)):
+        for x in self.data.batches(self.split, self.batch_size, self._at_most(limit)):
             yield x.to(self.device)
 
     def likelihood_examples(self, split: Split, limit: int | None = None) -> Iterator[Tensor]:
@@ -75,7 +74,7 @@ class Subject:
         Grey images are dequantised (Theis et al. 2016, sec. 3.1): (g + u) / 256, g the grey value and u ~ U(0, 1) pinned noise.
         """
         if split == self.split:
-            limit = min((n for n in (limit, self.examples) if n is not None), default=None)
+            limit = self._at_most(limit)
         generator = torch.Generator().manual_seed(DEQUANTIZATION_SEED)
         for x in self.data.batches(split, self.batch_size, limit):
             if self.is_images and not (self.data.is_binary or self.data.dequantize):
@@ -83,6 +82,10 @@ class Subject:
                 noise = torch.rand(x.shape, generator=generator) * (1 - 2**-16)
                 x = ((x * 255).round() + noise) / 256
             yield x.to(self.device)
+
+    def _at_most(self, limit: int | None) -> int | None:
+        """The number of examples of the reference split that are read; None for all."""
+        return min((n for n in (limit, self.examples) if n is not None), default=None)
 
     def draw(self, n: int) -> Tensor:
         """Exactly n samples of the model, (n, ...) on the CPU, in the data's range. The samples are drawn once.

@@ -19,7 +19,7 @@ from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import ALPHA, Outlier, judge_next, next_value
 from benchmarks.reporting.terminal import console_of_tables
 from benchmarks.scoring.protocol import protocol_of
-from benchmarks.scoring.restore import load_data, set_threads
+from benchmarks.scoring.restore import at_folders, load_data, set_threads
 from benchmarks.scoring.trust import check_sheets, read_trusted_config
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.record import commit, environment, packages
@@ -189,14 +189,7 @@ def _config(
     for protocol in ("protocol", "curve"):  # nor which file of weights is read
         if isinstance(document.get(protocol), Mapping):
             document[protocol] = {**document[protocol], "encoder_weights": None}
-    if "folder" in document["datamodule"]:  # a record does not choose which folder of this machine is read
-        if folder is None:
-            raise UserError("the run was trained on a folder of images; name the folder to read with folder=PATH")
-        document["datamodule"] |= {"folder": folder}
-    if "data_dir" in document["datamodule"]:
-        document["datamodule"] |= {"data_dir": data_dir}
-    if "cache_dir" in document["datamodule"]:
-        document["datamodule"] |= {"cache_dir": str(out / "cache")}
+    document["datamodule"] = at_folders(document["datamodule"], data_dir, str(out / "cache"), folder)
     if accelerator is None and recorded_environment.get("device") == "cpu":
         accelerator = "cpu"  # "auto" would take a GPU that the recorded run did not have
     if accelerator is not None:

@@ -75,8 +75,7 @@ class Run:
     @property
     def was_trial(self) -> bool:
         """Whether a search trained the run to choose hyper-parameters."""
-        search = self.record.get("search")
-        return isinstance(search, Mapping) and search.get("role") == "trial"
+        return (self.record.get("search") or {}).get("role") == "trial"
 
     @property
     def is_trial(self) -> bool:
@@ -179,7 +178,7 @@ def check_data(run: Run, data_id: str) -> None:
     Raises:
         RecordError: if their id differs from the record's.
     """
-    recorded = run.record["data"].get("id") if isinstance(run.record["data"], Mapping) else None
+    recorded = run.record["data"].get("id")
     if recorded != data_id:
         raise RecordError(
             f"{run.path}: the data differ: {recorded} in the record, {data_id} here; set data_dir to the folder of the "

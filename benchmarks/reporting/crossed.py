@@ -27,17 +27,11 @@ class Crossed(NamedTuple):
         reach = self.error * float(stats.t.ppf(0.5 + confidence / 2, self.freedom))
         return self.value - reach, self.value + reach
 
-    def above(self, margin: float) -> float:
-        """One-sided p of "the difference is above the margin"."""
-        return float(stats.t.sf(self._distance(margin), self.freedom))
-
-    def below(self, margin: float) -> float:
-        """One-sided p of "the difference is below the margin"."""
-        return float(stats.t.cdf(self._distance(margin), self.freedom))
-
-    def _distance(self, margin: float) -> float:
-        difference = self.value - margin
-        return difference / self.error if self.error > 0 else math.copysign(math.inf, difference) if difference else 0.0
+    def one_sided(self, margin: float) -> tuple[float, float]:
+        """The p-values of "the difference is above the margin" and "the difference is below the margin"."""
+        t = self.value - margin
+        t = t / self.error if self.error > 0 else math.copysign(math.inf, t) if t else 0.0
+        return float(stats.t.sf(t, self.freedom)), float(stats.t.cdf(t, self.freedom))
 
 
 def crossed_difference(a: Array, b: Array, examples_a: Array, examples_b: Array, of: int, is_ratio: bool) -> Crossed:

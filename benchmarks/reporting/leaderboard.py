@@ -57,7 +57,8 @@ def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
     """
     groups: dict[tuple[str, str, str, str], list[Member]] = defaultdict(list)
     unscored = []
-    for run in _once_each(runs):
+    runs = list(_once_each(runs))
+    for run in runs:
         if run.is_trial:
             continue
         for sheet in run.sheets:
@@ -76,7 +77,7 @@ def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
 def _add_unscored(groups: Mapping[tuple[str, str, str, str], list[Member]], runs: Sequence[Run]) -> None:
     """Adds to each table the seeds of its rows that have only sheets of other protocols: they count as seeds without a value."""
     by_row: dict[tuple[str, ...], list[Run]] = defaultdict(list)
-    for run in _once_each(runs, is_silent=True):
+    for run in runs:
         if run.sheets and not run.was_trial:
             by_row[(*_key(run, "")[:3], *_row_of(run))].append(run)
     for key, members in groups.items():
@@ -89,14 +90,14 @@ def _row_of(run: Run) -> tuple[str, str]:
     return run.record["names"]["model"], run.record["config_id"]
 
 
-def _once_each(runs: Iterable[Run], is_silent: bool = False) -> Iterator[Run]:
+def _once_each(runs: Iterable[Run]) -> Iterator[Run]:
     """One run of each seed: a copy or a replay beside its original would count as another seed."""
     seen: dict[tuple[str, ...], Run] = {}
     for run in runs:
         first = seen.setdefault((*_key(run, ""), *_row_of(run), str(run.record["seed"])), run)
         if first is run:
             yield run
-        elif not is_silent:
+        else:
             warn(f"{run.path} is a copy of {first.path}; the copy does not count")
 
 

@@ -2,10 +2,10 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -71,31 +71,26 @@ class Results(NamedTuple):
 def run_tests(claim: Claim, pairs: Sequence[Pair]) -> Results:
     """Tests every pair. Pairs with equal numbers of values, without lost seeds and examples, are tested in one call."""
     effects, holds, fails = (np.ones(len(pairs)) for _ in range(3))
-    lost_seeds: list[int] = []
-    shapes: dict[tuple[int, int], list[int]] = {}
+    over_seeds: list[int] = []
     for i, (a, b) in enumerate(pairs):
-        if _lost(a, b):
-            lost_seeds.append(i)
         if (crossed := _crossed(claim, a, b)) is not None:
             effects[i] = crossed.value
-            holds[i], fails[i] = _decide_crossed(claim, crossed)
+            holds[i], fails[i] = _decide(claim, crossed.one_sided)
         else:
-            shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append(i)
-    for places in shapes.values():
+            over_seeds.append(i)
+    for places in _by_shape(pairs, over_seeds).values():
         effects[places], holds[places], fails[places] = _test_alike(claim, [pairs[i] for i in places])
-    for i in lost_seeds:  # the ranks of all seeds and the means of those that are left must agree
-        by_rank = _test_ranks(claim, *pairs[i])
-        holds[i], fails[i] = max(holds[i], by_rank[0]), max(fails[i], by_rank[1])
+    for i, (a, b) in enumerate(pairs):
+        if _lost(a, b):  # the ranks of all seeds and the means of those that are left must agree
+            by_rank = _test_ranks(claim, a, b)
+            holds[i], fails[i] = max(holds[i], by_rank[0]), max(fails[i], by_rank[1])
     return Results(effects, holds, fails)
 
 
 def make_points(claim: Claim, pairs: Sequence[Pair], options: Sequence[Options], results: Results) -> list[Point]:
     """The points of tested pairs, with their intervals. Pairs with equal numbers of values share one call."""
     points: dict[int, Point] = {}
-    shapes: dict[tuple[int, int], list[int]] = {}
-    for i, (a, b) in enumerate(pairs):
-        shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append(i)
-    for (_, m), places in shapes.items():
+    for (_, m), places in _by_shape(pairs, range(len(pairs))).items():
         left = _scaled(claim, [pairs[i][0].values for i in places])
         if m:
             right = _scaled(claim, [b.values for i in places if isinstance(b := pairs[i][1], Group)])
@@ -181,25 +176,28 @@ def _test_alike(claim: Claim, pairs: Sequence[Pair]) -> tuple[Array, Array, Arra
     a = stacked(left for left, _ in pairs)
     b: Array | float
     b = _number(claim, claim.right) if isinstance(claim.right, float) else stacked(right for _, right in pairs)
-    margin = margin_of(claim)
     effects = a.mean(1) - (b.mean(1) if isinstance(b, np.ndarray) else b)
-    if claim.expect == "equal":
-        above_low, below_low = one_sided(a, b, -margin)
-        above_high, below_high = one_sided(a, b, margin)
-        # two one-sided tests (Schuirmann 1987)
-        return effects, np.maximum(above_low, below_high), np.minimum(1.0, 2 * np.minimum(below_low, above_high))
-    above, below = one_sided(a, b, margin if claim.expect == "higher" else -margin)
-    return (effects, above, below) if claim.expect == "higher" else (effects, below, above)
+    return effects, *_decide(claim, lambda margin: one_sided(a, b, margin))
 
 
-def _decide_crossed(claim: Claim, crossed: Crossed) -> tuple[float, float]:
+def _decide(claim: Claim, p_at: Callable[[float], tuple[Any, Any]]) -> tuple[Any, Any]:
+    """The p-values for the claim and against it, from those of "the difference is above a margin" and "is below it"."""
     margin = margin_of(claim)
     if claim.expect == "equal":
-        holds = max(crossed.above(-margin), crossed.below(margin))
-        return holds, min(1.0, 2 * min(crossed.below(-margin), crossed.above(margin)))
-    if claim.expect == "higher":
-        return crossed.above(margin), crossed.below(margin)
-    return crossed.below(-margin), crossed.above(-margin)
+        (above_low, below_low), (above_high, below_high) = p_at(-margin), p_at(margin)
+        # two one-sided tests (Schuirmann 1987)
+        return np.maximum(above_low, below_high), np.minimum(1.0, 2 * np.minimum(below_low, above_high))
+    above, below = p_at(margin if claim.expect == "higher" else -margin)
+    return (above, below) if claim.expect == "higher" else (below, above)
+
+
+def _by_shape(pairs: Sequence[Pair], places: Iterable[int]) -> dict[tuple[int, int], list[int]]:
+    """Some of the pairs, by the numbers of values of both sides; 0 for a number on the right."""
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for i in places:
+        a, b = pairs[i]
+        shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append(i)
+    return shapes
 
 
 def _crossed(claim: Claim, a: Group, b: Group | float) -> Crossed | None:

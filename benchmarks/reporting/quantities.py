@@ -91,23 +91,8 @@ def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
         return scores[quantity] if math.isfinite(scores[quantity]) else None
     if not names_in(quantity) <= scores.keys():
         return None
-
-    def value(node: ast.expr) -> float:
-        match node:
-            case ast.BinOp(left=left, op=op, right=right):
-                return _OPERATORS[type(op)](value(left), value(right))
-            case ast.UnaryOp(operand=operand):
-                return -value(operand)
-            case ast.Call(func=ast.Name(id=function), args=[argument]):
-                return _FUNCTIONS[function](value(argument))
-            case ast.Name(id=name):
-                return scores[name]
-            case ast.Constant(value=int() | float() as constant):
-                return float(constant)
-        raise AssertionError(ast.dump(node))  # names_in refuses every other node
-
     try:
-        result = value(_parsed(quantity))
+        result = float(_value(_parsed(quantity), scores))
     except (ValueError, ZeroDivisionError, OverflowError):
         return None
     return result if math.isfinite(result) else None
@@ -133,7 +118,7 @@ def example_values(
         columns = {
             name: arrays[name][0] if name in arrays else np.float64(numbers[name]) for name in names_in(quantity)
         }
-        rows.append((_linear(tree, columns), next(iter(arrays.values()))[1]))
+        rows.append((_value(tree, columns), next(iter(arrays.values()))[1]))
     if not rows or len({(len(row), of) for row, of in rows}) > 1:
         return None, 0
     return np.stack([row for row, _ in rows]), rows[0][1]
@@ -154,17 +139,20 @@ def _is_linear(node: ast.expr) -> bool:
     return False
 
 
-def _linear(node: ast.expr, columns: Mapping[str, Any]) -> Any:
+def _value(node: ast.expr, scores: Mapping[str, Any]) -> Any:
+    """The value of an expression for numbers, or for arrays if the expression has no function."""
     match node:
         case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_linear(left, columns), _linear(right, columns))
+            return _OPERATORS[type(op)](_value(left, scores), _value(right, scores))
         case ast.UnaryOp(operand=operand):
-            return -_linear(operand, columns)
+            return -_value(operand, scores)
+        case ast.Call(func=ast.Name(id=function), args=[argument]):
+            return _FUNCTIONS[function](_value(argument, scores))
         case ast.Name(id=name):
-            return columns[name]
+            return scores[name]
         case ast.Constant(value=int() | float() as constant):
             return float(constant)
-    raise AssertionError(ast.dump(node))
+    raise AssertionError(ast.dump(node))  # names_in refuses every other node
 
 
 def as_number(value: Any) -> float | None:

@@ -75,6 +75,18 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def at_folders(node: Mapping[str, Any], data_dir: str, cache_dir: str, folder: str | None) -> dict[str, Any]:
+    """A `datamodule` group with the user's folders: a record does not choose which folders of this machine are read or written.
+
+    Raises:
+        UserError: for a run on a folder of images, if `folder` is None.
+    """
+    if "folder" in node and folder is None:
+        raise UserError("the run was trained on a folder of images; name the folder to read with folder=PATH")
+    folders = {"data_dir": data_dir, "cache_dir": cache_dir, "folder": folder}
+    return {**node, **{key: path for key, path in folders.items() if key in node}}
+
+
 def load_data(node: Mapping[str, Any], data_dir: str | None = None, folder: str | None = None) -> DataModule:
     """The data module of a `datamodule` group, with its splits read.
 
@@ -86,13 +98,8 @@ def load_data(node: Mapping[str, Any], data_dir: str | None = None, folder: str 
     Raises:
         DataError: for data that are missing or damaged.
     """
-    if data_dir is not None and "folder" in node:  # a record does not choose which folder of this machine is read
-        if folder is None:
-            raise UserError("the run was trained on a folder of images; name the folder to read with folder=PATH")
-        node = {**node, "folder": folder}
     if data_dir is not None:
-        folders = {"data_dir": data_dir, "cache_dir": f"{data_dir}/image_folder_cache"}
-        node = {**node, **{key: folder for key, folder in folders.items() if key in node}}
+        node = at_folders(node, data_dir, f"{data_dir}/image_folder_cache", folder)
     data: DataModule = instantiate(OmegaConf.create(dict(node)), _convert_="all")
     data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
     return data

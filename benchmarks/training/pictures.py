@@ -90,9 +90,8 @@ def image_grid(images: Tensor, columns: int = COLUMNS) -> Image.Image:
 
 def pairs(real: Tensor, restored: Tensor) -> Image.Image:
     """Rows of eight examples, each row above the row of its reconstructions. (N, C, H, W) each."""
-    short = (
-        -len(real) % COLUMNS
-    )  # a short last row is filled with white, so that reconstructions stay below their examples
+    # a short last row is filled with white, so that reconstructions stay below their examples
+    short = -len(real) % COLUMNS
     full = [torch.cat([images, images.new_ones(short, *images.shape[1:])]) for images in (real, restored)]
     rows = zip(*(images.split(COLUMNS) for images in full), strict=True)
     return image_grid(torch.cat([image for row in rows for image in row]))

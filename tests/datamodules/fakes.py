@@ -103,6 +103,14 @@ def random_images(n: int, *shape: int) -> NDArray[np.uint8]:
     return np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8)
 
 
+def folder_of_images(folder: Path, n: int, *shape: int) -> Path:
+    """A new folder with n random images (height, width, 3) as PNG."""
+    folder.mkdir()
+    for i, image in enumerate(random_images(n, *shape)):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    return folder
+
+
 def idx_file(array: NDArray[np.uint8]) -> bytes:
     """LeCun's format: two zeros, 8 for unsigned bytes, the number of dimensions, each as four bytes, the data."""
     return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()

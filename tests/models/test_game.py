@@ -22,6 +22,7 @@ from models.game import GenerativeModel, Player
 from models.priors import Normal
 from models.wgan import WGAN
 from tests.conftest import ROOT, choices, composed
+from tests.training.fakes import trainer_in
 
 
 class Random(DataModule):
@@ -57,19 +58,6 @@ class Recorder(GenerativeModel):
         free = [module.weight.requires_grad for module in (self.critic, self.decoder)]
         self.log_book.append((name, free, x.detach().clone()))
         return (self.critic(self.decoder(torch.ones(1, 1))) ** 2).sum() + 0 * x.sum()
-
-
-def trainer_in(folder: Path, **options: Any) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=str(folder),
-        **options,
-    )
 
 
 def fit(model: GenerativeModel, data: DataModule, minibatches: int, folder: Path, **options: Any) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from PIL import Image
 
 from benchmarks.errors import UserError
 from benchmarks.records.checkpoints import checksum
@@ -15,6 +14,7 @@ from benchmarks.records.paths import checkpoint_path
 from benchmarks.scoring.restore import choose_device, load_data, load_model, load_trained, set_threads
 from models.game import GenerativeModel
 from tests.conftest import choices, composed
+from tests.datamodules.fakes import folder_of_images
 from tests.records.fakes import Canary
 
 CPU = torch.device("cpu")
@@ -76,11 +76,7 @@ def test_data_are_read_before_anything_else() -> None:
 
 
 def test_a_folder_of_data_is_in_place_of_the_records_own_with_its_caches(tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for i in range(30):
-        pixels = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8).numpy()
-        Image.fromarray(pixels).save(pictures / f"{i}.png")
+    pictures = folder_of_images(tmp_path / "pictures", 30, 8, 8, 3)
     own = f"data_dir={tmp_path / 'own'}"
     group = node("datamodule", "datamodule=image_folder", f"datamodule.folder={pictures}", "datamodule.size=8", own)
     with pytest.raises(UserError, match="name the folder to read with folder=PATH"):

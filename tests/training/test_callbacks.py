@@ -18,6 +18,7 @@ from benchmarks.training.clock import Clock
 from datamodules.digits import Digits
 from models.game import GenerativeModel
 from tests.conftest import composed
+from tests.training.fakes import trainer_in
 
 
 @pytest.fixture
@@ -31,16 +32,7 @@ def fit(
 ) -> pl.Trainer:
     """Trains on minibatches of 16 digits until the budget is spent."""
     data = Digits(name="digits", batch_size=16, block_size=block_size)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=str(folder),
-        callbacks=list(callbacks),
-    )
+    trainer = trainer_in(folder, callbacks=list(callbacks))
     data.plan(0, budget.minibatches(model, 16, 1))
     trainer.fit(model, datamodule=data)
     return trainer
