@@ -6,10 +6,12 @@ edits a record afterwards.
 """
 
 import csv
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal
 
 from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
@@ -17,20 +19,23 @@ from benchmarks.records.paths import BASELINES, CURVE, NO_RUNS, OLD_BASELINES, R
 
 Status = Literal["finished", "diverged", "failed"]
 
-# the kinds of a record's keys that everything that reads records relies on
-_KINDS: Mapping[str, type] = {
-    "status": str,
-    "seed": int,
-    "config_id": str,
-    "names": Mapping,
-    "data": Mapping,
-    "search": Mapping,
-    "budget": Mapping,
-    "cost": Mapping,
-    "spent": Mapping,
-    "checkpoint": Mapping,
+# the kinds of the keys that every record has
+_KINDS: dict[str, type | UnionType] = {"status": str, "seed": int, "config_id": str, "names": Mapping, "data": Mapping}
+# of the keys that a report needs too
+_KINDS_FOR_REPORTS: dict[str, type | UnionType] = {
+    **{"names.datamodule": str, "names.model": str, "names.network": str},
+    **{"data.id": str, "data.sizes.test": int, "data.binarize": str, "data.dequantize": bool},
 }
-_OPTIONAL = frozenset({"search", "budget", "cost", "spent", "checkpoint"})
+# of the keys that some records lack
+_KINDS_OF_OPTIONAL: dict[str, type | UnionType] = {
+    **{"data.sizes.train": int, "data.sizes.val": int, "data.shape": list},
+    **{"budget": Mapping, "budget.unit": str, "budget.amount": int | float},
+    **{"spent": Mapping, "spent.images": int | float, "spent.seconds": int | float, "spent.updates": int | float},
+    **{"cost": Mapping, "cost.parameters": int | float, "cost.train_seconds": int | float},
+    **{"cost.images_per_second": int | float, "cost.peak_memory_bytes": int | float},
+    "cost.sampling_images_per_second": int | float,
+    **dict.fromkeys(("search", "checkpoint", "environment", "packages", "git"), Mapping),
+}
 
 
 @dataclass(slots=True)  # not frozen: frozen objects are slower to make, and a report makes hundreds of thousands
@@ -120,12 +125,22 @@ def read_record(run: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = read_json(path, need=("status", "seed", "config_id", "names", "data"))
-    for key, kind in _KINDS.items():
-        if not isinstance(record.get(key), kind) and not (key in _OPTIONAL and record.get(key) is None):
+    for key, kind in (_KINDS | _KINDS_FOR_REPORTS | _KINDS_OF_OPTIONAL).items():
+        value = _value_at(record, key)
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        if not (isinstance(value, kind) and is_finite) and (key in _KINDS or value is not None):
             raise RecordError(
-                f"{path} has {key} {str(record.get(key))[:40]!r}, which is none; restore the record or move it away"
+                f"{path} has {key} {str(value)[:40]!r}, which is none; restore the record or move it away"
             )
     return record
+
+
+def _value_at(record: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; None if a record lacks the key or a part of it."""
+    node: Any = record
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
 
 
 def read_sheets(run: Path) -> list[ScoreSheet]:
@@ -184,6 +199,18 @@ def check_data(run: Run, data_id: str) -> None:
             f"{run.path}: the data differ: {recorded} in the record, {data_id} here; set data_dir to the folder of the "
             "recorded data"
         )
+
+
+def check_for_report(run: Run) -> None:
+    """Checks that a record has the keys from which a report makes tables.
+
+    Raises:
+        RecordError: for a missing key.
+    """
+    needed = [*_KINDS_FOR_REPORTS, *(("budget.unit", "budget.amount") if run.record.get("budget") else ())]
+    for key in needed:
+        if _value_at(run.record, key) is None:
+            raise RecordError(f"{run.path / RECORD} lacks {key}; restore the record or move it away")
 
 
 def check_place(run: Run) -> None:

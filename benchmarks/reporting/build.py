@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.records.examples import forget_examples
 from benchmarks.records.files import RecordError, write_text
 from benchmarks.records.logger_choice import is_wandb
-from benchmarks.records.runs import Run, find_runs, read_run
+from benchmarks.records.runs import Run, check_for_report, find_runs, read_run
 from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
 from benchmarks.reporting.claim_files import load_claims
@@ -69,10 +69,13 @@ def make_report(roots: Sequence[Path], out: Path, title: str, claims: Claims, mi
             missing.append(error)
     # roots may overlap, and two jobs of a sweep may name one run; each run and search counts once
     runs = list({run.path.resolve(): run for run in runs}.values()) if len(roots) > 1 else runs
+    runs = list(_complete(runs))
     searches = [search for root in roots for search in find_searches(root, report_bad_record)]
     searches = list({search.path.resolve(): search for search in searches}.values())
     if not runs and not searches:
-        raise missing[0]
+        raise (
+            missing[0] if missing else RecordError("every record is left out; restore the records that are named above")
+        )
     tables = make_tables(runs, min_seeds)
     return Report(
         title=title,
@@ -85,6 +88,17 @@ def make_report(roots: Sequence[Path], out: Path, title: str, claims: Claims, mi
         runs=len(runs),
         min_seeds=min_seeds,
     )
+
+
+def _complete(runs: Sequence[Run]) -> Iterator[Run]:
+    """The runs whose records have all that tables need; an error line for each other run."""
+    for run in runs:
+        try:
+            check_for_report(run)
+        except RecordError as error:
+            report_bad_record(error)
+        else:
+            yield run
 
 
 def _write_files(report: Report) -> None:

@@ -1,8 +1,13 @@
 """Building a report: each run once, byte for byte again, whatever one bad record holds."""
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Run
 from benchmarks.reporting.build import write_report
 from tests.reporting.fakes import add_run
@@ -34,3 +39,40 @@ def test_one_bad_record_does_not_cost_the_report(runs: list[Run], tmp_path: Path
     write_report([tmp_path], tmp_path / "out", "x")
     assert f"{path / 'config.yaml'} cannot be read" in capsys.readouterr().err
     assert "vae (c2)" in (tmp_path / "out" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"names": {}}, "lacks names.datamodule"),
+        ({"names": {"datamodule": "digits", "model": 3, "network": "mlp"}}, "has names.model '3', which is none"),
+        ({"data": {}}, "lacks data.id"),
+        ({"data": {"id": [1]}}, "has data.id '[1]', which is none"),
+        ({"data": {"id": "d1", "sizes": 3}}, "lacks data.sizes.test"),
+        ({"data": {"id": "d1", "sizes": {"test": "x"}}}, "has data.sizes.test 'x', which is none"),
+        ({"budget": {"amount": 5}}, "lacks budget.unit"),
+        ({"budget": {"unit": "images", "amount": "x"}}, "has budget.amount 'x', which is none"),
+        ({"spent": {"images": "many"}}, "has spent.images 'many', which is none"),
+        ({"cost": {"parameters": math.nan}}, "has cost.parameters 'nan', which is none"),
+        ({"cost": {"train_seconds": math.inf}}, "has cost.train_seconds 'inf', which is none"),
+        ({"environment": [1]}, "has environment '[1]', which is none"),
+        ({"packages": 3}, "has packages '3', which is none"),
+        ({"git": [1]}, "has git '[1]', which is none"),
+    ],
+)
+def test_a_record_with_keys_of_another_kind_is_left_out(
+    keys: dict[str, Any], line: str, runs: list[Run], tmp_path: Path, capsys: Any
+) -> None:
+    path = runs[0].path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+    write_report([tmp_path], tmp_path / "out", "x")
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error == f"error: {path} {line}; restore the record or move it away (left out)"
+
+
+def test_a_report_without_any_whole_record_says_so(tmp_path: Path) -> None:
+    path = add_run(tmp_path, "vae", 0, {"fid": 1.0}) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"names": {}}))
+    with pytest.raises(RecordError, match=r"^every record is left out; restore the records that are named above$"):
+        write_report([tmp_path], tmp_path / "out", "x")
+    assert not (tmp_path / "out").exists()
