@@ -1,5 +1,7 @@
 """What a run is besides its method: the facts that two rows must share for their difference to be one of methods."""
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,9 @@ _KEYS = {
 }
 # keys of a network that follow from the data or the latent size
 _DERIVED = ("shape", "latent_dim")
+# what Lightning calls each precision in full, by its short names
+_PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
+_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]*)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 
 Facts = Mapping[str, str]
 
@@ -40,20 +45,20 @@ def facts_of(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, 
             facts[title] = str(node)
     parameters = _mapping(record.get("cost")).get("decoder_parameters")
     if parameters is not None:
-        facts["decoder parameters"] = _number(parameters)
+        facts["decoder parameters"] = str(parameters)
     if record.get("weights_scored"):
         facts["weights scored"] = str(record["weights_scored"])
     budget = _mapping(record.get("budget"))
     if budget:
-        facts["budget"] = f"{_number(budget.get('amount'))} {budget.get('unit')}"
-    return facts
+        facts["budget"] = f"{_canonical(str(budget.get('amount')))} {budget.get('unit')}"
+    return _canonical_facts(facts)
 
 
 def run_facts(run: Run) -> Facts:
     """The facts of a run on disk. An older record has them in its configuration; without that, only some are known."""
     facts = run.record.get("facts")
     if isinstance(facts, Mapping):
-        return {str(title): str(value) for title, value in facts.items()}
+        return _canonical_facts({str(title): str(value) for title, value in facts.items()})
     try:
         return facts_of(read_config(run.path), run.record)
     except RecordError:
@@ -61,8 +66,8 @@ def run_facts(run: Run) -> Facts:
 
 
 def differences(a: Facts, b: Facts) -> list[str]:
-    """The titles of the facts that differ. A fact that one side lacks, as older records do, is not compared."""
-    return [title for title in a if title in b and a[title] != b[title]]
+    """The titles of the facts that differ. A fact that only one side has differs: what is not known matches nothing."""
+    return [title for title in {**a, **b} if a.get(title) != b.get(title)]
 
 
 def _network(title: str, node: Mapping[str, Any]) -> dict[str, str]:
@@ -75,11 +80,25 @@ def _network(title: str, node: Mapping[str, Any]) -> dict[str, str]:
     return facts
 
 
-def _number(value: Any) -> str:
-    """A number as text; equal numbers give equal texts, 1e6 and 1000000 alike."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+def _canonical_facts(facts: Facts) -> dict[str, str]:
+    """The facts in one spelling each, so that equal facts are equal texts."""
+    canonical = {title: _canonical(value) for title, value in facts.items()}
+    if "precision" in canonical:
+        canonical["precision"] = _PRECISIONS.get(canonical["precision"], canonical["precision"])
+    return canonical
+
+
+def _canonical(text: str) -> str:
+    """Each number of a text in one spelling: 1e6, 1000000.0 and 1,000,000 are equal."""
+    words = re.split(r"([\[\] ]+|, )", text)
+    return "".join(_number(word) if _NUMBER.fullmatch(word) else word for word in words)
+
+
+def _number(text: str) -> str:
+    value = float(text.replace(",", ""))
+    if not math.isfinite(value):  # too large for a float
+        return text
+    return f"{int(value):,}" if value.is_integer() else repr(value)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

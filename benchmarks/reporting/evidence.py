@@ -15,6 +15,7 @@ from benchmarks.reporting.quantities import evaluate, example_values, names_in
 from benchmarks.reporting.seed_statistics import Array
 from benchmarks.reporting.table import Row, Table
 
+NOT_RECORDED = "not recorded"
 COSTS = frozenset(column.name for column in columns_in(COST))
 
 
@@ -128,7 +129,10 @@ def why_unmatched(left: Sequence[Group], right: Sequence[Group]) -> str:
     """What the most similar rows of two sides differ in besides their method."""
     pairs = ((differences(a.facts, b.facts), a, b) for a in left for b in right)
     titles, a, b = min(pairs, key=lambda pair: len(pair[0]))
-    shown = [f"{title} ({a.facts[title]} against {b.facts[title]})" for title in titles[:3]]
+    shown = [
+        f"{title} ({a.facts.get(title, NOT_RECORDED)} against {b.facts.get(title, NOT_RECORDED)})"
+        for title in titles[:3]
+    ]
     return f"{a.label} and {b.label} differ in {', '.join(shown)}"
 
 

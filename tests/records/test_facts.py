@@ -95,13 +95,41 @@ def test_facts_are_read_as_a_table_shows_them() -> None:
     assert facts["decoder widths"] == "[400, 400]"
 
 
-def test_a_fact_that_one_side_lacks_is_not_compared() -> None:
+def test_a_fact_that_only_one_side_has_differs() -> None:
     """The configuration of a run of an earlier version has no norm; its record has no parameters."""
     old = config("model=vae", "model.decoder.widths=[8]")
     del old["model"]["decoder"]["norm"], old["trainer"]["precision"]
     then, now = facts_of(old, RECORD), facts_of(config("model=vae"), RAN)
-    assert differences(then, now) == differences(now, then) == ["decoder widths"]
-    assert differences({}, now) == differences(now, {}) == []
+    lacking = {"decoder norm", "precision", "decoder parameters", "weights scored", "budget"}
+    assert set(differences(then, now)) == set(differences(now, then)) == {"decoder widths", *lacking}
+    assert set(differences({}, now)) == set(differences(now, {})) == set(now)
+    assert differences(then, then) == []
+
+
+@pytest.mark.parametrize(
+    ("title", "one", "other"),
+    [
+        ("latent size", "64", "64.0"),
+        ("decoder parameters", "601,665", "601665"),
+        ("budget", "1e6 images", "1,000,000 images"),
+        ("decoder widths", "[400, 400]", "[400.0, 4e2]"),
+        ("decoder slope", "0.20", "0.2"),
+        ("precision", "32", "32-true"),
+        ("precision", "bf16", "bf16-mixed"),
+    ],
+)
+def test_one_fact_in_two_spellings_is_one_fact(title: str, one: str, other: str, tmp_path: Path) -> None:
+    a, b = (run_facts(Run(tmp_path, RAN | {"facts": {title: text}}, [])) for text in (one, other))
+    assert differences(a, b) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("64", "65"), ("0.2", "0.02"), ("[400, 400]", "[400400]"), ("[1, 2]", "[12]"), ("1 x", "1 y"), ("1e999", "2e999")],
+)
+def test_facts_that_differ_stay_different(one: str, other: str, tmp_path: Path) -> None:
+    a, b = (run_facts(Run(tmp_path, RAN | {"facts": {"widths": text}}, [])) for text in (one, other))
+    assert differences(a, b) == ["widths"]
 
 
 @pytest.mark.parametrize(

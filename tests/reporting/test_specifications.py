@@ -99,11 +99,16 @@ def test_rows_that_differ_beyond_their_method_are_not_compared() -> None:
     same = with_facts(row("vae", "c2", fid=around(9)), decoder_widths="[400, 400]", decoder_parameters="601,665")
     assert answer(FID, large, small, same).verdict == "holds"
     both = FID.replace("left: gan", "left: [gan, wgan]")
+    large = with_facts(row("gan", fid=around(5)), decoder_widths="[400, 400]", trunk_norm="none")
     other = with_facts(row("wgan", fid=around(5)), decoder_widths="[400, 400]", trunk_norm="layer")
     same = with_facts(row("vae", fid=around(9)), decoder_widths="[400, 400]", trunk_norm="none")
     found = answer(both, large, other, same)
     assert found.verdict == "undecided"
     assert found.reason.endswith("not tested: wgan and vae differ in trunk norm (layer against none)")
+    unknown = with_facts(row("wgan", fid=around(5)), decoder_widths="[400, 400]")
+    found = answer(both, large, unknown, same)
+    assert found.verdict == "undecided"
+    assert found.reason.endswith("not tested: wgan and vae differ in trunk norm (not recorded against none)")
 
 
 def test_rows_of_different_budgets_are_not_compared() -> None:
