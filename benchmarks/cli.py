@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.errors import UserError, exits_cleanly, one_line
+from benchmarks.signals import interruptible
 
 Task = Callable[[DictConfig], None]
 
@@ -29,7 +30,7 @@ def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[]
     """Makes the entry point of a program from its task, which takes the composed configuration.
 
     The entry point prints help, checks the command line, composes conf/<name>.yaml, and turns mistakes of the user into
-    one line and exit status 1.
+    one line and exit status 1. Signals that ask the process to end become one line and status 128 + the signal's number.
 
     Args:
         name: the name of the program and of its file in conf/.
@@ -43,8 +44,9 @@ def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[]
         @exits_cleanly
         @wraps(task)
         def main() -> None:
-            prepare(name, needs_torch)
-            run()
+            with interruptible():
+                prepare(name, needs_torch)
+                run()
 
         return main
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from benchmarks.signals import Interrupted
 from datamodules.errors import DataError
 
 P = ParamSpec("P")
@@ -49,15 +50,15 @@ def warn(message: str) -> None:
 
 
 def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:
-    """Turns a mistake of the user into one line on stderr and exit status 1, and Ctrl-C into one line and status 130."""
+    """Turns a mistake of the user into one line on stderr and exit status 1, and a signal into one line and its status."""
 
     @wraps(program)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return program(*args, **kwargs)
-        except KeyboardInterrupt:
-            fail("interrupted; run the same command again to finish the rest")
-            raise SystemExit(130) from None
+        except Interrupted as interrupted:
+            fail(str(interrupted))
+            raise SystemExit(interrupted.exit_status) from None
         except Exception as error:
             if not is_users(error):
                 raise

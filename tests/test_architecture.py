@@ -32,19 +32,21 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("models.contracts", "datamodules.contracts"),
     ),
     "benchmarks/scoring": (*BELOW, "benchmarks.encoders", "benchmarks.metrics", *OBJECTS),
-    "benchmarks/training": (*BELOW, "benchmarks.scoring", "benchmarks.metrics.base", *OBJECTS),
+    "benchmarks/training": (*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.metrics.base", *OBJECTS),
     "benchmarks/reporting": BELOW,
     "benchmarks/multirun": (*BELOW, "benchmarks.scoring", "benchmarks.training", "benchmarks.reporting"),
 }
 # files between the rooms
 FLOORS: dict[str, tuple[str, ...]] = {
-    "benchmarks/errors.py": ("datamodules.errors",),
-    "benchmarks/cli.py": ("benchmarks.errors",),
+    "benchmarks/signals.py": (),
+    "benchmarks/errors.py": ("benchmarks.signals", "datamodules.errors"),
+    "benchmarks/cli.py": ("benchmarks.errors", "benchmarks.signals"),
 }
 NO_TORCH = [
     "benchmarks/records",
     "benchmarks/reporting",
     "benchmarks/errors.py",
+    "benchmarks/signals.py",
     "benchmarks/cli.py",
     "benchmarks/report.py",
 ]

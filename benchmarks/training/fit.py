@@ -5,13 +5,14 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
-from benchmarks.errors import UserError, fail, one_line
+from benchmarks.errors import UserError, one_line
 from benchmarks.records.checkpoints import checksum
 from benchmarks.records.paths import CURVE, checkpoint_path
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.callbacks import Curve, ProgressBar, Watch
 from benchmarks.training.checkpoint import Checkpoint, resumable
 from benchmarks.training.configure import RunConfig
+from benchmarks.training.interruption import Interruption
 from benchmarks.training.record import reset_peak_memory
 from benchmarks.training.task import Fitted, Training
 from models.contracts import Calibrates
@@ -24,6 +25,7 @@ def fit(training: Training) -> Fitted:
     Raises:
         UserError: for settings of the trainer that do not work, a damaged checkpoint, or a trainer that stops early.
         Diverged: for a loss or a weight that is no longer finite.
+        Interrupted: for a signal that asks the process to end; a checkpoint is saved before.
     """
     config, model, data, clock = training.config, training.model, training.data, training.clock
     path = checkpoint_path(config.path)
@@ -33,17 +35,14 @@ def fit(training: Training) -> Fitted:
         Watch(clock, config.budget),
         _curve(training),
         checkpoint,
+        Interruption(checkpoint.save, config.resume_command),
         ProgressBar(config.label, clock, config.budget),
     ]
     trainer = _trainer(config, callbacks)
     data.plan(config.seed, config.budget.minibatches(model, data.batch_size, trainer.world_size))
     resume = resumable(path)
     reset_peak_memory()
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit:  # Lightning turns Ctrl-C into SystemExit
-        fail("interrupted; run the same command again to resume from the last checkpoint")
-        raise
+    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     if config.budget.fraction(model, clock.seconds) < 1:
         raise UserError(
             f"the trainer stopped after {model.images:,} images, before the budget was spent: remove the trainer's limits"

@@ -18,6 +18,7 @@ from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD, checkpoint
 from benchmarks.records.runs import has_ended, read_curve, read_record, sha256_of, write_record
 from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads
 from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
+from benchmarks.signals import Interrupted, interruptible
 from benchmarks.training.callbacks import Diverged
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.fit import fit
@@ -34,7 +35,13 @@ def train_and_score(config: RunConfig) -> Outcome:
 
     Raises:
         UserError, DataError, hydra's InstantiationException: for mistakes of the user, before any training.
+        Interrupted: for a signal that asks the process to end.
     """
+    with interruptible():  # workers of a launcher do not come through a program's entry point
+        return _train_and_score(config)
+
+
+def _train_and_score(config: RunConfig) -> Outcome:
     silence_lightning()
     set_threads(config.threads)
     run = config.path
@@ -85,7 +92,7 @@ def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
     training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker)
     if not _writes(config):  # a further process of a distributed run
         return _train_alone(training)
-    with alone(run) as check_lock:
+    with alone(run, waits=_is_single(config)) as check_lock:
         if has_ended(run):  # another process trained the run meanwhile
             return Outcome(run, "diverged", f"{run} diverged in another process") if _diverged(run) else None
         remove_leftovers(run, (RECORD, CONFIG, CURVE, *PICTURES.values()))
@@ -107,6 +114,10 @@ def _train_alone(training: Training) -> Outcome | None:
         record = describe_run(training, "finished", None, {"sampling_images_per_second": speed})
         training.check_lock()
         write_record(run, record | {"checkpoint": {"sha256": fitted.sha256}})
+    except Interrupted as interrupted:
+        if not _writes(config):  # one line is enough
+            raise SystemExit(interrupted.exit_status) from None
+        raise
     except Diverged as error:
         _leave_to_first_process(config)
         training.check_lock()
@@ -125,9 +136,12 @@ def _train_alone(training: Training) -> Outcome | None:
 def _writes(config: RunConfig) -> bool:
     """Whether this process writes the files of the run: the only process of a run, whatever rank a launcher gave it, or the
     first of several."""
+    return _is_single(config) or not getattr(rank_zero_only, "rank", 0)
+
+
+def _is_single(config: RunConfig) -> bool:
     settings = config.parts.trainer
-    is_single = settings.get("devices") == 1 and settings.get("num_nodes", 1) == 1
-    return is_single or not getattr(rank_zero_only, "rank", 0)
+    return settings.get("devices") == 1 and settings.get("num_nodes", 1) == 1
 
 
 def _leave_to_first_process(config: RunConfig) -> None:

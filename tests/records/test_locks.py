@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.records import locks
 from benchmarks.records.files import RecordError
 from benchmarks.records.locks import alone
@@ -95,3 +96,10 @@ def test_the_holder_of_a_lock_finds_out_that_its_folder_was_moved_away(is_replac
                     check()
         with pytest.raises(RecordError, match="was moved away or replaced"):
             check()
+
+
+def test_a_process_that_must_not_wait_says_who_trains_the_run(tmp_path: Path) -> None:
+    """The first process of a distributed run once waited for the lock while the others waited for it."""
+    with alone(tmp_path), pytest.raises(UserError, match="is being trained by another process; run the command again"):
+        with alone(tmp_path, waits=False):
+            pass

@@ -29,24 +29,23 @@ def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int = 5) -> P
     def interrupt(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         look(self, trainer, model, outputs, batch, batch_idx)
         if batch_idx == at:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
 
-    on_interrupt = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patched:
         patched.setattr(Watch, "on_train_batch_end", interrupt)
         run("train", *WORDS, cwd=folder)
-    signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
     (path,) = folder.glob("runs/digits/gan/*/seed=0")
     assert not (path / "run.json").exists()
     return path
 
 
 def ends_of(path: Path) -> list[Any]:
-    """What a run ends with: scores, the curve without its clock, steps."""
+    """What a run ends with: scores, the curve without its clock, samples, steps."""
     (sheet,) = path.glob("scores/*.json")
     rows = csv.DictReader((path / "curve.csv").read_text().splitlines())
     curve = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-    return [sheet.read_bytes(), curve, json.loads((path / "run.json").read_text())["steps"]]
+    pictures = (path / "samples.png").read_bytes()
+    return [sheet.read_bytes(), curve, pictures, json.loads((path / "run.json").read_text())["steps"]]
 
 
 def flip(path: Path) -> None:
