@@ -1,7 +1,14 @@
-"""The logger of a run: Weights & Biases, TensorBoard or CSV. A logger that fails costs a warning, never the run."""
+"""The logger of a run: Weights & Biases, TensorBoard or CSV. A logger that fails costs a warning, never the run.
 
+A run that is resumed goes on in the same run of Weights & Biases: `wandb.json` in the run's folder keeps the id of that run, and
+the last row of the curve that was sent.
+"""
+
+import re
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +18,7 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from benchmarks.errors import one_line, warn
+from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
 from benchmarks.records.logger_choice import is_disabled, is_wandb
 from benchmarks.records.paths import PICTURES
 from benchmarks.records.runs import ScoreSheet
@@ -23,6 +31,7 @@ class Tracker:
     def __init__(self, config: RunConfig) -> None:
         self.run = config.path
         self._logger: Logger | None = None
+        self._sent = _Sent(self.run)
         if config.parts.logger.get("_target_"):
             self._logger = self._open(dict(config.parts.logger), config)
             self._do(lambda logger: logger.log_hyperparams(_described(config)))
@@ -34,9 +43,18 @@ class Tracker:
         self.close(failed=error is not None)
 
     def log(self, row: Mapping[str, float | None]) -> None:
-        """Logs a row of the curve, at the number of images shown."""
+        """Logs a row of the curve, at the number of images shown. A resumed run of wandb has the rows from before already."""
         known = {key: value for key, value in row.items() if value is not None}
-        self._do(lambda logger: logger.log_metrics(known, step=int(known["images"])))
+        images = int(known["images"])
+
+        def send(logger: Logger) -> None:
+            if not isinstance(logger, WandbLogger):
+                logger.log_metrics(known, step=images)
+            elif images > self._sent.images:
+                logger.log_metrics(known, step=images)
+                self._sent.note(images)
+
+        self._do(send)
 
     def log_pictures(self, step: int) -> None:
         """Logs the pictures that lie beside the run's record."""
@@ -88,6 +106,8 @@ class Tracker:
                 "group": group,
                 "tags": [*config.names, *([group] if group else []), *([role] if role else [])],
                 "job_type": role or "train",
+                "id": self._sent.id,
+                "resume": "allow",
                 "settings": {"silent": True, "init_timeout": 30},
             }
         try:
@@ -124,6 +144,31 @@ class Tracker:
             if isinstance(failed, WandbLogger):  # wandb would add the next job of a sweep to an open run
                 with suppress(Exception):
                     failed.experiment.finish(exit_code=1)
+
+
+class _Sent:
+    """What a run has sent to wandb.
+
+    Args:
+        run: the folder of the run.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "wandb.json"
+        self.id, self.images = secrets.token_hex(8), 0
+        if not self.path.is_file():
+            return
+        try:
+            kept = read_json(self.path, need=("id", "images"))
+        except RecordError as error:
+            warn(f"{one_line(error)}; the run is a new run of wandb")
+            return
+        if re.fullmatch("[0-9a-f]{16}", str(kept["id"])) and isinstance(kept["images"], int):
+            self.id, self.images = str(kept["id"]), kept["images"]
+
+    def note(self, images: int) -> None:
+        self.images = images
+        write_json(self.path, {"schema": SCHEMA, "id": self.id, "images": images})
 
 
 def _described(config: RunConfig) -> dict[str, Any]:

@@ -1,9 +1,16 @@
-"""A trainer without output and files, which the tests of training share."""
+"""What the tests of training share: a trainer without output and files, and a training process that gets a signal."""
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+
+from tests.conftest import ROOT, Result
 
 
 def trainer_in(folder: Path, **options: Any) -> pl.Trainer:
@@ -18,3 +25,23 @@ def trainer_in(folder: Path, **options: Any) -> pl.Trainer:
         default_root_dir=str(folder),
         **options,
     )
+
+
+def train_until(is_time: Callable[[], bool], number: int, *words: str, cwd: Path) -> Result:
+    """`python -m benchmarks.train words...` as a process that gets a signal once it is time."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.train", *words],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not is_time() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=200)
+    finally:
+        process.kill()
+    return Result(process.returncode, out, err)

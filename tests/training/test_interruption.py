@@ -1,10 +1,6 @@
 """Signals that ask a process to end: a run saves a checkpoint, says how it resumes, and ends as if nothing had come."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +8,8 @@ import pytest
 
 from benchmarks.signals import ENDING, Interrupted, handlers, interruptible, raise_interrupted
 from benchmarks.training.callbacks import Watch
-from tests.conftest import ROOT, TINY, one_run, run
+from tests.conftest import TINY, one_run, run
+from tests.training.fakes import train_until
 from tests.training.test_resume import ends_of
 
 # no checkpoint but those of signals and of the end
@@ -99,22 +96,8 @@ def test_ignored_signals_and_handlers_of_others_stay() -> None:
 def test_a_process_that_a_scheduler_ends_says_so_by_its_status(number: int, tmp_path: Path) -> None:
     """Measured once: SIGTERM ended a run with exit status 0, and a scheduler saw success."""
     words = ["model=ae", *TINY, "budget.amount=1e9", "checkpoint_seconds=0.1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.train", *words],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        while not list(tmp_path.rglob("last.ckpt")) and process.poll() is None:
-            time.sleep(0.1)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=200)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + number, out + err
-    assert err.startswith(f"error: interrupted by {signal.Signals(number).name}; the run is saved after")
-    assert len(err.splitlines()) == 1
+    result = train_until(lambda: bool(list(tmp_path.rglob("last.ckpt"))), number, *words, cwd=tmp_path)
+    assert result.returncode == 128 + number, result
+    assert result.stderr.startswith(f"error: interrupted by {signal.Signals(number).name}; the run is saved after")
+    assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("run.json"))

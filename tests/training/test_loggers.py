@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import signal
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from wandb.proto import wandb_internal_pb2
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.loggers import Tracker
 from tests.conftest import TINY, composed, run, run_process
+from tests.training.fakes import train_until
 
 NAMES = {"datamodule": "digits", "network": "mlp", "model": "vae"}
 BLOCK = 32768
@@ -175,6 +178,65 @@ def test_a_wandb_that_fails_midway_is_not_left_open_for_the_next_job(tmp_path: P
     ):
         tracker.log({"images": 1, "loss": 1.0})
     logger.experiment.finish.assert_called_once_with(exit_code=1)
+
+
+def test_a_resumed_run_goes_on_in_the_same_run_of_wandb_without_the_curve_twice(tmp_path: Path) -> None:
+    ids, rows = [], []
+
+    def make(node: Any, **more: Any) -> Any:
+        ids.append((node["id"], node["resume"]))
+        logger = mock.MagicMock(spec=WandbLogger)
+        logger.log_metrics.side_effect = lambda metrics, step: rows.append(step)
+        return logger
+
+    curve = [{"images": images, "val_fid": 1.0} for images in (64, 128, 256)]
+    with mock.patch("benchmarks.training.loggers.instantiate", side_effect=make):
+        with Tracker(config("wandb", tmp_path, mode="offline")) as tracker:
+            for row in curve[:2]:
+                tracker.log(row)
+        with Tracker(config("wandb", tmp_path, mode="offline")) as tracker:
+            for row in curve:  # the rows from before the interruption come again
+                tracker.log(row)
+        other = config("wandb", tmp_path, mode="offline").changed(seed=1)
+        with Tracker(other) as tracker:
+            tracker.log(curve[0])
+    assert rows == [64, 128, 256, 64]
+    assert ids[0] == ids[1]
+    assert ids[2] != ids[0]
+    assert {resume for _, resume in ids} == {"allow"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"schema": 1, "id": "../../x", "images": 3}', '{"schema": 1, "id": "ab"}']
+)
+def test_a_note_of_wandb_that_is_damaged_starts_a_new_run(content: str, tmp_path: Path) -> None:
+    made = config("wandb", tmp_path, mode="offline")
+    made.path.mkdir(parents=True)
+    (made.path / "wandb.json").write_text(content)
+    logger = mock.MagicMock(spec=WandbLogger)
+    with (
+        mock.patch("benchmarks.training.loggers.instantiate", return_value=logger) as instantiate,
+        Tracker(made) as tracker,
+    ):
+        tracker.log({"images": 1, "loss": 1.0})
+    assert re.fullmatch("[0-9a-f]{16}", instantiate.call_args.args[0]["id"])
+    assert logger.log_metrics.call_count == 1
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_is_one_run_of_wandb_with_one_curve(tmp_path: Path) -> None:
+    """Two offline parts of one run, read back: together the curve, each row once."""
+    words = ["model=ae", "logger=wandb", *TINY, "budget.amount=100000", "curve_points=10"]
+    cut = train_until(lambda: bool(list(tmp_path.rglob("curve.csv"))), signal.SIGTERM, *words, cwd=tmp_path)
+    assert cut.returncode == 128 + signal.SIGTERM, cut
+    whole = run_process("train", *words, cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    parts = [Offline(path) for path in sorted(tmp_path.rglob("*.wandb"))]
+    assert len(parts) == 2
+    assert len({part.run.run_id for part in parts}) == 1
+    (curve,) = tmp_path.rglob("curve.csv")
+    sent = [str(row["images"]) for part in parts for row in part.history if "val_fid" in row]
+    assert sent == [line.split(",")[0] for line in curve.read_text().splitlines()[1:]]
 
 
 @pytest.mark.parametrize("name", ["csv", "tensorboard"])
