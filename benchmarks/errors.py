@@ -1,5 +1,6 @@
 """Errors: a mistake of the user is one line and a non-zero exit status; a traceback is a fault of genbench."""
 
+import errno
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,6 +13,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+# errors of the disk that a user can mend, and how
+_WRITABLE = "choose a folder that can be written"
+_OF_THE_DISK = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or ask for a larger quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _WRITABLE),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), "choose another path, or move away what lies there"),
+}
+
+
 class UserError(Exception):
     """A mistake that the user can correct. The message says what is wrong, what was expected and what to do."""
 
@@ -20,12 +33,16 @@ def one_line(error: BaseException) -> str:
     """The message of an error on one line; for an error that Hydra wrapped, the innermost message."""
     while error.__cause__ is not None and type(error).__module__.startswith("hydra."):
         error = error.__cause__
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}; {_OF_THE_DISK[error.errno]} and run the same command again"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def is_users(error: BaseException) -> bool:
-    """Whether the user can correct the error: a UserError, a DataError, or an argument that a constructor refused."""
-    if isinstance(error, UserError | DataError):
+    """Whether the user can correct the error: a UserError, a DataError, an argument that a constructor refused, or a disk that
+    takes no more."""
+    if isinstance(error, UserError | DataError) or (isinstance(error, OSError) and error.errno in _OF_THE_DISK):
         return True
     return type(error).__module__.startswith(("hydra.", "omegaconf.")) and (
         error.__cause__ is None

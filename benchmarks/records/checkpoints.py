@@ -38,7 +38,12 @@ def rotate(path: Path, write: Callable[[Path], None]) -> str:
         The checksum of the new checkpoint.
     """
     with replacing(path) as temporary:
-        write(temporary)
+        try:
+            write(temporary)
+        except OSError as error:  # the writer may go through a folder of its own, or name no file at all
+            through = f" (through {error.filename})" if error.filename else ""
+            error.filename = f"{path}{through}"
+            raise
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # a full disk is found before anything is replaced
         digest = checksum(temporary)
