@@ -25,6 +25,18 @@ from benchmarks.signals import interruptible
 
 Task = Callable[[DictConfig], None]
 
+# what other tools call the length of a training
+LENGTHS = (
+    "epochs",
+    "max_epochs",
+    "num_epochs",
+    "steps",
+    "max_steps",
+    "iterations",
+    "trainer.max_epochs",
+    "trainer.max_steps",
+)
+
 
 def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[], None]]:
     """Makes the entry point of a program from its task, which takes the composed configuration.
@@ -68,13 +80,18 @@ def prepare(program: str, needs_torch: bool = True) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # only training has multiruns: elsewhere a comma belongs to a title or a path
     sys.argv[1:] = [quoted(word, "=" if program == "train" else "=,") for word in sys.argv[1:]]
-    arguments, _ = get_args_parser().parse_known_args()
+    arguments, unknown = get_args_parser().parse_known_args()
     if arguments.help:
         print(help_page(program), end="")
         raise SystemExit(0)
-    if needs_torch:
-        check_torchvision()
+    if unknown:
+        word = unknown[0].lstrip("-").partition("=")[0]
+        raise UserError(
+            f"{unknown[0]} is no option of benchmarks.{program}; a key is set without dashes, as in {word}=value"
+        )
     check_words(program, arguments.overrides)
+    if needs_torch:  # importing torch takes seconds
+        check_torchvision()
 
 
 def package_list(value: Any) -> list[str]:
@@ -166,15 +183,46 @@ def check_words(program: str, words: list[str]) -> None:
                     raise UserError(f"{override.key_or_group}={value} does not exist; {_nearest(value, choices)}")
         try:
             config = compose(program, overrides=[_first(override) for override in groups])
-            known = {*_keys(config), *_group_names()}
+            known = {*_keys(config), *_groups(program)}
             for override in keys:
-                key = override.key_or_group
-                is_new = override.is_add() or override.is_delete() or key.startswith("hydra")
-                if not is_new and key not in known:
-                    raise UserError(f"benchmarks.{program} has no key {key}; {_nearest(key, known)}")
+                _check_key(program, override, config, known)
             compose(program, overrides=[_first(override) for override in overrides])
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(one_line(error)) from error
+
+
+def _check_key(program: str, override: Override, config: DictConfig, known: set[str]) -> None:
+    key = override.key_or_group
+    if key.startswith("hydra") or override.is_delete():
+        return
+    if key not in known:
+        # what is added to a group goes to an object's constructor; nothing reads an added key at the top
+        if override.is_add() and ("." in key or "@" in key):
+            return
+        raise UserError(f"benchmarks.{program} has no key {key}; {_advice(key, config, known)}")
+    value, default = override.value(), OmegaConf.select(config, key, throw_on_missing=False)
+    is_number = isinstance(default, int | float) and not isinstance(default, bool)
+    # Lightning's own settings take several kinds
+    if is_number and isinstance(value, str) and "${" not in value and not key.startswith("trainer."):
+        raise UserError(f"{key} is {value!r}; expected a number, as in {key}={default}")
+
+
+def _advice(key: str, config: DictConfig, known: set[str]) -> str:
+    """What to do about an unknown key."""
+    if key in LENGTHS:
+        return "the length of a run is its budget: set budget.amount, in images (or budget=updates, budget=seconds)"
+    group, _, name = key.partition(".")
+    others = (
+        [choice for choice in _choices(group) if name and name in _own_keys(group, choice)] if group in known else []
+    )
+    if others and isinstance(config.get(group), DictConfig):
+        return f"{group}={' or '.join(others)} has the key, the chosen {group} does not"
+    return _nearest(key, known)
+
+
+def _own_keys(group: str, choice: str) -> set[str]:
+    text = resources.files("conf").joinpath(group, f"{choice}.yaml").read_text(encoding="utf-8")
+    return set(_keys(OmegaConf.create(text)))  # type: ignore[arg-type]
 
 
 def _values(override: Override) -> Iterable[str]:
@@ -206,13 +254,20 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{key}.")
 
 
-def _group_names() -> list[str]:
-    folder = resources.files("conf")
-    return [entry.name for entry in folder.iterdir() if entry.is_dir() and _choices(entry.name)]
+def _groups(program: str) -> list[str]:
+    """The groups that a program has."""
+    config = yaml.safe_load((resources.files("conf") / f"{program}.yaml").read_text(encoding="utf-8"))
+    entries = config.get("defaults", [])
+    below = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]  # a program on top of another
+    return [group for group, _ in _defaults([e for e in entries if isinstance(e, dict)])] + [
+        g for p in below for g in _groups(p)
+    ]
 
 
 def _choices(group: str) -> list[str]:
     folder = resources.files("conf").joinpath(*group.split("/"))
+    if not folder.is_dir():
+        return []
     return sorted(e.name.removesuffix(".yaml") for e in folder.iterdir() if e.name.endswith(".yaml"))
 
 

@@ -1,6 +1,8 @@
 """Errors: a mistake of the user is one line and a non-zero exit status; a traceback is a fault of genbench."""
 
 import errno
+import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -76,6 +78,9 @@ def exits_cleanly(program: Callable[P, T]) -> Callable[P, T]:
         except Interrupted as interrupted:
             fail(str(interrupted))
             raise SystemExit(interrupted.exit_status) from None
+        except BrokenPipeError:  # the reader of the output has ended, as head does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(128 + signal.SIGPIPE) from None
         except Exception as error:
             if not is_users(error):
                 raise

@@ -3,8 +3,11 @@
 import csv
 import json
 import re
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,7 +17,7 @@ import torch
 from PIL import Image
 
 from benchmarks.records.files import SCHEMA
-from tests.conftest import TINY, Result, one_run, run, run_process
+from tests.conftest import ROOT, TINY, Result, one_run, run, run_process
 from tests.datamodules.fakes import folder_of_images
 
 
@@ -173,6 +176,18 @@ def test_help_lists_groups_and_keys(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_reader_that_ends_early_is_no_traceback(tmp_path: Path) -> None:
+    code = "from benchmarks.errors import exits_cleanly\nexits_cleanly(lambda: [print(i) for i in range(10**6)])()"
+    command = f"{shlex.join([sys.executable, '-c', code])} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert done.returncode == 128 + signal.SIGPIPE
+
+
 MISTAKES = [
     ("train", ["model=vaee"], "model=vaee does not exist; did you mean vae"),
     ("train", ["-m", "model=vae,gann"], "model=gann does not exist; did you mean"),
@@ -191,7 +206,18 @@ MISTAKES = [
     ("train", ["datamodule.binarize=sometimes"], "datamodule.binarize is 'sometimes'"),
     ("train", ["protocol.encoder=resnet50"], "protocol.encoder is 'resnet50'; expected auto or one of digits-cnn"),
     ("train", ["+model.gamma=1"], "unexpected keyword argument 'gamma'"),
-    ("train", ["seed=abc"], "seed is 'abc'; expected a whole number"),
+    ("train", ["seed=abc"], "seed is 'abc'; expected a number, as in seed=0"),
+    ("train", ["seed=0.5"], "seed is 0.5; expected a whole number"),
+    ("train", ["model=vae", "model.beta=high"], "model.beta is 'high'; expected a number, as in model.beta=1.0"),
+    ("train", ["model=gan", "model.beta=4"], "no key model.beta; model=vae has the key, the chosen model does not"),
+    ("train", ["epochs=5"], "the length of a run is its budget: set budget.amount"),
+    (
+        "train",
+        ["--seed", "3"],
+        "--seed is no option of benchmarks.train; a key is set without dashes, as in seed=value",
+    ),
+    ("train", ["+nickname=x"], "benchmarks.train has no key nickname"),
+    ("report", ["models=vae"], "benchmarks.report has no key models; expected one of claims"),
     ("evaluate", ["runs=empty"], "empty is not a folder"),
     ("evaluate", ["runs=."], "holds no finished run"),
     ("evaluate", ["protocol=quik"], "did you mean quick"),
