@@ -17,7 +17,14 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.records.paths import runs_dir_of
     from benchmarks.records.runs import check_data, check_place, find_runs, sha256_of
     from benchmarks.reporting.terminal import print_scores
-    from benchmarks.scoring.restore import choose_device, load_data, load_trained, read_trained_config, set_threads
+    from benchmarks.scoring.restore import (
+        at_folders,
+        choose_device,
+        load_data,
+        load_trained,
+        read_trained_config,
+        set_threads,
+    )
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
 
     protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
@@ -46,7 +53,7 @@ def main(cfg: DictConfig) -> None:
             if scorer.is_done(run.path):
                 print("      already scored under this protocol: nothing to do")
                 continue
-            data = load_data(config.datamodule, cfg.data_dir, cfg.folder)
+            data = load_data(at_folders(config.datamodule, cfg.data_dir, folder=cfg.folder))
             check_data(run, data.info.id)
             check_place(run)
             score_baselines(runs_dir_of(run.path), data, scorer)

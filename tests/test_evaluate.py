@@ -1,11 +1,13 @@
 """Scoring runs of others: each is scored on its own data, in its own place, and a bad one spoils no other."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -86,7 +88,7 @@ def test_a_run_is_not_scored_on_other_data_than_those_of_its_record(tmp_path: Pa
 def test_a_record_that_does_not_say_its_data_is_refused_too(data: Any, tmp_path: Path) -> None:
     untrained(tmp_path / "runs", data=data)
     (line,) = errors_of(evaluate(tmp_path))
-    assert ("the data differ: None in the record" if data == {} else "which is none") in line
+    assert ("the data differ: None in the record" if data == {} else "expected object") in line
 
 
 def test_a_record_does_not_choose_which_folder_of_images_is_read(tmp_path: Path) -> None:
@@ -101,6 +103,23 @@ def test_a_record_does_not_choose_which_folder_of_images_is_read(tmp_path: Path)
     (line,) = errors_of(evaluate(tmp_path, "folder=mine"))
     assert "/etc" not in line
     assert "mine" in line
+
+
+@pytest.mark.parametrize("word", ["data_dir=null", "data_dir=mine"])
+def test_a_record_does_not_choose_which_folder_of_data_is_read(word: str, tmp_path: Path) -> None:
+    path = untrained(tmp_path / "runs")
+    document = read_config(path)
+    document["datamodule"] = OmegaConf.to_container(composed("datamodule=mnist").datamodule, resolve=True)
+    document["datamodule"]["data_dir"] = "/record/of/another"
+    (path / "config.yaml").write_text(yaml.safe_dump(document))
+    with mock.patch.dict(os.environ, {"DATA_DIR": "default"}), mock.patch("torchvision.datasets.MNIST", refuse):
+        (line,) = errors_of(evaluate(tmp_path, word))
+    assert "/record" not in line
+    assert f"MNIST is not in {'default' if 'null' in word else 'mine'}/MNIST/raw" in line
+
+
+def refuse(*words: Any, **keywords: Any) -> None:
+    raise OSError("no network")
 
 
 # where a run may not lie, or what may not lie in it

@@ -19,7 +19,7 @@ from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import ALPHA, Outlier, judge_next, next_value
 from benchmarks.reporting.terminal import console_of_tables
 from benchmarks.scoring.protocol import protocol_of
-from benchmarks.scoring.restore import at_folders, load_data, set_threads
+from benchmarks.scoring.restore import at_folders, check_parameters, load_data, set_threads
 from benchmarks.scoring.trust import check_sheets, read_trusted_config
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.record import commit, environment, packages
@@ -49,7 +49,7 @@ class Comparison:
 def replay(
     run: Run,
     out: Path,
-    data_dir: str,
+    data_dir: str | None,
     accelerator: str | None = None,
     trust: Sequence[str] = (),
     of: int = 1,
@@ -65,7 +65,7 @@ def replay(
     Args:
         run: with its record and sheets.
         out: the folder of the new runs.
-        data_dir: the folder of the data.
+        data_dir: the folder of the data; None for the default of the programs.
         accelerator: Lightning's name; None for the recorded kind of device.
         trust: packages whose classes the user trusts besides genbench's own.
         of: the number of runs that share the rate of false alarms.
@@ -179,10 +179,11 @@ def print_comparison(comparisons: Sequence[Comparison], outliers: Sequence[Outli
 
 
 def _config(
-    run: Run, out: Path, data_dir: str, accelerator: str | None, trust: Sequence[str], folder: str | None
+    run: Run, out: Path, data_dir: str | None, accelerator: str | None, trust: Sequence[str], folder: str | None
 ) -> RunConfig:
     """The configuration that trains a recorded run again, in another folder, on the recorded kind of device."""
     document = read_trusted_config(run.path, trust)
+    check_parameters(document["model"])
     check_sheets(run.sheets, trust)
     recorded_environment = run.record.get("environment") or {}
     document |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}

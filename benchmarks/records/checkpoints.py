@@ -9,8 +9,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.records.files import SCHEMA, RecordError, read_json, replacing, write_json
+from benchmarks.records.files import SCHEMA, RecordError, replacing, write_json
+from benchmarks.records.json_files import read_json
 from benchmarks.records.paths import checkpoint_path
+from benchmarks.records.schemas import Checksums
 
 # the checksums that are kept: a process that is killed after the list was written leaves one that no file has
 LISTED = 1000
@@ -63,12 +65,9 @@ def listed(path: Path) -> list[str] | None:
     Raises:
         RecordError: for a damaged list.
     """
-    if not _list_path(path).is_file():
+    if not os.path.lexists(_list_path(path)):
         return None
-    checksums = read_json(_list_path(path), need=("sha256",))["sha256"]
-    if not isinstance(checksums, list) or not all(isinstance(text, str) for text in checksums):
-        raise RecordError(f"{_list_path(path)} is not a list of checksums; move it away to resume without checks")
-    return checksums
+    return read_json(_list_path(path), Checksums)["sha256"]
 
 
 def why_damaged(path: Path) -> str | None:

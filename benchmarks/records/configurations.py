@@ -25,6 +25,8 @@ MOST_LEVELS = 40
 # what may be an alias, an anchor or deep nesting. A text without it is read at once; another is first read event by event
 _SUSPECT = re.compile(r"(?:^|[\s\[{,])[*&]|^ {80}|-\s+-\s|^\s*\?", re.MULTILINE)
 MOST_BRACKETS = 400
+# Python needs minutes for a whole number of a megabyte; checksums have 64 digits
+_LONG_NUMBER = re.compile(r"[0-9a-fA-F_:]{100}")
 
 # both loaders are safe; the C loader is ten times as fast
 _YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -60,8 +62,10 @@ def _refuse_bombs(text: str) -> None:
     """Refuses what a few lines expand to any size or depth: aliases of aliases, and nesting that overflows the stack.
 
     Raises:
-        YAMLError: for an alias, or for nesting of more than `MOST_LEVELS` levels.
+        YAMLError: for an alias, or for nesting of more than `MOST_LEVELS` levels, or a number of more than 100 digits.
     """
+    if _LONG_NUMBER.search(text):
+        raise yaml.YAMLError("it has a number of more than 100 digits")
     if not _SUSPECT.search(text) and text.count("[") + text.count("{") <= MOST_BRACKETS:
         return
     level = 0

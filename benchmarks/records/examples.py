@@ -4,6 +4,7 @@ Comparisons pair rows by example with these values. The file is bounded: it hold
 A report works without the file; its intervals are then over seeds alone.
 """
 
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.files import replacing
+from benchmarks.errors import one_line, warn
+from benchmarks.records.files import read_bytes, replacing
 
 # of each score; enough for the standard deviation over examples to 2%
 MOST = 2000
@@ -65,14 +67,13 @@ def forget_examples() -> None:
 
 @lru_cache(maxsize=512)
 def _read(path: Path) -> dict[str, tuple[NDArray[np.float64], int]]:
-    """The values and the number of examples by score; nothing for a file that is missing, damaged or too large."""
+    """The values and the number of examples by score; nothing for a file that is missing, and with a warning for another."""
     try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
-            return {}
-        with zipfile.ZipFile(path) as archive:  # a small file may unpack to any size
+        content = io.BytesIO(read_bytes(path, MOST_BYTES))
+        with zipfile.ZipFile(content) as archive:  # a small file may unpack to any size
             if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
-                return {}
-        with np.load(path, allow_pickle=False) as file:
+                raise OSError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+        with np.load(content, allow_pickle=False) as file:
             names, counts = [str(name) for name in file[_NAMES]], file[_COUNTS]
             arrays = [file[f"score{i}"] for i in range(len(names))]
             return {
@@ -80,5 +81,8 @@ def _read(path: Path) -> dict[str, tuple[NDArray[np.float64], int]]:
                 for name, array, n in zip(names, arrays, counts, strict=True)
                 if array.dtype == np.float32 and array.ndim == 1 and len(array) <= MOST and n >= len(array)
             }
-    except Exception:  # a damaged file raises many kinds of errors, and no result depends on the file
+    except FileNotFoundError:
+        return {}
+    except Exception as error:  # a damaged file raises many kinds of errors; without it, intervals are over seeds alone
+        warn(f"{path} cannot be read and is left out ({one_line(error)[:160]})")
         return {}

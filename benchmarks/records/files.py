@@ -1,5 +1,6 @@
-"""Atomic files, strict JSON, and the errors of records that cannot be read."""
+"""Atomic files, bounded reading, and the error of records that cannot be read."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import UserError
 
 # raised when older versions of genbench could no longer read a new record
 SCHEMA = 1
@@ -82,36 +83,23 @@ def read_bytes(path: Path, most: int) -> bytes:
     """The content of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: for a file that is larger, or that is none (a pipe would be waited for without end).
-    """
-    facts = path.stat()
-    if not stat.S_ISREG(facts.st_mode):
-        raise OSError("it is not a regular file")
-    if facts.st_size > most:
-        raise OSError(f"it has {facts.st_size:,} bytes; at most {most:,} are expected")
-    return path.read_bytes()
-
-
-def read_json(path: Path, need: tuple[str, ...]) -> dict[str, Any]:
-    """Reads a record and checks that it has the keys of `need`.
-
-    Raises:
-        RecordError: for a damaged file, a file that is not a record, or a record of a newer schema.
+        OSError: for a file that is larger, or that is none: a pipe would be waited for without end, and a link could name any
+            file of the reader's machine.
     """
     try:
-        value = json.loads(read_bytes(path, MOST_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is damaged ({one_line(error)}); restore it or move it away") from error
-    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
-        raise RecordError(f"{path} is not a genbench record; move it away")
-    if value["schema"] > SCHEMA:
-        raise RecordError(
-            f"{path} has schema {value['schema']}, and this genbench reads schemas up to {SCHEMA}: install a newer genbench"
-        )
-    missing = [key for key in need if key not in value]
-    if missing:
-        raise RecordError(f"{path} lacks {', '.join(missing)}; restore it or move it away")
-    return value
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError("it is a link") from error
+        raise
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(handle)
+        raise OSError("it is not a regular file")
+    with open(handle, "rb", buffering=0) as stream:
+        if facts.st_size > most:
+            raise OSError(f"it has {facts.st_size:,} bytes; at most {most:,} are expected")
+        return stream.read(facts.st_size)
 
 
 def finite_or_none(value: float) -> float | None:

@@ -3,8 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks.records.json_files import read_plain_json
 from benchmarks.records.runs import Status
+from benchmarks.records.schemas import JobOutcome
 
 FILE = "outcome.json"
 
@@ -26,6 +29,11 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 
 
 def read_outcome(path: Path) -> Outcome:
-    """Reads the outcome of a job."""
-    outcome = json.loads(path.read_text(encoding="utf-8"))
-    return Outcome(Path(outcome["path"]), outcome["status"], outcome["message"])
+    """Reads the outcome of a job.
+
+    Raises:
+        RecordError: for a damaged file.
+    """
+    outcome = read_plain_json(path, JobOutcome)
+    status: Any = outcome["status"]
+    return Outcome(Path(outcome["path"]), status, outcome["message"])

@@ -6,47 +6,46 @@ edits a record afterwards.
 """
 
 import csv
-import math
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
-from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
+from msgspec import Meta
+
+from benchmarks.errors import one_line, warn
+from benchmarks.records.files import SCHEMA, RecordError, read_bytes, write_json
+from benchmarks.records.json_files import check_kind, read_json
 from benchmarks.records.paths import BASELINES, CURVE, NO_RUNS, OLD_BASELINES, RECORD, run_path, runs_dir_of
+from benchmarks.records.schemas import (
+    CONTROL,
+    MOST_SCORES,
+    MOST_VALUE,
+    Detail,
+    FileName,
+    ProtocolFacts,
+    Real,
+    Record,
+    ReportRecord,
+    Whole,
+)
 
 Status = Literal["finished", "diverged", "failed"]
-
-# the kinds of the keys that every record has
-_KINDS: dict[str, type | UnionType] = {"status": str, "seed": int, "config_id": str, "names": Mapping, "data": Mapping}
-# of the keys that a report needs too
-_KINDS_FOR_REPORTS: dict[str, type | UnionType] = {
-    **{"names.datamodule": str, "names.model": str, "names.network": str},
-    **{"data.id": str, "data.sizes.test": int, "data.binarize": str, "data.dequantize": bool},
-}
-# of the keys that some records lack
-_KINDS_OF_OPTIONAL: dict[str, type | UnionType] = {
-    **{"data.sizes.train": int, "data.sizes.val": int, "data.shape": list},
-    **{"budget": Mapping, "budget.unit": str, "budget.amount": int | float},
-    **{"spent": Mapping, "spent.images": int | float, "spent.seconds": int | float, "spent.updates": int | float},
-    **{"cost": Mapping, "cost.parameters": int | float, "cost.train_seconds": int | float},
-    **{"cost.images_per_second": int | float, "cost.peak_memory_bytes": int | float},
-    "cost.sampling_images_per_second": int | float,
-    **dict.fromkeys(("search", "checkpoint", "environment", "packages", "git"), Mapping),
-}
+# a curve of 64 points has some kilobytes
+MOST_BYTES_OF_CURVE = 2**18
 
 
 @dataclass(slots=True)  # not frozen: frozen objects are slower to make, and a report makes hundreds of thousands
 class Score:
     """One score. `value` is None if the score does not apply or failed; `detail["reason"]` then says why."""
 
-    name: str
-    value: float | None
-    unit: str
+    name: Annotated[str, Meta(max_length=200)]
+    value: Real | None
+    unit: Annotated[str, Meta(max_length=200)]
     higher_is_better: bool | None
-    n: int
+    n: Whole
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -62,6 +61,16 @@ class ScoreSheet:
     @property
     def filename(self) -> str:
         return f"{self.protocol['name']}-{self.protocol_id}.json"
+
+
+class _SheetFile(TypedDict):
+    """A score sheet as it lies on disk."""
+
+    schema: int
+    protocol: dict[str, Any]
+    protocol_id: FileName
+    status: Annotated[str, Meta(pattern=r"\A(scored|diverged)\Z")]
+    scores: Annotated[list[Score], Meta(max_length=MOST_SCORES)]
 
 
 @dataclass(frozen=True)
@@ -119,66 +128,63 @@ def read_record(run: Path) -> dict[str, Any] | None:
     """Reads `run.json`; None for a run that has not ended.
 
     Raises:
-        RecordError: for a damaged file, a newer schema, or keys of other kinds than a record has.
+        RecordError: for a damaged file, a newer schema, or values of other types than a record has.
     """
     path = run / RECORD
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    record = read_json(path, need=("status", "seed", "config_id", "names", "data"))
-    for key, kind in (_KINDS | _KINDS_FOR_REPORTS | _KINDS_OF_OPTIONAL).items():
-        value = _value_at(record, key)
-        is_finite = not isinstance(value, float) or math.isfinite(value)
-        if not (isinstance(value, kind) and is_finite) and (key in _KINDS or value is not None):
-            raise RecordError(
-                f"{path} has {key} {str(value)[:40]!r}, which is none; restore the record or move it away"
-            )
-    return record
-
-
-def _value_at(record: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key; None if a record lacks the key or a part of it."""
-    node: Any = record
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
+    if CONTROL.search(str(run)):
+        raise RecordError(f"{run} has control characters, or is not UTF-8, in the name of a folder; rename the folder")
+    return dict(read_json(path, Record))
 
 
 def read_sheets(run: Path) -> list[ScoreSheet]:
     """Reads every score sheet of a run, in order of file names.
 
     Raises:
-        RecordError: for a damaged file or a newer schema.
+        RecordError: for a damaged file, a newer schema, values of other types, or a name that is not that of the sheet.
     """
-    sheets = []
     folder = run / "scores"
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
-    except FileNotFoundError:
-        names = []
-    for path in (folder / name for name in names):
-        sheet = read_json(path, need=("protocol", "protocol_id", "status", "scores"))
-        del sheet["schema"]
-        try:
-            scores = [Score(**score) for score in sheet.pop("scores")]
-            sheets.append(ScoreSheet(scores=scores, **sheet))
-        except TypeError as error:
-            raise RecordError(f"{path} is not a score sheet ({error}); move it away and score the run again") from error
-    return sheets
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [_read_sheet(folder / name) for name in names]
+
+
+def _read_sheet(path: Path) -> ScoreSheet:
+    sheet = read_json(path, _SheetFile)
+    scores = sheet["scores"]
+    check_kind(path, sheet["protocol"], ProtocolFacts, "protocol")
+    check_kind(path, [score.detail for score in scores], list[Detail], "detail of scores")
+    # one search for all texts: a pattern in the type of a score would double the time of reading
+    if CONTROL.search("".join([f"{score.name}{score.unit}{score.detail.get('encoder')}" for score in scores])):
+        raise RecordError(f"{path} has control characters in a name, a unit or an encoder of a score; move it away")
+    status: Any = sheet["status"]
+    found = ScoreSheet(sheet["protocol"], sheet["protocol_id"], status, scores)
+    if found.filename != path.name:  # a copy under another name would count a seed twice
+        raise RecordError(f"{path} is the sheet {found.filename} by its content; move it away, or rename it")
+    return found
 
 
 def read_curve(run: Path) -> list[dict[str, float]]:
     """Reads `curve.csv`: one dictionary per point of the budget, without empty cells.
 
-    Returns an empty list for a file that cannot be read, because no result depends on the curve.
+    Returns an empty list, with a warning, for a file that cannot be read, because no result depends on the curve.
     """
+    path = run / CURVE
     try:
-        with (run / CURVE).open(encoding="utf-8", newline="") as stream:
-            return [
-                {name: float(text) for name, text in line.items() if name is not None and text}
-                for line in csv.DictReader(stream)
-            ]
-    except (OSError, ValueError, TypeError):
+        lines = csv.DictReader(io.StringIO(read_bytes(path, MOST_BYTES_OF_CURVE).decode("utf-8")), strict=True)
+        points = [{name: float(text) for name, text in line.items() if name is not None and text} for line in lines]
+    except FileNotFoundError:
         return []
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        warn(f"{path} cannot be read and is left out ({one_line(error)[:160]})")
+        return []
+    if bad := [name for point in points for name, value in point.items() if not abs(value) <= MOST_VALUE]:
+        warn(f"{path} cannot be read and is left out (a value of {bad[0][:40]} is not a finite number)")
+        return []
+    return points
 
 
 def sha256_of(record: Mapping[str, Any]) -> str | None:
@@ -205,12 +211,18 @@ def check_for_report(run: Run) -> None:
     """Checks that a record has the keys from which a report makes tables.
 
     Raises:
-        RecordError: for a missing key.
+        RecordError: for a missing key, of the record or of the protocol of a sheet.
     """
-    needed = [*_KINDS_FOR_REPORTS, *(("budget.unit", "budget.amount") if run.record.get("budget") else ())]
-    for key in needed:
-        if _value_at(run.record, key) is None:
-            raise RecordError(f"{run.path / RECORD} lacks {key}; restore the record or move it away")
+    path = run.path / RECORD
+    check_kind(path, run.record, ReportRecord)
+    for sheet in run.sheets:
+        split = sheet.protocol.get("split")
+        if split not in run.record["data"]["sizes"]:
+            raise RecordError(
+                f"{path} lacks data.sizes.{split}, of the split of its sheet {sheet.filename}; move it away"
+            )
+        if sheet.protocol.get("encoder") and not isinstance(sheet.protocol.get("samples"), int):
+            raise RecordError(f"{run.path / 'scores' / sheet.filename} lacks protocol.samples; move it away")
 
 
 def check_place(run: Run) -> None:

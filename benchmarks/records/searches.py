@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from benchmarks.errors import one_line
-from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
+from benchmarks.records.files import SCHEMA, RecordError, write_json
+from benchmarks.records.json_files import read_json
 from benchmarks.records.paths import SEARCH, may_hold_a_search, runs_dir_of_search, trials_path
+from benchmarks.records.schemas import Real, RelativePath, SearchRecord, Setting, Text, Whole
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,20 @@ class Trial:
     run: str
     config_id: str
     reason: str | None = None
+
+
+class _TrialFile(TypedDict):
+    """A trial as it lies on disk."""
+
+    schema: int
+    model: Text
+    number: Whole
+    params: dict[Text, Setting]
+    status: Text
+    value: Real | None
+    run: RelativePath
+    config_id: Text
+    reason: NotRequired[str | None]
 
 
 @dataclass(frozen=True)
@@ -84,23 +99,16 @@ def read_search(path: Path) -> Search:
     Raises:
         RecordError: for a damaged file, a newer schema, or a trial whose run is outside of the folder of runs.
     """
-    need = ("id", "name", "datamodule", "network", "select", "higher_is_better", "protocol_id", "sampler", "command")
-    search = read_json(path / SEARCH, need=need)
+    search = read_json(path / SEARCH, SearchRecord)
     trials: dict[str, list[Trial]] = defaultdict(list)
     for file in sorted(trials_path(path).glob("*.json")):
-        record = read_json(file, need=("model", "number", "params", "status", "value", "run", "config_id"))
-        del record["schema"]
-        try:
-            trial = Trial(**record)
-            if not (isinstance(trial.run, str) and isinstance(trial.model, str) and isinstance(trial.number, int)):
-                raise TypeError("model and run are texts, and number is a whole number")
-        except TypeError as error:
-            raise RecordError(f"{file} is not a trial ({one_line(error)}); move it away and search again") from error
+        record = read_json(file, _TrialFile)
+        trial = Trial(**{key: value for key, value in record.items() if key != "schema"})  # type: ignore[arg-type]
         if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:
             raise RecordError(f"{file} names the run {trial.run}, outside of the folder of runs; move the file away")
         trials[trial.model].append(trial)
     in_order = {model: sorted(group, key=lambda trial: trial.number) for model, group in trials.items()}
-    return Search(path, search, in_order)
+    return Search(path, dict(search), in_order)
 
 
 def find_searches(root: Path, on_bad: Callable[[RecordError], None]) -> list[Search]:

@@ -127,8 +127,13 @@ def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows(lines)
+    writer.writerows([[_defused(cell) for cell in line] for line in lines])
     return out.getvalue()
+
+
+def _defused(cell: Any) -> Any:
+    """A text that a spreadsheet would take for a formula, with an apostrophe before it; any other value as it is."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _md_answer(answer: Answer) -> str:

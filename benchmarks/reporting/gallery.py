@@ -1,13 +1,13 @@
 """The pictures of a leaderboard's rows: copied beside the page, and side by side on one sheet for each kind."""
 
-import shutil
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.errors import one_line, warn
-from benchmarks.records.files import replacing
+from benchmarks.records.files import read_bytes, replacing
 from benchmarks.records.paths import PICTURES
 from benchmarks.reporting.table import Row, Table
 
@@ -27,6 +27,9 @@ CAPTIONS = {
 }
 # the first rows of a table, whose pictures are in the page; the page links to the other rows' pictures
 EMBEDDED_ROWS = 12
+# of a picture that is decoded, and of its file: twice a sheet of 64 samples of 512 pixels
+MOST_PIXELS = 2**25
+MOST_BYTES = 2**26
 
 
 def row_slug(table: Table, row: Row) -> str:
@@ -45,15 +48,18 @@ def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
         for i, row in enumerate(table.models):
             slug = row_slug(table, row)
             first = next((run for run in row.runs if run.status == "finished"), None)
+            if first is None:
+                continue
             for kind, file in PICTURES.items():
-                source = first.path / file if first is not None else None
-                if source is not None and source.is_file():
-                    own = pictures.setdefault(slug, {})
-                    own[kind] = source
-                    if i < EMBEDDED_ROWS:
-                        own[kind] = out / "pictures" / f"{slug}-{file}"
-                        with replacing(own[kind], is_precious=False) as temporary:
-                            shutil.copyfile(source, temporary)
+                source = first.path / file
+                if i >= EMBEDDED_ROWS:
+                    if source.is_file():
+                        pictures.setdefault(slug, {})[kind] = source
+                elif (content := _read(source)) is not None:
+                    copy = out / "pictures" / f"{slug}-{file}"
+                    pictures.setdefault(slug, {})[kind] = copy
+                    with replacing(copy, is_precious=False) as temporary:
+                        temporary.write_bytes(content)
     return pictures
 
 
@@ -61,7 +67,8 @@ def save_sheets(table: Table, pictures: Mapping[str, Mapping[str, Path]], out: P
     """Writes one sheet for each kind of picture, with the pictures of the models side by side under their labels."""
     for kind, file in PICTURES.items():
         by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in table.models[:EMBEDDED_ROWS]]
-        tiles = [(label, image) for label, path in by_row if path is not None and (image := _open(path)) is not None]
+        # `copy_pictures` has decoded each of these files
+        tiles = [(label, Image.open(path).convert("RGB")) for label, path in by_row if path is not None]
         if tiles:
             gap, head = 12, 26
             width = sum(tile.width + gap for _, tile in tiles) - gap
@@ -75,9 +82,17 @@ def save_sheets(table: Table, pictures: Mapping[str, Mapping[str, Path]], out: P
                 sheet.save(temporary, format="PNG", compress_level=1)  # a third of the default's time
 
 
-def _open(path: Path) -> Image.Image | None:
+def _read(path: Path) -> bytes | None:
+    """The content of a picture that can be decoded; None for a missing one, and with a warning for any other file."""
     try:
-        return Image.open(path).convert("RGB")
-    except OSError as error:  # the report works without a damaged picture
-        warn(f"{path.name} cannot be read and is left out ({one_line(error)[:120]})")
+        content = read_bytes(path, MOST_BYTES)
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are expected")
+            image.convert("RGB")
+    except FileNotFoundError:
         return None
+    except Exception as error:  # a damaged picture raises many kinds of errors, and the report works without it
+        warn(f"{path} cannot be read and is left out ({one_line(error)[:160]})")
+        return None
+    return content

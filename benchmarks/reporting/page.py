@@ -154,8 +154,8 @@ def _record(run: Run, out: Path) -> dict[str, Any]:
     """What a reader needs to repeat a run: its command, its environment, and links to its records."""
     record, folder = run.record, _link(run.path, out)
     environment, packages, git = (record.get(key) or {} for key in ("environment", "packages", "git"))
-    words = [environment.get("device"), f"{environment['threads']} threads" if "threads" in environment else None]
-    words += [environment.get("system"), f"Python {environment['python']}" if "python" in environment else None]
+    words = [environment.get("device"), f"{threads} threads" if (threads := environment.get("threads")) else None]
+    words += [environment.get("system"), f"Python {python}" if (python := environment.get("python")) else None]
     words += [f"{name} {packages[name]}" for name in ("torch", "pytorch-lightning") if packages.get(name)]
     if git.get("sha"):
         words.append(f"commit {git['sha'][:10]}" + (" with changes" if git.get("dirty") else ""))
@@ -186,17 +186,8 @@ def _sigma_curves(table: Table) -> list[tuple[str, list[tuple[str, str]]]]:
     for row in table.models:
         sheets = [sheet for run in row.runs for sheet in run.sheets if sheet.protocol_id == table.protocol_id]
         details = [score.detail for sheet in sheets[:1] for score in sheet.scores if score.name == "ais_sigma"]
-        points = [
-            point
-            for detail in details
-            if isinstance(detail.get("sigma_curve"), list)
-            for point in detail["sigma_curve"]
-        ]
-        numbers = [
-            (number(sigma), number(value))
-            for sigma, value in (point for point in points if isinstance(point, list) and len(point) == 2)
-            if isinstance(sigma, int | float) and isinstance(value, int | float)
-        ]
+        points = [point for detail in details for point in detail.get("sigma_curve", ())]
+        numbers = [(number(sigma), number(value)) for sigma, value in points]
         curves += [(row.label, numbers)] if numbers else []
     return curves
 

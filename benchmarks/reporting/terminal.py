@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks.errors import fail
+from benchmarks.errors import fail, printable
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import ScoreSheet, read_sheets
 from benchmarks.reporting.exports import BADGES
@@ -31,7 +31,7 @@ def print_tables(tables: Sequence[Table]) -> None:
             heads = (escape(column.heading) for column in columns)
             shown = RichTable("model", "seeds", *heads, header_style="", title=part, title_justify="left")
             for row in rows[:TERMINAL_ROWS]:
-                shown.add_row(escape(row.label), row.seeds, *(_cell(row, column) for column in columns))
+                shown.add_row(escape(printable(row.label)), row.seeds, *(_cell(row, column) for column in columns))
             console.print(shown)
             if len(rows) > TERMINAL_ROWS:
                 console.print(f"{len(rows) - TERMINAL_ROWS} more rows are on the page")
@@ -77,7 +77,7 @@ def _print_sheet(sheet: ScoreSheet) -> None:
     print(f"protocol {sheet.protocol['name']} ({sheet.protocol_id})")
     for score in sheet.scores:
         if score.value is None:
-            print(f"  {score.name:<22} — ({score.detail['reason']})")
+            print(f"  {score.name:<22} — ({printable(score.detail.get('reason', 'no reason is given'))})")
             continue
         error = score.detail.get("standard_error")
         words = [number(score.value), score.unit, f"(standard error {number(error)})" if error is not None else ""]

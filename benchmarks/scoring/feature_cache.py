@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.errors import one_line, warn
 from benchmarks.records.files import digest, replacing
 
-VERSION = "1"
+VERSION = "2"
 
 # features that this process has read or computed
 _KEPT: dict[str, Tensor] = {}
@@ -51,14 +51,16 @@ def cached_features(depends_on: Mapping[str, Any], compute: Callable[[], Tensor]
 
 def _read(path: Path, facts: Mapping[str, str]) -> Tensor | None:
     try:
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
+        if not path.is_file():
+            raise OSError("it is not a regular file")
         with safe_open(path, framework="pt") as file:
             features, metadata = file.get_tensor("features"), file.metadata() or {}
         if metadata == {**facts, "sha256": _checksum(features)}:
             return features
         reason = "is damaged" if facts.items() <= metadata.items() else "is of another version"
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # a damaged file raises many kinds of errors
         reason = f"is truncated or damaged ({one_line(error)})"
     warn(f"the cache {path} {reason}; computing the reference features again")
     return None
@@ -76,4 +78,6 @@ def _write(path: Path, features: Tensor, facts: Mapping[str, str]) -> None:
 
 
 def _checksum(features: Tensor) -> str:
-    return hashlib.sha256(features.numpy().tobytes()).hexdigest()
+    """Of the shape, the type and the content."""
+    head = f"{tuple(features.shape)} {features.dtype} "
+    return hashlib.sha256(head.encode() + features.numpy().tobytes()).hexdigest()

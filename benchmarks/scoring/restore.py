@@ -1,5 +1,7 @@
 """From a configuration on disk to data and models, on a device."""
 
+import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,9 @@ from benchmarks.records.paths import CONFIG
 from benchmarks.scoring.trust import read_trusted_config
 from datamodules.base import DataModule
 from models.game import GenerativeModel
+
+# of a model that a record describes: 4 GiB of weights
+MOST_PARAMETERS = 2**30
 
 
 @dataclass(frozen=True)
@@ -75,31 +80,38 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def at_folders(node: Mapping[str, Any], data_dir: str, cache_dir: str, folder: str | None) -> dict[str, Any]:
+def at_folders(
+    node: Mapping[str, Any], data_dir: str | None, cache_dir: str | None = None, folder: str | None = None
+) -> dict[str, Any]:
     """A `datamodule` group with the user's folders: a record does not choose which folders of this machine are read or written.
+
+    Args:
+        node: the group, resolved.
+        data_dir: the folder to read from; None for the default of the programs.
+        cache_dir: the folder of caches; None for one inside `data_dir`.
+        folder: the folder of images, for data that have one.
 
     Raises:
         UserError: for a run on a folder of images, if `folder` is None.
     """
     if "folder" in node and folder is None:
         raise UserError("the run was trained on a folder of images; name the folder to read with folder=PATH")
+    data_dir = data_dir or os.environ.get("DATA_DIR") or "data"  # as in conf/
+    cache_dir = cache_dir or f"{data_dir}/image_folder_cache"
     folders = {"data_dir": data_dir, "cache_dir": cache_dir, "folder": folder}
     return {**node, **{key: path for key, path in folders.items() if key in node}}
 
 
-def load_data(node: Mapping[str, Any], data_dir: str | None = None, folder: str | None = None) -> DataModule:
+def load_data(node: Mapping[str, Any]) -> DataModule:
     """The data module of a `datamodule` group, with its splits read.
 
     Args:
-        node: the group, resolved. `benchmarks.scoring.trust` checks a group that comes from a record.
-        data_dir: the folder to read from, in place of the folder in the group. Caches go there too.
-        folder: the folder of images to read, in place of the folder in the group, if `data_dir` is given.
+        node: the group, resolved. For a group that comes from a record, `benchmarks.scoring.trust` checks what it names, and
+            `at_folders` puts the user's folders in place of the record's.
 
     Raises:
         DataError: for data that are missing or damaged.
     """
-    if data_dir is not None:
-        node = at_folders(node, data_dir, f"{data_dir}/image_folder_cache", folder)
     data: DataModule = instantiate(OmegaConf.create(dict(node)), _convert_="all")
     data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
     return data
@@ -130,6 +142,7 @@ def load_trained(
     _check_size(node, path)
     model = load_model(node)
     try:
+        _check_stored(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(checkpoint["state_dict"])
     except Exception as error:  # torch raises several kinds of errors for a damaged file
@@ -139,13 +152,40 @@ def load_trained(
     return model.to(device)
 
 
+def check_parameters(node: Mapping[str, Any]) -> None:
+    """Checks before a replay allocates anything that the model of a record is of a size that models of the field have.
+
+    Raises:
+        UserError: for a model of more than `MOST_PARAMETERS`.
+    """
+    if (parameters := _count_parameters(node)) > MOST_PARAMETERS:
+        raise UserError(f"the record has a model of {parameters:,} parameters; expected at most {MOST_PARAMETERS:,}")
+
+
+def _count_parameters(node: Mapping[str, Any]) -> int:
+    """The number of parameters of a `model` group. Allocates none of them."""
+    with torch.device("meta"):
+        model = load_model(node)
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def _check_stored(checkpoint: Path) -> None:
+    """Checks that a checkpoint unpacks to no more than its own size: torch stores without compression.
+
+    Raises:
+        ValueError, BadZipFile: for any other file.
+    """
+    with zipfile.ZipFile(checkpoint) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > checkpoint.stat().st_size:
+        raise ValueError(f"it unpacks to {unpacked:,} bytes, more than it has")
+
+
 def _check_size(node: Mapping[str, Any], checkpoint: Path) -> None:
     """Checks before anything is allocated that the model of a configuration is not larger than its checkpoint."""
     if not checkpoint.is_file():
         raise UserError(f"{checkpoint} is missing; train the run again")
-    with torch.device("meta"):
-        model = load_model(node)
-    parameters, size = sum(weight.numel() for weight in model.parameters()), checkpoint.stat().st_size
+    parameters, size = _count_parameters(node), checkpoint.stat().st_size
     if parameters > size:  # a parameter has four bytes
         raise UserError(
             f"{checkpoint} cannot be loaded (it has {size:,} bytes, too few for the {parameters:,} parameters of the "

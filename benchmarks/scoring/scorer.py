@@ -17,6 +17,7 @@ from benchmarks.records.examples import write_examples
 from benchmarks.records.files import digest, finite_or_none
 from benchmarks.records.paths import baselines_path
 from benchmarks.records.runs import Score, ScoreSheet, read_sheets, write_sheet
+from benchmarks.records.schemas import MOST_VALUE
 from benchmarks.scoring.baselines import baseline_subjects
 from benchmarks.scoring.feature_cache import cached_features
 from benchmarks.scoring.protocol import Protocol
@@ -188,8 +189,8 @@ def _score(column: Column, value: Value | str | None, reason: str | None, broke_
         return Score(column.name, None, column.unit, column.higher_is_better, 0, detail)
     number = finite_or_none(value.value)
     detail = _strict(value.detail)
-    if number is None:
-        detail["reason"] = f"is {value.value}"
+    if number is None or abs(number) > MOST_VALUE:  # statistics could not square it
+        number, detail["reason"] = None, f"is {value.value:g}"
     return Score(column.name, number, column.unit, column.higher_is_better, value.n, detail)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
+from datamodules.errors import DataError
 from tests.datamodules.fakes import caches, greys, image_folder, message_of, picture, random_images, values_in
 
 
@@ -231,13 +233,68 @@ def test_a_damaged_header_is_named(tmp_path: Path) -> None:
     assert str(broken) in message_of(image_folder(tmp_path / "images"))
 
 
-def test_a_cache_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+def flip(cache: Path) -> None:
+    content = bytearray(cache.read_bytes())
+    content[-1] ^= 1
+    cache.write_bytes(content)
+
+
+def pipe(cache: Path) -> None:
+    cache.unlink()
+    os.mkfifo(cache)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda cache: cache.write_bytes(cache.read_bytes()[:-100]),
+        lambda cache: cache.write_bytes(b""),
+        flip,
+        lambda cache: np.save(cache, np.load(cache)[:, :, :4]),
+        lambda cache: np.save(cache, np.load(cache).astype(np.int8)),
+        lambda cache: np.save(cache, np.array([{}] * 10), allow_pickle=True),
+        lambda cache: cache.with_suffix(".sha256").unlink(),
+        lambda cache: cache.with_suffix(".sha256").write_bytes(b"\xff"),
+        pipe,
+    ],
+    ids=["short", "empty", "a bit", "shape", "type", "pickle", "no checksum", "bad checksum", "pipe"],
+)
+def test_a_damaged_cache_is_named_and_made_again(
+    harm: Callable[[Path], object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     greys(tmp_path / "images", range(10))
     before = np.array(image_folder(tmp_path / "images").splits["train"])
     (cache,) = caches(tmp_path)
-    cache.write_bytes(cache.read_bytes()[:-100])
-    assert np.array_equal(image_folder(tmp_path / "images").splits["train"], before)
-    assert len(caches(tmp_path)) == 1
+    harm(cache)
+    for lines in (1, 0):  # the second time, the cache is whole again
+        assert np.array_equal(image_folder(tmp_path / "images").splits["train"], before)
+        warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+        assert len(warnings) == lines
+        assert all(f"the cache {cache} is damaged" in line for line in warnings)
+    assert caches(tmp_path) == [cache]
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    greys(tmp_path / "images", range(10))
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(DataError, match="cannot be written"):
+        _ = image_folder(tmp_path / "images").splits
+
+
+def test_names_of_images_need_not_be_utf8(tmp_path: Path) -> None:
+    greys(tmp_path / "images", range(10))
+    before = image_folder(tmp_path / "images").splits["train"]
+    (tmp_path / "images").rename(tmp_path / os.fsdecode(b"\xe9t\xe9"))
+    folder = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    for file in list(folder.iterdir()):
+        file.rename(folder / os.fsdecode(os.fsencode(file.name).replace(b".", b"\xff.")))
+    assert np.array_equal(image_folder(folder).splits["train"], before)
+
+
+def test_a_size_that_would_fill_a_disk_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected 4 to 2048 pixels"):
+        image_folder(tmp_path, size=2**20)
 
 
 def test_postscript_under_the_name_of_a_picture_reaches_no_interpreter(

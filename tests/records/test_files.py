@@ -1,4 +1,4 @@
-"""Files: replaced whole or not at all, and strict JSON."""
+"""Files: replaced whole or not at all, strict JSON, and reading of regular files only."""
 
 import json
 import math
@@ -8,16 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records.files import (
-    SCHEMA,
-    RecordError,
-    digest,
-    finite_or_none,
-    read_json,
-    replacing,
-    write_json,
-    write_text,
-)
+from benchmarks.records.files import digest, finite_or_none, read_bytes, replacing, write_json, write_text
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -56,28 +47,6 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["x.txt"]
 
 
-def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    record = {"schema": SCHEMA, "name": "β-VAE", "values": [0.1 + 0.2, None, True]}
-    write_json(tmp_path / "x.json", record)
-    assert read_json(tmp_path / "x.json", need=("name", "values")) == record
-
-
-def test_every_missing_key_of_a_record_is_named(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"schema": SCHEMA, "b": 1})
-    with pytest.raises(RecordError, match="lacks a, c; restore it"):
-        read_json(tmp_path / "x.json", need=("a", "b", "c"))
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe{", b'{"schema": 1', b"\x00" * 64])
-def test_bytes_that_are_no_json_are_one_line(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    path.write_bytes(content)
-    with pytest.raises(RecordError) as caught:
-        read_json(path, need=())
-    assert str(caught.value).startswith(f"{path} is ")
-    assert "\n" not in str(caught.value)
-
-
 def test_a_digest_is_of_the_value_and_not_of_the_order_of_keys() -> None:
     value = {"a": 1, "b": {"c": [1, 2], "d": None}}
     assert digest(value) == digest(json.loads('{"b": {"d": null, "c": [1, 2]}, "a": 1}'))
@@ -89,3 +58,27 @@ def test_a_digest_is_of_the_value_and_not_of_the_order_of_keys() -> None:
 def test_what_json_cannot_hold_is_none() -> None:
     assert [finite_or_none(x) for x in (math.nan, math.inf, -math.inf)] == [None] * 3
     assert finite_or_none(-1.5) == -1.5
+
+
+def test_a_regular_file_is_read_whole_up_to_its_bound(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    assert read_bytes(path, 5) == b"12345"
+    with pytest.raises(OSError, match="it has 5 bytes; at most 4 are expected"):
+        read_bytes(path, 4)
+    with pytest.raises(FileNotFoundError):
+        read_bytes(tmp_path / "y", 5)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_a_link_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x").write_bytes(b"secret")
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    for path, said in (
+        (tmp_path / "pipe", "not a regular file"),
+        (tmp_path / "link", "a link"),
+        (tmp_path, "not a regular file"),
+    ):
+        with pytest.raises(OSError, match=said):
+            read_bytes(path, 100)

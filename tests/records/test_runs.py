@@ -1,7 +1,10 @@
 """Records of runs: never edited, found in order, and refused in one line when they cannot be trusted."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,14 +64,56 @@ def test_a_bad_record_is_named_on_one_line(text: str, message: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_a_bad_score_sheet_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda sheet: sheet["scores"][0].update(value="1"), r"has scores\[0\].value '1': expected float | null"),
+        (lambda sheet: sheet["scores"][0].update(n=-1), r"has scores\[0\].n -1: expected int >= 0"),
+        (lambda sheet: sheet["scores"][0].update(name="a\x1b[2J"), "control characters"),
+        (
+            lambda sheet: sheet["scores"][0].update(detail={"of": "x"}),
+            r"has detail of scores\[0\].of 'x': expected int",
+        ),
+        (lambda sheet: sheet["scores"][0].pop("unit"), r"lacks scores\[0\].unit"),
+        (lambda sheet: sheet.update(scores=sheet["scores"] * 1001), "expected array of length <= 1000"),
+        (lambda sheet: sheet.update(scores={}), "has scores {}: expected array"),
+        (lambda sheet: sheet.update(status="x"), "has status 'x'"),
+        (lambda sheet: sheet["protocol"].update(name="../x"), "has protocol.name '../x'"),
+        (lambda sheet: sheet["protocol"].update(samples=[1]), "has protocol.samples"),
+        (lambda sheet: sheet.update(protocol_id="../../x"), "has protocol_id '../../x'"),
+        (lambda sheet: sheet.update(protocol_id="another"), "is the sheet quick-another.json by its content"),
+    ],
+)
+def test_a_bad_score_sheet_is_named(change: Callable[[Any], None], said: str, tmp_path: Path) -> None:
     write_record(tmp_path, RECORD)
     path = write_sheet(tmp_path, SHEET)
     sheet = json.loads(path.read_text())
-    sheet["scores"][0]["surprise"] = 1
+    change(sheet)
     path.write_text(json.dumps(sheet))
-    with pytest.raises(RecordError, match="surprise"):
+    with pytest.raises(RecordError, match=said) as caught:
         read_sheets(tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_keys_of_newer_versions_are_ignored(tmp_path: Path) -> None:
+    write_record(tmp_path, RECORD | {"of a newer version": {"x": [1]}})
+    path = write_sheet(tmp_path, SHEET)
+    sheet = json.loads(path.read_text())
+    sheet["surprise"] = sheet["scores"][0]["surprise"] = 1
+    path.write_text(json.dumps(sheet))
+    assert read_sheets(tmp_path) == [SHEET]
+    record = read_record(tmp_path)
+    assert record is not None
+    assert RECORD.items() <= record.items()
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a\x1b[2J", b"a\nb"])
+def test_a_folder_with_an_unprintable_name_is_left_out(name: bytes, tmp_path: Path) -> None:
+    write_record(tmp_path / "good", RECORD)
+    write_record(tmp_path / os.fsdecode(name), RECORD)
+    told: list[RecordError] = []
+    assert [run.path.name for run in find_runs(tmp_path, told.append)] == ["good"]
+    assert "rename the folder" in str(told[0])
 
 
 def test_a_report_can_leave_a_bad_record_out(tmp_path: Path) -> None:
@@ -110,11 +155,23 @@ def test_a_curve_is_read_without_its_empty_cells(tmp_path: Path) -> None:
     assert read_curve(tmp_path) == [{"images": 64, "val_elbo": -3.5}, {"images": 128, "val_fid": 1e-3}]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"images\nmany\n", b"\xff\xfe\x00"])
-def test_a_curve_that_cannot_be_read_is_empty(content: bytes | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, b"", b"images\nmany\n", b"\xff\xfe\x00", b"images\n\x00\n", b"images\nnan\n", b"images\n1e300\n"),
+        *(b"images\n" + b"1" * 200_000 + b"\n", b"images\n" + b"1\n" * 18_000_000),
+    ],
+    ids=lambda content: repr(content)[:30],
+)
+def test_a_curve_that_cannot_be_read_is_empty(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if content is not None:
         (tmp_path / "curve.csv").write_bytes(content)
     assert read_curve(tmp_path) == []
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == (1 if content else 0)
+    assert all(str(tmp_path / "curve.csv") in line for line in lines)
 
 
 def test_the_checksum_of_a_checkpoint_is_the_records() -> None:

@@ -81,8 +81,11 @@ def test_a_file_that_is_not_a_trial_is_named(tmp_path: Path) -> None:
     file = path / "trials" / "gan-0000.json"
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record | {"surprise": 1}))
-    with pytest.raises(RecordError, match=r"gan-0000\.json is not a trial .*surprise"):
-        read_search(path)
+    assert read_search(path).trials["gan"] == [trial(0, 1.0)], "a key of a newer version"
+    for key, value in (("number", "0"), ("value", "x"), ("params", [1]), ("params", {"lr": {}}), ("run", "a\0b")):
+        file.write_text(json.dumps(record | {key: value}))
+        with pytest.raises(RecordError, match=rf"gan-0000\.json has {key}"):
+            read_search(path)
     del record["value"]
     file.write_text(json.dumps(record))
     with pytest.raises(RecordError, match=r"gan-0000\.json lacks value"):

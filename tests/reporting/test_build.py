@@ -45,19 +45,19 @@ def test_one_bad_record_does_not_cost_the_report(runs: list[Run], tmp_path: Path
     ("keys", "line"),
     [
         ({"names": {}}, "lacks names.datamodule"),
-        ({"names": {"datamodule": "digits", "model": 3, "network": "mlp"}}, "has names.model '3', which is none"),
+        ({"names": {"datamodule": "digits", "model": 3, "network": "mlp"}}, "has names.model 3: expected str"),
         ({"data": {}}, "lacks data.id"),
-        ({"data": {"id": [1]}}, "has data.id '[1]', which is none"),
-        ({"data": {"id": "d1", "sizes": 3}}, "lacks data.sizes.test"),
-        ({"data": {"id": "d1", "sizes": {"test": "x"}}}, "has data.sizes.test 'x', which is none"),
+        ({"data": {"id": [1]}}, "has data.id [1]: expected str"),
+        ({"data": {"id": "d1", "sizes": 3}}, "has data.sizes 3: expected object"),
+        ({"data": {"id": "d1", "sizes": {"test": "x"}}}, "has data.sizes.test 'x': expected int | null"),
         ({"budget": {"amount": 5}}, "lacks budget.unit"),
-        ({"budget": {"unit": "images", "amount": "x"}}, "has budget.amount 'x', which is none"),
-        ({"spent": {"images": "many"}}, "has spent.images 'many', which is none"),
-        ({"cost": {"parameters": math.nan}}, "has cost.parameters 'nan', which is none"),
-        ({"cost": {"train_seconds": math.inf}}, "has cost.train_seconds 'inf', which is none"),
-        ({"environment": [1]}, "has environment '[1]', which is none"),
-        ({"packages": 3}, "has packages '3', which is none"),
-        ({"git": [1]}, "has git '[1]', which is none"),
+        ({"budget": {"unit": "images", "amount": "x"}}, "has budget.amount 'x': expected int | float"),
+        ({"spent": {"images": "many"}}, "has spent.images 'many': expected int | float | null"),
+        ({"data": {"id": "d1", "sizes": {}, "binarize": "none", "dequantize": False}}, "lacks data.sizes.test"),
+        ({"cost": {"parameters": 1e300}}, "has cost.parameters 1e+300: expected float <= 1e+70"),
+        ({"environment": [1]}, "has environment [1]: expected object | null"),
+        ({"packages": 3}, "has packages 3: expected object | null"),
+        ({"git": [1]}, "has git [1]: expected object | null"),
     ],
 )
 def test_a_record_with_keys_of_another_kind_is_left_out(
@@ -68,6 +68,18 @@ def test_a_record_with_keys_of_another_kind_is_left_out(
     write_report([tmp_path], tmp_path / "out", "x")
     (error,) = capsys.readouterr().err.splitlines()
     assert error == f"error: {path} {line}; restore the record or move it away (left out)"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_record_with_a_number_that_json_does_not_have_is_left_out(
+    value: float, runs: list[Run], tmp_path: Path, capsys: Any
+) -> None:
+    path = runs[0].path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cost": {"parameters": value}}))
+    write_report([tmp_path], tmp_path / "out", "x")
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {path} is damaged (JSON is malformed")
+    assert error.endswith("restore it or move it away (left out)")
 
 
 def test_a_report_without_any_whole_record_says_so(tmp_path: Path) -> None:

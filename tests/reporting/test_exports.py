@@ -4,6 +4,8 @@ import csv
 import io
 from pathlib import Path
 
+import pytest
+
 from benchmarks.records.runs import Run, find_runs
 from benchmarks.reporting.exports import latex, leaderboard_csv
 from benchmarks.reporting.leaderboard import make_tables
@@ -21,6 +23,18 @@ def test_latex_has_every_row_and_escapes_what_a_record_says(tmp_path: Path) -> N
     assert "Too few seeds" in text
     assert "is not significantly worse" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_a_spreadsheet_takes_no_text_of_a_record_for_a_formula(start: str, tmp_path: Path) -> None:
+    add_run(tmp_path, f"{start}1+1", 0, {"fid": 1.0, "elbo": -3.0})
+    lines = {
+        line["column"]: line for line in csv.DictReader(io.StringIO(leaderboard_csv(make_tables(find_runs(tmp_path)))))
+    }
+    fid, elbo = lines["fid"], lines["elbo"]
+    assert fid["row"] == fid["model"] == f"'{start}1+1"
+    assert fid["mean"] == "1.0"
+    assert elbo["mean"] == "-3.0", "a number is a number"
 
 
 def test_the_csv_holds_every_cell(runs: list[Run]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.scoring import feature_cache
-from benchmarks.scoring.feature_cache import cached_features
+from benchmarks.scoring.feature_cache import VERSION, cached_features
 
 KEY: dict[str, Any] = {"data": "d1", "split": "test", "examples": None, "encoder": "abc"}
 
@@ -68,9 +68,12 @@ def test_whatever_decides_the_features_is_in_their_name(kept: Path, change: dict
         (lambda data: data[: len(data) // 2], "is truncated or damaged"),
         (lambda data: b"", "is truncated or damaged"),
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "is damaged"),
-        (lambda data: data.replace(b'"version":"1"', b'"version":"0"'), "is of another version"),
+        (lambda data: data.replace(f'"version":"{VERSION}"'.encode(), b'"version":"0"'), "is of another version"),
+        (lambda data: data.replace(b"[9,4]", b"[4,9]"), "is damaged"),
+        (lambda data: data.replace(b'"F32"', b'"I32"'), "is damaged"),
+        (lambda data: data.replace(b'"features"', b'"featureS"'), "is truncated or damaged"),
     ],
-    ids=["half", "empty", "a bit", "older"],
+    ids=["half", "empty", "a bit", "older", "shape", "type", "name"],
 )
 def test_a_file_that_cannot_be_trusted_is_made_again_with_a_line(
     harm: Any, said: str, kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

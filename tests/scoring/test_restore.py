@@ -1,5 +1,7 @@
 """Restoring: devices, data from another folder, and weights that are the run's or an error in one line."""
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ from omegaconf import OmegaConf
 from benchmarks.errors import UserError
 from benchmarks.records.checkpoints import checksum
 from benchmarks.records.paths import checkpoint_path
-from benchmarks.scoring.restore import choose_device, load_data, load_model, load_trained, set_threads
+from benchmarks.scoring.restore import (
+    at_folders,
+    check_parameters,
+    choose_device,
+    load_data,
+    load_model,
+    load_trained,
+    set_threads,
+)
 from models.game import GenerativeModel
 from tests.conftest import choices, composed
 from tests.datamodules.fakes import folder_of_images
@@ -80,8 +90,8 @@ def test_a_folder_of_data_is_in_place_of_the_records_own_with_its_caches(tmp_pat
     own = f"data_dir={tmp_path / 'own'}"
     group = node("datamodule", "datamodule=image_folder", f"datamodule.folder={pictures}", "datamodule.size=8", own)
     with pytest.raises(UserError, match="name the folder to read with folder=PATH"):
-        load_data(group, str(tmp_path / "other"))  # a record does not choose which folder is read
-    here = load_data(group, str(tmp_path / "other"), str(pictures))
+        at_folders(group, str(tmp_path / "other"))  # a record does not choose which folder is read
+    here = load_data(at_folders(group, str(tmp_path / "other"), folder=str(pictures)))
     assert list((tmp_path / "other" / "image_folder_cache").iterdir())
     assert not (tmp_path / "own").exists()
     there = load_data(group)
@@ -89,6 +99,37 @@ def test_a_folder_of_data_is_in_place_of_the_records_own_with_its_caches(tmp_pat
     assert here.info == there.info
     for split in here.splits:
         np.testing.assert_array_equal(here.splits[split], there.splits[split])
+
+
+def test_without_a_folder_of_the_users_the_default_is_read_and_not_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = {"data_dir": "/record", "cache_dir": "/record/cache", "folder": "/record/images", "size": 8}
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    own = {"data_dir": "data", "cache_dir": "data/image_folder_cache", "folder": "mine", "size": 8}
+    assert at_folders(group, None, folder="mine") == own
+    monkeypatch.setenv("DATA_DIR", "/mine")
+    assert at_folders(group, None, folder="mine") == own | {
+        "data_dir": "/mine",
+        "cache_dir": "/mine/image_folder_cache",
+    }
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_its_size_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path)
+    path = checkpoint_path(tmp_path)
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for entry in whole.infolist():
+            bomb.writestr(entry.filename, whole.read(entry))
+        bomb.writestr("archive/data/99", bytes(2**27))
+    with pytest.raises(UserError, match=r"cannot be loaded \(it unpacks to 13\d,\d{3},\d{3} bytes, more than it has\)"):
+        load_trained(tmp_path, node("model"), CPU)
+
+
+def test_a_model_that_no_machine_holds_is_refused_before_it_is_made() -> None:
+    group = node("model")
+    check_parameters(group)
+    with pytest.raises(UserError, match="expected at most 1,073,741,824"):
+        check_parameters(node("model", "model.trunk.widths=[2000000,2000000]"))
 
 
 @pytest.mark.parametrize("name", choices("model"))

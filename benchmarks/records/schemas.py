@@ -1,0 +1,230 @@
+"""The declared types of the JSON that genbench keeps: msgspec checks a file against its type while it reads the file.
+
+Keys that a type does not declare are ignored, so that newer versions may add some. Keys that older versions did not write are
+optional, and an optional key may be null. Runs folders are shared: a text that becomes a line of a report or a part of a path
+is bounded and has no control characters, and a number is finite and bounded.
+"""
+
+import re
+from typing import Annotated, NotRequired, Required, TypedDict
+
+from msgspec import Meta
+
+# far above every score, and so small that the fourth power of a difference is finite, which statistics need
+MOST_VALUE = 1e70
+# a sheet of every metric has 60
+MOST_SCORES = 1000
+# the name of a file or a folder
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+# what a terminal would obey, and halves of surrogate pairs, which no file of text can hold
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_NO_CONTROL = rf"\A[^{CONTROL.pattern[1:-1]}]*\Z"
+Text = Annotated[str, Meta(max_length=200, pattern=_NO_CONTROL)]
+FileName = Annotated[str, Meta(pattern=rf"\A{NAME.pattern}\Z")]
+RelativePath = Annotated[str, Meta(max_length=1000, pattern=_NO_CONTROL)]
+Whole = Annotated[int, Meta(ge=0, le=2**62)]
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Real = Annotated[float, Meta(ge=-MOST_VALUE, le=MOST_VALUE)]
+_Scalar = bool | Annotated[int, Meta(ge=-(2**62), le=2**62)] | Real | Text | None
+Setting = _Scalar | list[_Scalar]
+# whole numbers stay whole
+Amount = Annotated[int, Meta(ge=0, le=2**62)] | Annotated[float, Meta(ge=0, le=MOST_VALUE)]
+
+
+class Names(TypedDict, total=False):
+    """The choices that name a run."""
+
+    datamodule: Text
+    network: Text
+    model: Text
+
+
+class Sizes(TypedDict, total=False):
+    """The number of examples of each split."""
+
+    train: Whole | None
+    val: Whole | None
+    test: Whole | None
+
+
+class Data(TypedDict, total=False):
+    """The facts about the data of a run."""
+
+    id: FileName
+    name: Text | None
+    shape: Annotated[list[Whole], Meta(max_length=4)] | None
+    sizes: Sizes
+    binarize: Text
+    dequantize: bool
+    checksum: Text | None
+    leave_out: int | None
+
+
+class Budget(TypedDict, total=False):
+    """An amount of training and its unit."""
+
+    unit: Text
+    amount: Amount
+
+
+class Spent(TypedDict, total=False):
+    """What a run spent of each unit of a budget."""
+
+    images: Amount | None
+    seconds: Amount | None
+    updates: Amount | None
+
+
+class Cost(TypedDict, total=False):
+    """What a run costs."""
+
+    parameters: Amount | None
+    decoder_parameters: Amount | None
+    train_seconds: Amount | None
+    images_per_second: Amount | None
+    sampling_images_per_second: Amount | None
+    peak_memory_bytes: Amount | None
+
+
+class Environment(TypedDict, total=False):
+    """The machine of a run. The number of threads is set again by a replay, so it is bounded."""
+
+    python: Text | None
+    system: Text | None
+    device: Text | None
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None
+    processor: Text | None
+    cpu_capability: Text | None
+
+
+class Commit(TypedDict, total=False):
+    """The commit of the code that made a run."""
+
+    sha: Text | None
+    dirty: bool | None
+
+
+class Role(TypedDict, total=False):
+    """The search that a run belongs to, and its role there."""
+
+    id: Text | None
+    name: Text | None
+    role: Text | None
+    trial: Whole | None
+
+
+class Checkpoint(TypedDict, total=False):
+    """The final checkpoint of a run."""
+
+    sha256: Text | None
+
+
+class Record(TypedDict, total=False):
+    """`run.json`."""
+
+    schema: Required[int]
+    status: Required[Annotated[str, Meta(pattern=r"\A(finished|diverged|failed)\Z")]]
+    seed: Required[Seed]
+    config_id: Required[Text]
+    names: Required[Names]
+    data: Required[Data]
+    error: str | None
+    command: str | None
+    search: Role | None
+    budget: Budget | None
+    spent: Spent | None
+    steps: dict[str, Whole] | None
+    weights_scored: Text | None
+    batch_norm: Text | None
+    cost: Cost | None
+    environment: Environment | None
+    packages: dict[str, Text | None] | None
+    git: Commit | None
+    facts: dict[str, Text] | None
+    checkpoint: Checkpoint | None
+    finished_at: Text | None
+
+
+class _ReportNames(TypedDict):
+    datamodule: str
+    network: str
+    model: str
+
+
+class _ReportSizes(TypedDict):
+    test: int
+
+
+class _ReportData(TypedDict):
+    id: str
+    sizes: _ReportSizes
+    binarize: str
+    dequantize: bool
+
+
+class _ReportBudget(TypedDict):
+    unit: str
+    amount: int | float
+
+
+class ReportRecord(TypedDict):
+    """What a report needs of `run.json` besides: the values are of the types of `Record` already."""
+
+    names: _ReportNames
+    data: _ReportData
+    budget: NotRequired[_ReportBudget | None]
+
+
+class ProtocolFacts(TypedDict, total=False):
+    """What is read of a protocol on a score sheet. A sheet keeps the whole protocol, for replays."""
+
+    name: Required[FileName]
+    split: Annotated[str, Meta(pattern=r"\A(train|val|test)\Z")]
+    samples: Whole | None
+    examples: Whole | None
+    encoder: Text | None
+    second_encoder: Text | None
+
+
+class Detail(TypedDict, total=False):
+    """What is read of the detail of a score. A sheet keeps the whole detail."""
+
+    encoder: Annotated[str, Meta(max_length=200)] | None
+    of: Whole
+    neighbours: Whole
+    k: Whole
+    temperatures: Whole
+    reason: str
+    standard_error: Real | None
+    sigma_curve: list[tuple[Real, Real]]
+
+
+class SearchRecord(TypedDict):
+    """`search.json`."""
+
+    schema: int
+    id: Text
+    name: Text
+    datamodule: Text
+    network: Text
+    select: Text
+    higher_is_better: bool
+    protocol_id: Text
+    sampler: Text
+    command: str
+
+
+class Checksums(TypedDict):
+    """`checksums.json` beside checkpoints."""
+
+    schema: int
+    sha256: list[str]
+
+
+class JobOutcome(TypedDict):
+    """`outcome.json` of a job of a sweep."""
+
+    path: Annotated[str, Meta(max_length=4096, pattern=r"\A[^\x00]*\Z")]
+    status: Annotated[str, Meta(pattern=r"\A(finished|diverged|failed)\Z")]
+    message: str

@@ -1,0 +1,72 @@
+"""Pictures of runs: copied beside the page; one that cannot be trusted is named and left out."""
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.reporting.build import write_report
+from tests.reporting.fakes import add_run
+
+
+def png(size: tuple[int, int] = (8, 8)) -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise(size, 64).save(out, format="PNG")
+    return out.getvalue()
+
+
+def huge() -> bytes:
+    """The head of a picture of 400 megapixels, and content that unpacks to as many bytes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(50_020_000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def link(path: Path) -> None:
+    secret = path.with_name("secret.txt")
+    secret.write_bytes(png())
+    path.symlink_to(secret)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(png()[:60]),
+        lambda path: path.write_bytes(huge()),
+        lambda path: path.write_bytes(b"a private key"),
+        lambda path: Image.new("L", (8, 8)).save(path, "BMP"),
+        lambda path: path.mkdir(),
+        os.mkfifo,
+        link,
+    ],
+    ids=["empty", "short", "bomb", "text", "format", "folder", "pipe", "link"],
+)
+def test_a_bad_picture_is_named_and_left_out(
+    make: Callable[[Path], object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ("vae", "gan"):
+        path = add_run(tmp_path / "runs", model, 0, {"fid": 1.0})
+        (path / "samples.png").write_bytes(png())
+    (path / "samples.png").unlink()
+    make(path / "samples.png")
+    report = write_report([tmp_path / "runs"], tmp_path / "out", "x")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {path / 'samples.png'} cannot be read and is left out (")
+    (pictures,) = report.pictures.values()
+    assert list(pictures) == ["samples"]
+    assert len(list((tmp_path / "out" / "pictures").iterdir())) == 1
