@@ -26,7 +26,8 @@ RelativePath = Annotated[str, Meta(max_length=1000, pattern=_NO_CONTROL)]
 Whole = Annotated[int, Meta(ge=0, le=2**62)]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Real = Annotated[float, Meta(ge=-MOST_VALUE, le=MOST_VALUE)]
-_Scalar = bool | Annotated[int, Meta(ge=-(2**62), le=2**62)] | Real | Text | None
+# without a pattern: msgspec 0.22 frees memory twice for a union of a list and a text with a pattern
+_Scalar = bool | Annotated[int, Meta(ge=-(2**62), le=2**62)] | Real | Annotated[str, Meta(max_length=200)] | None
 Setting = _Scalar | list[_Scalar]
 # whole numbers stay whole
 Amount = Annotated[int, Meta(ge=0, le=2**62)] | Annotated[float, Meta(ge=0, le=MOST_VALUE)]

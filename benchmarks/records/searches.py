@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict
 from benchmarks.records.files import SCHEMA, RecordError, write_json
 from benchmarks.records.json_files import read_json
 from benchmarks.records.paths import SEARCH, may_hold_a_search, runs_dir_of_search, trials_path
-from benchmarks.records.schemas import Real, RelativePath, SearchRecord, Setting, Text, Whole
+from benchmarks.records.schemas import CONTROL, Real, RelativePath, SearchRecord, Setting, Text, Whole
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def read_search(path: Path) -> Search:
         trial = Trial(**{key: value for key, value in record.items() if key != "schema"})  # type: ignore[arg-type]
         if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:
             raise RecordError(f"{file} names the run {trial.run}, outside of the folder of runs; move the file away")
+        if CONTROL.search("".join(map(str, trial.params.values()))):
+            raise RecordError(f"{file} has control characters in its params; move the file away")
         trials[trial.model].append(trial)
     in_order = {model: sorted(group, key=lambda trial: trial.number) for model, group in trials.items()}
     return Search(path, dict(search), in_order)

@@ -1,9 +1,10 @@
 """python -m benchmarks.studies.fuzz: damaged and hostile runs folders, and what reports and evaluations make of them.
 
 Trains four tiny runs in a temporary folder. Then, for some seconds, copies the folder, mutates a few of its files
-(`benchmarks.studies.mutations`), and builds a report of the copy or evaluates it, in this process. Counts tracebacks, code that a
-record ran, writes outside of the folders that were named, secrets that a report shows, cases over the bounds of time and memory, and
-reports that one bad run destroyed. Each case depends on the seed and its number alone. Exit status 1 if anything is found.
+(`benchmarks.studies.mutations`), and builds a report of the copy or evaluates it, in this process. Counts tracebacks, code
+that a record ran, writes outside of the folders that were named, secrets that a report shows, cases over the bounds of time
+and memory, and reports that one bad run destroyed. Each case depends on the seed and its number alone. Exit status 1 if
+anything is found.
 
     python -m benchmarks.studies.fuzz              60 seconds, seed 0
     python -m benchmarks.studies.fuzz 600 7        600 seconds, seed 7
@@ -118,6 +119,10 @@ def fuzz(runs: Path, work: Path, seconds: float, seed: int) -> Found:
     found, start, i = Found(), time.monotonic(), 0
     work.mkdir(parents=True, exist_ok=True)
     with mock.patch.dict(os.environ, {"GENBENCH_CACHE": str(work / "cache"), "COLUMNS": "200"}):
+        for run in (_report, _evaluate):  # libraries are loaded, and caches filled, before anything is watched
+            _copy(runs, work / "whole" / "runs")
+            run(work / "whole")
+            shutil.rmtree(work / "whole")
         while i < 4 or time.monotonic() - start < seconds:
             program, run = ("evaluate", _evaluate) if i % 4 == 0 else ("report", _report)
             rng = random.Random(f"{seed} {i}")
@@ -160,7 +165,7 @@ def _mutate(case: Path, cache: Path, trap: Trap, rng: random.Random) -> list[str
     """Mutates files of one run, or of what lies beside the runs, sometimes the caches too; words for each change."""
     runs = sorted(record.parent for record in (case / "runs").rglob("run.json"))
     beside = [folder for folder in (case / "runs").rglob("_*") if folder.is_dir()]
-    chosen = rng.choice([*runs, *runs, *beside])
+    chosen = rng.choice([*runs, *runs, *(folder for folder in beside if any(map(Path.is_file, folder.rglob("*"))))])
     files = [path for path in sorted(chosen.rglob("*")) if path.is_file()]
     files += [path for path in sorted(cache.rglob("*")) if path.is_file()] if rng.random() < 0.2 else []
     by_kind: dict[str, list[Path]] = {}
@@ -170,7 +175,7 @@ def _mutate(case: Path, cache: Path, trap: Trap, rng: random.Random) -> list[str
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
         path = rng.choice(by_kind[rng.choice(sorted(by_kind))])
         if path.is_file() and not path.is_symlink():
-            with contextlib.suppress(ValueError, LookupError, OSError):  # a second mutation of a file that is damaged
+            with contextlib.suppress(Exception):  # a second mutation of a file that is damaged already
                 changes.append(f"{path.relative_to(cache.parent)}: {rng.choice(mutations_of(path, trap))(path, rng)}")
     if rng.random() < 0.05:
         name = rng.choice([b"\xff\xfe", b"a\x1b[2J", b"a\nb", "β".encode()])

@@ -23,7 +23,7 @@ EXECUTIONS = (
         "os.startfile",
         "subprocess.Popen",
     ),
-    *("pty.spawn", "socket.connect", "socket.bind", "code.__new__", "webbrowser.open", "urllib.Request"),
+    *("pty.spawn", "socket.connect", "socket.bind", "webbrowser.open", "urllib.Request"),
 )
 # events that change files, and how many of their first arguments are paths
 CHANGES = {
@@ -68,8 +68,9 @@ class Watch:
         text = os.fsdecode(path)
         if text == os.devnull or "__pycache__" in text:  # Python keeps compiled modules beside their sources
             return
-        place = os.path.realpath(os.path.dirname(os.path.abspath(text)))
-        if not any(Path(place).is_relative_to(folder) for folder in self.folders):
+        folder, name = os.path.split(os.path.abspath(text))
+        place = Path(os.path.realpath(folder)) / name  # a link itself is written, not what it points to
+        if not any(place.is_relative_to(own) for own in self.folders):
             self.outside.append(f"{event} {text[:200]}")
 
 
