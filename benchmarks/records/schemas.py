@@ -223,6 +223,14 @@ class Checksums(TypedDict):
     sha256: list[str]
 
 
+class WandbRun(TypedDict):
+    """The file that names the run of wandb that a run goes on in."""
+
+    schema: int
+    id: Text
+    images: Whole
+
+
 class JobOutcome(TypedDict):
     """`outcome.json` of a job of a sweep."""
 

@@ -9,7 +9,6 @@ blocklist, neither here nor in Hydra.
 import importlib
 import inspect
 import json
-import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
@@ -23,6 +22,7 @@ from benchmarks.errors import UserError, one_line
 from benchmarks.records.configurations import read_config
 from benchmarks.records.runs import ScoreSheet
 from benchmarks.records.schemas import NAME
+from benchmarks.scoring.bounds import brief, check_bounds, check_numbers
 
 # the parts of a configuration that objects are made from, and the groups of conf/ that compose each part
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -57,14 +57,6 @@ TRAINER_KEYWORDS = frozenset(
         *("enable_checkpointing", "gradient_clip_val", "log_every_n_steps"),
     )
 )
-# numbers of a record: sizes, steps and seeds are below it, and a larger one would only exhaust memory or time
-MOST = 2**21
-# and of whole groups of keys
-LIMITS: Mapping[str, int] = {"threads": 256, "curve_points": 64, "devices": 64, "num_nodes": 1}
-# a replay trains for the budget of a record: ten times the largest budgets of published models, and a month
-BUDGETS: Mapping[str, float] = {"images": 10**9, "updates": 10**7, "seconds": 30 * 86_400}
-# between two checkpoints of a replay
-MOST_CHECKPOINT_SECONDS = 86_400
 
 
 def read_trusted_config(run: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
@@ -96,44 +88,10 @@ def check_config(config: Mapping[str, Any], trust: Sequence[str] = ()) -> None:
         _check_name(name)
     if config.get("trainer") is not None:
         check_part(config["trainer"], "trainer", trust)
-    for node in (config, config.get("trainer") or {}):
-        for key, most in LIMITS.items():
-            value = node.get(key)
-            is_auto = key == "devices" and value == "auto"
-            if value is not None and not is_auto:
-                _check_range(key, value, 1, most, is_whole=True)
-    _check_training(config)
+    check_bounds(config)
     for protocol in ("protocol", "curve"):
         if config.get(protocol) is not None:
             _check_protocol(config[protocol], trust)
-
-
-def _check_training(config: Mapping[str, Any]) -> None:
-    """Checks that a replay ends, and that it makes no blocks of any size: a record may not choose more than the bounds."""
-    if "seed" in config:
-        _check_range("seed", config["seed"], 0, 2**32 - 1, is_whole=True)
-    if config.get("checkpoint_seconds") is not None:
-        _check_range("checkpoint_seconds", config["checkpoint_seconds"], 0, MOST_CHECKPOINT_SECONDS)
-    if (budget := config.get("budget")) is not None:
-        unit = budget.get("unit") if isinstance(budget, Mapping) else None
-        if not isinstance(unit, str) or unit not in BUDGETS:
-            raise UserError(f"the record has the budget {_brief(budget)}; expected a unit of {', '.join(BUDGETS)}")
-        _check_range("budget.amount", budget.get("amount"), 0, BUDGETS[unit])
-    sizes = [config["datamodule"].get(key) for key in ("batch_size", "block_size")]
-    if all(isinstance(size, int) for size in sizes):
-        _check_range("datamodule.batch_size times block_size", sizes[0] * sizes[1], 1, MOST, is_whole=True)
-
-
-def _check_range(key: str, value: Any, least: int, most: float, is_whole: bool = False) -> None:
-    """Checks that a number of a record is between two bounds."""
-    kind = int if is_whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
-        number = "a whole number" if is_whole else "a number"
-        raise UserError(f"the record has {key} {_brief(value)}; expected {number} from {least} to {most:,}")
-
-
-def _brief(value: Any) -> str:
-    return reprlib.repr(value)
 
 
 def check_sheets(sheets: Sequence[ScoreSheet], trust: Sequence[str] = ()) -> None:
@@ -162,7 +120,7 @@ def check_part(node: Any, part: str, trust: Sequence[str] = ()) -> None:
             _check_mapping(mapping, part, trust)
         if "_target_" not in node and part != "metrics":
             raise UserError(f"the record's {part} has no _target_; restore the record or move it away")
-        _check_numbers(node, part)
+        check_numbers(node, part)
     # nested deeper than any configuration, or with keys that are not text
     except (RecursionError, TypeError, ValueError) as error:
         raise UserError(
@@ -174,32 +132,14 @@ def _check_protocol(protocol: Any, trust: Sequence[str]) -> None:
     if not isinstance(protocol, Mapping):
         raise UserError("the record has a protocol without keys; restore the record or move it away")
     _check_name(protocol.get("name"))
-    _check_numbers({key: value for key, value in protocol.items() if key != "metrics"}, "protocol")
+    check_numbers({key: value for key, value in protocol.items() if key != "metrics"}, "protocol")
     check_part(protocol.get("metrics"), "metrics", trust)
-
-
-def _check_numbers(node: Any, part: str) -> None:
-    """Checks that no number of a part exhausts memory or time."""
-    for value in _leaves(node):
-        if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= MOST:
-            raise UserError(f"the record has the number {_brief(value)} in its {part}; expected at most {MOST:,}")
-
-
-def _leaves(node: Any) -> Iterator[Any]:
-    if isinstance(node, Mapping):
-        for child in node.values():
-            yield from _leaves(child)
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from _leaves(child)
-    else:
-        yield node
 
 
 def _check_name(name: Any) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(
-            f"the record has the name {_brief(name)}; expected letters, digits, dots, dashes and underscores"
+            f"the record has the name {brief(name)}; expected letters, digits, dots, dashes and underscores"
         )
 
 
@@ -212,7 +152,7 @@ def _check_mapping(node: Mapping[Any, Any], part: str, trust: Sequence[str]) -> 
     if not isinstance(target, str) or not (target in composable(part) or _is_declared(target, trust)):
         packages = f" or of {', '.join(trust)}" if trust else ""
         raise UserError(
-            f"the record names {_brief(target)} in its {part}, which is not a class that conf/ composes there{packages}; "
+            f"the record names {brief(target)} in its {part}, which is not a class that conf/ composes there{packages}; "
             "a record may only name these. If you trust the package of the class, add trust=[PACKAGE]"
         )
     keywords = TRAINER_KEYWORDS if part == "trainer" else keywords_of(target)

@@ -18,10 +18,12 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from benchmarks.errors import one_line, warn
-from benchmarks.records.files import SCHEMA, RecordError, read_json, write_json
+from benchmarks.records.files import SCHEMA, RecordError, write_json
+from benchmarks.records.json_files import read_json
 from benchmarks.records.logger_choice import is_disabled, is_wandb
 from benchmarks.records.paths import PICTURES
 from benchmarks.records.runs import ScoreSheet
+from benchmarks.records.schemas import WandbRun
 from benchmarks.training.configure import RunConfig
 
 
@@ -159,7 +161,7 @@ class _Sent:
         if not self.path.is_file():
             return
         try:
-            kept = read_json(self.path, need=("id", "images"))
+            kept = read_json(self.path, WandbRun)
         except RecordError as error:
             warn(f"{one_line(error)}; the run is a new run of wandb")
             return
