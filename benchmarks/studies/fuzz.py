@@ -30,12 +30,13 @@ from unittest import mock
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.errors import UserError, exits_cleanly, is_users
+from benchmarks.errors import UserError, is_users
 from benchmarks.records.paths import search_path
 from benchmarks.records.searches import Trial, write_search, write_trial
 from benchmarks.reporting.build import write_report
 from benchmarks.studies.mutations import Trap, mutations_of
 from benchmarks.studies.watching import TooLong, at_most, forget_peak_memory, peak_memory, watching
+from benchmarks.studies.words import study
 
 # one cheap metric is enough: what is mutated is read before any metric
 METRICS = (
@@ -67,12 +68,8 @@ class Found:
         return sum((program, kind) == finding[:2] for finding in self.findings)
 
 
-@exits_cleanly
-def main() -> None:
-    words = sys.argv[1:]
-    if len(words) > 2 or not all(word.isdigit() for word in words) or words[:1] == ["0"]:
-        raise UserError(f"expected a number of seconds and a seed, not {' '.join(words)!r}")
-    seconds, seed = [*map(int, words), *(60, 0)[len(words) :]]
+@study(seconds=60, seed=0)
+def main(seconds: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         train(Path(folder) / "trained")
         found = fuzz(Path(folder) / "trained" / "runs", Path(folder) / "work", seconds, seed)

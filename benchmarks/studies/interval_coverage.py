@@ -9,6 +9,7 @@ from scipy import stats
 
 from benchmarks.reporting.crossed import crossed_difference
 from benchmarks.reporting.seed_statistics import CONFIDENCE, Array, differences, mean_intervals
+from benchmarks.studies.words import study
 
 DRAWS = 20_000
 PAIRS = 4_000
@@ -17,6 +18,7 @@ SEEDS = (3, 4, 5, 10, 20)
 IMAGES, SPREADS = (32, 1000), (0.0, 1.0, 10.0)
 
 
+@study()
 def main() -> None:
     rng = np.random.default_rng(0)
     print("seeds   normal: bootstrap   Student's t   log-normal: bootstrap   Student's t")

@@ -6,12 +6,14 @@ Draws five seeds and one more of 20 normal scores with a common correlation; the
 import numpy as np
 
 from benchmarks.reporting.seed_statistics import Array, judge_next
+from benchmarks.studies.words import study
 
 DRAWS, SEEDS, SCORES = 2_000, 5, 20
 CORRELATIONS = (0.0, 0.5, 0.9, 1.0)
 SHIFTS = (0, 1, 2, 3, 4, 6, 8)
 
 
+@study()
 def main() -> None:
     rng = np.random.default_rng(0)
     print(

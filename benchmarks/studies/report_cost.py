@@ -16,24 +16,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.errors import UserError, exits_cleanly
 from benchmarks.records.columns import COLUMNS, COST
 from benchmarks.records.files import write_text
 from benchmarks.records.paths import CONFIG, CURVE, PICTURES, run_path
 from benchmarks.records.runs import Score, ScoreSheet, write_record, write_sheet
 from benchmarks.reporting.build import write_report
+from benchmarks.studies.words import study
 
 FAMILIES = ("ae", "vae", "gan", "wgan", "wgan_gp")
 DATA = ("digits", "mnist", "fashion_mnist", "cifar10")
 CONFIGS, SEEDS = 50, 10
 
 
-@exits_cleanly
-def main() -> None:
-    words = sys.argv[1:]
-    if words and not (len(words) == 1 and words[0].isdigit() and int(words[0]) > 0):
-        raise UserError(f"expected a number of runs, not {' '.join(words)!r}")
-    count = int(words[0]) if words else 10_000
+@study(count=10_000)
+def main(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with _timed(f"(making {count:,} records, not counted)"):

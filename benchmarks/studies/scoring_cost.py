@@ -13,7 +13,6 @@ import io
 import itertools
 import os
 import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -24,29 +23,23 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.errors import UserError, exits_cleanly
+from benchmarks.errors import UserError
 from benchmarks.metrics.annealing import Settings, forward, log_mean_weight, tune
 from benchmarks.metrics.chains import Target
 from benchmarks.metrics.frechet import fid_of, frechet_distance, frechet_infinity, moments
 from benchmarks.metrics.kernel import polynomial, squared_mmd
 from benchmarks.metrics.neighbours import manifold_scores
+from benchmarks.studies.words import study
 from models.priors import Normal
 
 SAMPLES, NEIGHBOURS = 10_000, 5
 
 
-@exits_cleanly
-def main() -> None:
-    parts = {"samples": samples, "ais": ais, "memory": memory}
-    word = sys.argv[1] if len(sys.argv) == 2 else "part=samples"
-    part = parts.get(word.removeprefix("part="))
-    if part is None or len(sys.argv) > 2:
-        raise UserError(
-            f"unknown words {' '.join(sys.argv[1:])!r}; expected part={' or part='.join(parts)}, or nothing"
-        )
+@study(part=("samples", "ais", "memory"))
+def main(part: str) -> None:
     warnings.simplefilter("ignore")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    part()
+    {"samples": samples, "ais": ais, "memory": memory}[part]()
 
 
 def samples() -> None:

@@ -1,4 +1,4 @@
-"""python -m benchmarks.studies.soak [KILLS]: sweeps that are killed at random moments end as sweeps that were not.
+"""python -m benchmarks.studies.soak: sweeps that are killed at random moments end as sweeps that were not.
 
 Each family is trained, scored and reported once without a kill. Then the same command is started again and again and killed
 (SIGKILL) after a random time, in training, writing a checkpoint, scoring or reporting, until it ends. What it left is compared:
@@ -25,10 +25,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.errors import UserError, exits_cleanly
 from benchmarks.records.paths import CURVE, PICTURES, RECORD, checkpoint_path
+from benchmarks.studies.words import study
 
-KILLS = 200
 # a few blocks, every part of the loop
 WORDS = (
     *(
@@ -61,12 +60,8 @@ class Soak:
     differences: list[str] = field(default_factory=list)
 
 
-@exits_cleanly
-def main() -> None:
-    words = sys.argv[1:]
-    if words and not (len(words) == 1 and words[0].isdigit() and int(words[0]) > 0):
-        raise UserError(f"expected a number of kills, not {' '.join(words)!r}")
-    kills = int(words[0]) if words else KILLS
+@study(kills=200)
+def main(kills: int) -> None:
     families = sorted(
         e.name.removesuffix(".yaml") for e in (resources.files("conf") / "model").iterdir() if e.is_file()
     )

@@ -6,7 +6,6 @@ families that hardly vary; seeds that are lost; scores that share their test ima
 differ, for the power.
 """
 
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,8 +24,8 @@ from benchmarks.reporting.quantities import names_in
 from benchmarks.reporting.seed_statistics import Array
 from benchmarks.reporting.table import Row, Table
 from benchmarks.reporting.verdicts import Answer, answer_all
+from benchmarks.studies.words import study
 
-REPORTS = 2_000
 SEEDS = 5
 # several rows of the VAE, as `sweep=families` has
 ROWS = (*(("vae", i) for i in range(3)), *((model, 0) for model in ("ae", "gan", "wgan", "wgan_gp")))
@@ -48,8 +47,8 @@ KINDS: tuple[Kind, ...] = (
 BY_DIFFERENCE = ("ais", "ais_quarter", "ais_rise", "posterior_mmd", "inversion_mse", "inversion_floor", "modes")
 
 
-def main() -> None:
-    reports = int(sys.argv[1]) if len(sys.argv) > 1 else REPORTS
+@study(reports=2_000)
+def main(reports: int) -> None:
     claims = load_claims()
     print(
         f"{reports:,} reports of each kind, {SEEDS} seeds ({LOSING_SEEDS} where seeds are lost); every family alike: "

@@ -143,4 +143,4 @@ def test_unknown_words_are_refused(tmp_path: Path) -> None:
     for words in (["x"], ["1", "2", "3"], ["0"], ["-1"]):
         result = run("studies.fuzz", *words, cwd=tmp_path)
         assert result.returncode == 1
-        assert result.stderr == f"error: expected a number of seconds and a seed, not {' '.join(words)!r}\n"
+        assert result.stderr == f"error: unknown word {words[-1]!r}; expected [seconds=60] [seed=0]\n"
