@@ -131,12 +131,16 @@ def help_page(program: str) -> str:
 def quoted(word: str, special: str = "=") -> str:
     """Puts a value with special characters in quotes, as Hydra's grammar requires: `runs='runs/digits/vae/1a2b/seed=0'`.
 
+    In a list of paths, each path is quoted: `runs=['a/vae/1a2b/seed=0','b']`.
+
     Args:
         word: a word of the command line.
         special: the characters that require quotes.
     """
     key, equals, value = word.partition("=")
     grammar = set("'\"[]{}(),$\\") - set(special)
+    if value[:1] + value[-1:] == "[]" and "=" in value and not set(value[1:-1]) & (grammar - {","}):
+        return f"{key}=[{','.join(repr(item.strip()) for item in value[1:-1].split(','))}]"
     needs_quotes = bool(set(value) & set(special)) and not set(value) & grammar and not word.startswith("-")
     return f"{key}{equals}'{value}'" if needs_quotes else word
 

@@ -1,6 +1,5 @@
 """python -m benchmarks.evaluate: scores runs that were trained before, under any protocol."""
 
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +14,8 @@ def main(cfg: DictConfig) -> None:
 
     from benchmarks.records.files import RecordError
     from benchmarks.records.paths import runs_dir_of
-    from benchmarks.records.runs import check_data, check_place, find_runs, sha256_of
+    from benchmarks.records.roots import find_all, folders_of
+    from benchmarks.records.runs import check_data, check_place, sha256_of
     from benchmarks.reporting.terminal import print_scores
     from benchmarks.scoring.restore import (
         at_folders,
@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     trust = package_list(cfg.trust)
     bad: list[RecordError] = []
     try:
-        runs_below = find_runs(Path(cfg.runs), on_bad=bad.append)
+        runs_below = find_all(folders_of(cfg.runs), bad.append)
     except RecordError:
         if not bad:
             raise

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from benchmarks.cli import package_list, program
 from benchmarks.errors import UserError, fail, is_users, one_line
-from benchmarks.records.runs import find_runs
+from benchmarks.records.roots import find_all, folders_of
 from benchmarks.reporting.terminal import report_bad_record
 
 
@@ -15,7 +15,7 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.multirun.replay import replay
 
     trust = package_list(cfg.trust)
-    runs_below = find_runs(Path(cfg.runs), on_bad=report_bad_record)
+    runs_below = find_all(folders_of(cfg.runs), report_bad_record)
     runs = [run for run in runs_below if run.status == "finished" and run.sheets]
     if not runs:
         raise UserError(

@@ -7,7 +7,9 @@ from omegaconf import DictConfig
 
 from benchmarks.cli import program
 from benchmarks.errors import UserError
+from benchmarks.records.roots import folders_of
 from benchmarks.reporting.build import write_report
+from benchmarks.reporting.filters import Only
 
 
 @program("report", needs_torch=False)
@@ -15,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     if not isinstance(cfg.min_seeds, int) or cfg.min_seeds < 2:
         raise UserError(f"min_seeds is {cfg.min_seeds!r}; expected a whole number of 2 or more")
     claims = None if cfg.claims is None else Path(cfg.claims)
-    write_report([Path(cfg.runs)], Path(cfg.out), cfg.title, claims, cfg.min_seeds, cfg.logger)
+    write_report(folders_of(cfg.runs), Path(cfg.out), cfg.title, claims, cfg.min_seeds, cfg.logger, Only.of(cfg.only))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import CONF, ROOT
 
-PROGRAMS = ["train", "evaluate", "report", "search", "replay", "train_encoder"]
+PROGRAMS = ["train", "evaluate", "report", "search", "replay", "train_encoder", "merge"]
 
 
 @pytest.fixture(scope="module")

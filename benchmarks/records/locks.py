@@ -6,6 +6,7 @@ on Linux. Where a file system has no flock, filelock raises, or falls back to a 
 two machines must not share a run. The checksum in the record protects the scores in any case.
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,3 +62,18 @@ def alone(run: Path, waits: bool = True) -> Iterator[Callable[[], None]]:
         yield check
     finally:
         lock.release()
+
+
+def is_held(run: Path) -> bool:
+    """Whether another process trains a run. Writes nothing; a lock that cannot be read is held by nobody."""
+    lock = run / "lock"
+    try:
+        if lock.is_symlink() or not lock.is_file():
+            return False
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -19,8 +19,10 @@ OLD_BASELINES = "_calibration"
 SEARCHES = "_searches"
 TRIALS = "trials"
 SEED = "seed="
+# the folder in which a merge copies a run before the run appears at its place
+STAGING = ".merging"
 # folders that hold no runs
-NO_RUNS = frozenset({"checkpoints", "scores", "wandb", BASELINES, OLD_BASELINES, SEARCHES})
+NO_RUNS = frozenset({"checkpoints", "scores", "wandb", BASELINES, OLD_BASELINES, SEARCHES, STAGING})
 
 # the picture files of a run, by kind
 PICTURES = {
@@ -74,7 +76,7 @@ def trials_path(search: Path) -> Path:
 
 def may_hold_a_search(folder: str) -> bool:
     """Whether a search may lie below a folder of this name: searches lie beside runs and beside trials, never inside."""
-    return folder != TRIALS and not folder.startswith(SEED)
+    return folder not in (TRIALS, STAGING) and not folder.startswith(SEED)
 
 
 def runs_dir_of_search(search: Path) -> Path:

@@ -9,11 +9,13 @@ from typing import Any
 from benchmarks.records.examples import forget_examples
 from benchmarks.records.files import RecordError, write_text
 from benchmarks.records.logger_choice import is_wandb
-from benchmarks.records.runs import Run, check_for_report, find_runs, read_run
+from benchmarks.records.roots import find_all
+from benchmarks.records.runs import Run, check_for_report, read_run
 from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
 from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.claims import Claims
+from benchmarks.reporting.filters import EVERYTHING, Only
 from benchmarks.reporting.gallery import copy_pictures, save_sheets
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.page import page
@@ -31,6 +33,7 @@ def write_report(
     claims: Path | None = None,
     min_seeds: int = MIN_SEEDS,
     logger: Mapping[str, Any] | None = None,
+    only: Only = EVERYTHING,
 ) -> Report:
     """Writes the report of every run and search at or below the roots into `out`, and prints it.
 
@@ -41,16 +44,17 @@ def write_report(
         claims: a folder of claims; None for genbench's own.
         min_seeds: rows with fewer finished seeds get no interval, no rank and no verdict.
         logger: a choice of conf/logger; wandb gets the tables too.
+        only: the runs and searches to report; the others are left out.
 
     Raises:
         RecordError: if there is neither a run nor a search. A single bad record is named and left out.
-        UserError: for files that are not claims.
+        UserError: for files that are not claims, or if `only` leaves nothing.
     """
     asked = load_claims(claims)
     forget_examples()  # this process may have scored runs since its last report
     # records are many small objects without cycles; the search for cycles would take a quarter of the time
     with _without_garbage_collection():
-        report = make_report(roots, out, title, asked, min_seeds)
+        report = make_report(roots, out, title, asked, min_seeds, only)
         _write_files(report)
         _print(report)
     if logger and is_wandb(logger):
@@ -59,23 +63,20 @@ def write_report(
     return report
 
 
-def make_report(roots: Sequence[Path], out: Path, title: str, claims: Claims, min_seeds: int) -> Report:
+def make_report(
+    roots: Sequence[Path], out: Path, title: str, claims: Claims, min_seeds: int, only: Only = EVERYTHING
+) -> Report:
     """Reads the records at or below the roots, makes the tables, answers the claims, and copies pictures into `out`."""
-    runs, missing = [], list[RecordError]()
-    for root in roots:
-        try:
-            runs += find_runs(root, on_bad=report_bad_record)
-        except RecordError as error:
-            missing.append(error)
-    # roots may overlap, and two jobs of a sweep may name one run; each run and search counts once
-    runs = list({run.path.resolve(): run for run in runs}.values()) if len(roots) > 1 else runs
-    runs = list(_complete(runs))
+    missing: RecordError | None = None
+    try:
+        runs = list(_complete(find_all(roots, report_bad_record)))
+    except RecordError as error:
+        runs, missing = [], error
     searches = [search for root in roots for search in find_searches(root, report_bad_record)]
     searches = list({search.path.resolve(): search for search in searches}.values())
     if not runs and not searches:
-        raise (
-            missing[0] if missing else RecordError("every record is left out; restore the records that are named above")
-        )
+        raise missing or RecordError("every record is left out; restore the records that are named above")
+    runs, searches = only.select(runs, searches)
     tables = make_tables(runs, min_seeds)
     return Report(
         title=title,

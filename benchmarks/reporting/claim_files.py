@@ -1,4 +1,4 @@
-"""Reads claims: a file of conf/claims is a claim, a file of conf/claims/choices a choice of the ruler."""
+"""Reads claims: a file of conf/claim is a claim, a file of conf/claim/choices a choice of the ruler."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -27,14 +27,14 @@ def load_claims(folder: Path | None = None) -> Claims:
     Raises:
         UserError: for a folder without claims, or a file that is not a claim. The message names the file and the mistake.
     """
-    own: Traversable = resources.files("conf") / "claims"
+    own: Traversable = resources.files("conf") / "claim"
     root = own if folder is None else folder
     if not root.is_dir():
-        raise UserError(f"{root} is not a folder; set claims=FOLDER to a folder of yaml files such as conf/claims")
+        raise UserError(f"{root} is not a folder; set claims=FOLDER to a folder of yaml files such as conf/claim")
     texts = dict(_yamls(root))
     family = _parsed("claims", texts.pop(FAMILY, "{}"))
     if not texts:
-        raise UserError(f"{root} holds no yaml file; a claim is a yaml file such as those of conf/claims")
+        raise UserError(f"{root} holds no yaml file; a claim is a yaml file such as those of conf/claim")
     choices = {name: parse_choice(name, text) for at in (own, root) for name, text in _yamls(at / "choices")}
     claims = [parse_claim(name, text, choices) for name, text in texts.items()]
     datamodules = family.get("datamodules", [])

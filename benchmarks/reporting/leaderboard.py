@@ -2,12 +2,12 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.errors import fail, warn
+from benchmarks.errors import fail
 from benchmarks.records.columns import BY_NAME, COLUMNS
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_beside
@@ -52,12 +52,11 @@ def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
     """Every table that the runs make. Runs without scores stand in every table of their data and network, or in their own.
 
     Args:
-        runs: in any order; copies of a run count once.
+        runs: in any order, each once.
         min_seeds: rows with fewer finished seeds get no interval, no rank and no comparison. At least 2.
     """
     groups: dict[tuple[str, str, str, str], list[Member]] = defaultdict(list)
     unscored = []
-    runs = list(_once_each(runs))
     for run in runs:
         if run.is_trial:
             continue
@@ -88,17 +87,6 @@ def _add_unscored(groups: Mapping[tuple[str, str, str, str], list[Member]], runs
 
 def _row_of(run: Run) -> tuple[str, str]:
     return run.record["names"]["model"], run.record["config_id"]
-
-
-def _once_each(runs: Iterable[Run]) -> Iterator[Run]:
-    """One run of each seed: a copy or a replay beside its original would count as another seed."""
-    seen: dict[tuple[str, ...], Run] = {}
-    for run in runs:
-        first = seen.setdefault((*_key(run, ""), *_row_of(run), str(run.record["seed"])), run)
-        if first is run:
-            yield run
-        else:
-            warn(f"{run.path} is a copy of {first.path}; the copy does not count")
 
 
 def _key(run: Run, protocol_id: str) -> tuple[str, str, str, str]:

@@ -66,7 +66,7 @@ def test_genbenchs_claims_name_its_models_and_columns() -> None:
     models = {side.model for claim in claims for side in claim.left}
     models |= {side.model for claim in claims if not isinstance(claim.right, float) for side in claim.right}
     assert models <= set(choices("model"))
-    assert {claim.name for claim in claims} == set(choices("claims")) - {"_family"}
+    assert {claim.name for claim in claims} == set(choices("claim")) - {"_family"}
     assert all(claim.source for claim in claims)
 
 
