@@ -7,8 +7,9 @@ McCulloch 1992, ch. 4). Their interaction is counted in each part, so the sum is
 small. The degrees of freedom are Satterthwaite's (1946), which gives Welch's test if examples do not vary.
 """
 
-import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -17,21 +18,65 @@ from benchmarks.reporting.seed_statistics import CONFIDENCE, Array
 
 
 class Crossed(NamedTuple):
-    """A difference, its standard error, and its degrees of freedom."""
+    """Differences, their standard errors, and their degrees of freedom: numbers, or arrays of one shape."""
 
-    value: float
-    error: float
-    freedom: float
+    value: Any
+    error: Any
+    freedom: Any
 
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        reach = self.error * float(stats.t.ppf(0.5 + confidence / 2, self.freedom))
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[Any, Any]:
+        reach = self.error * stats.t.ppf(0.5 + confidence / 2, self.freedom)
         return self.value - reach, self.value + reach
 
-    def one_sided(self, margin: float) -> tuple[float, float]:
+    def one_sided(self, margin: float) -> tuple[Any, Any]:
         """The p-values of "the difference is above the margin" and "the difference is below the margin"."""
-        t = self.value - margin
-        t = t / self.error if self.error > 0 else math.copysign(math.inf, t) if t else 0.0
-        return float(stats.t.sf(t, self.freedom)), float(stats.t.cdf(t, self.freedom))
+        distance = self.value - margin
+        with np.errstate(all="ignore"):
+            certain = np.where(distance == 0, 0.0, np.copysign(np.inf, distance))
+            t = np.where(self.error > 0, distance / self.error, certain)
+        return stats.t.sf(t, self.freedom), stats.t.cdf(t, self.freedom)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row's part in a difference: the mean over seeds, its variance, and the mean over seeds of each example.
+
+    Args:
+        mean: over seeds, of values or of their logarithms.
+        variance: of the mean over seeds.
+        freedom: of the variance.
+        per_example: (I,), the mean over seeds of each example; relative to its mean for ratios (delta method).
+    """
+
+    mean: float
+    variance: float
+    freedom: int
+    per_example: Array
+
+    @classmethod
+    def of(cls, values: Array, per_example: Array, is_ratio: bool) -> "Measured":
+        """From the score of each seed, (n,), and the mean over seeds of each example, (I,)."""
+        scaled = np.log(values) if is_ratio else values
+        relative = per_example / per_example.mean() if is_ratio else per_example
+        return cls(float(scaled.mean()), float(scaled.var(ddof=1) / len(values)), len(values) - 1, relative)
+
+
+def crossed_differences(a: Measured, b: Sequence[Measured], of: int) -> Crossed:
+    """The differences of a row from others that share its examples, and their errors, (len(b),) each.
+
+    Args:
+        a: the row.
+        b: the others.
+        of: the number of examples that a score is the mean of, I or more.
+    """
+    paired = np.stack([other.per_example for other in b])
+    np.subtract(a.per_example, paired, out=paired)
+    parts = [
+        (np.full(len(b), a.variance), a.freedom),
+        (np.array([other.variance for other in b]), np.array([other.freedom for other in b])),
+        (paired.var(axis=1, ddof=1) / of, paired.shape[1] - 1),
+    ]
+    return _total(a.mean - np.array([other.mean for other in b]), parts)
 
 
 def crossed_difference(a: Array, b: Array, examples_a: Array, examples_b: Array, of: int, is_ratio: bool) -> Crossed:
@@ -43,27 +88,19 @@ def crossed_difference(a: Array, b: Array, examples_a: Array, examples_b: Array,
         of: the number of examples that a score is the mean of, I or more.
         is_ratio: whether logarithms are compared. An example's part is then relative to the mean (delta method).
     """
-    values_a, values_b = (np.log(a), np.log(b)) if is_ratio else (a, b)
-    per_a, per_b = examples_a.mean(0), examples_b.mean(0)
-    paired = per_a / per_a.mean() - per_b / per_b.mean() if is_ratio else per_a - per_b
-    parts = [
-        (values_a.var(ddof=1) / len(a), len(a) - 1),
-        (values_b.var(ddof=1) / len(b), len(b) - 1),
-        (paired.var(ddof=1) / of, len(paired) - 1),
-    ]
-    return _total(float(values_a.mean() - values_b.mean()), parts)
+    left, right = (Measured.of(x, per.mean(0), is_ratio) for x, per in ((a, examples_a), (b, examples_b)))
+    return Crossed(*(array[0] for array in crossed_differences(left, [right], of)))
 
 
-def crossed_mean(a: Array, examples: Array, of: int, constant: float, is_ratio: bool) -> Crossed:
-    """The difference of a row's mean (or of its logarithm) from a number, and its error. Arguments as above."""
-    values = np.log(a) if is_ratio else a
-    per_example = examples.mean(0)
-    relative = per_example / per_example.mean() if is_ratio else per_example
-    parts = [(values.var(ddof=1) / len(a), len(a) - 1), (relative.var(ddof=1) / of, len(relative) - 1)]
-    return _total(float(values.mean()) - (math.log(constant) if is_ratio else constant), parts)
+def crossed_mean(a: Measured, of: int, constant: float) -> Crossed:
+    """The difference of a row's mean from a number, (1,), and its error. For ratios the number is a logarithm."""
+    parts = [(np.array([a.variance]), a.freedom), (a.per_example.var(ddof=1) / of, len(a.per_example) - 1)]
+    return _total(np.array([a.mean - constant]), parts)
 
 
-def _total(value: float, parts: list[tuple[float, int]]) -> Crossed:
+def _total(value: Array, parts: Sequence[tuple[Any, Any]]) -> Crossed:
     variance = sum(part for part, _ in parts)
     below = sum(part**2 / freedom for part, freedom in parts)
-    return Crossed(value, math.sqrt(variance), variance**2 / below if below > 0 else float(parts[0][1]))
+    with np.errstate(all="ignore"):
+        freedom = np.where(below > 0, variance**2 / below, parts[0][1])
+    return Crossed(value, np.sqrt(variance), freedom)

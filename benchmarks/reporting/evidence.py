@@ -1,8 +1,9 @@
 """The evidence for a claim: the values of its sides, from the rows of a table or from the trials of a search."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +30,8 @@ class Group:
         runs: their folders.
         lost: the number of runs without a value: runs that diverged or failed, or whose score has no number.
         facts: what the row is besides its method. Rows with other facts are not compared.
-        examples: the quantity by example, (runs, examples), if the quantity is one score that is a mean over examples.
+        examples: the quantity by example, (examples,), its mean over the runs that have such values; None if the quantity is no
+            mean over examples.
         of: the number of examples that the mean is over.
         floor: why the row has learned too little to be tested; empty if it has learned enough.
     """
@@ -44,11 +46,68 @@ class Group:
     floor: str = ""
 
 
+class Asked(NamedTuple):
+    """What a claim asks of a row under a specification: its quantity, the quantity as the claim has it, and the row's floors."""
+
+    quantity: str
+    as_written: str
+    floor: tuple[str, str] | None
+    least: tuple[str, float] | None
+
+
 # by whether the side is on the right, and by the side: one group for each row that the side names
 Groups = dict[tuple[bool, Side], list[Group]]
 
 
-def answering_tables(claim: Claim, tables: Sequence[Table]) -> list[list[Table]]:
+class RowGroups:
+    """The groups of the rows of some tables, each made once: many claims and specifications ask for the same quantity.
+
+    The groups of a row are made together, because the values by example of its runs are then read once.
+    """
+
+    def __init__(self, claims: Sequence[Claim], tables: Sequence[Table]) -> None:
+        self._groups: dict[tuple[int, Asked], Group | None] = {}
+        self._matches: dict[tuple[int, Side], bool] = {}
+        self._asked: dict[Side, dict[Asked, None]] = {}
+        for claim in claims:
+            for specification in claim.specifications if claim.over == "seeds" else ():
+                for is_right, side in claim.sides:
+                    self._asked.setdefault(side, {})[_asked(claim, specification, is_right)] = None
+        self._tables = tables  # so that the ids of their rows stay theirs
+        for table in tables:
+            for row in table.rows:
+                for side, asked in self._asked.items():
+                    if self.matches(row, side):
+                        for each in asked:
+                            if names_in(each.quantity) <= table.measured:
+                                self._groups[id(row), each] = _row_group(row, each, table)
+
+    def matches(self, row: Row, side: Side) -> bool:
+        """Whether a row is of a side."""
+        key = id(row), side
+        if key not in self._matches:
+            self._matches[key] = side.matches(row)
+        return self._matches[key]
+
+    def of(self, claim: Claim, specification: Specification, table: Table) -> Groups:
+        """The groups of a claim on a table, under one specification.
+
+        A run without a number for the claim as written is in no test of the claim: what has not converged with all temperatures
+        has not converged with a quarter of them.
+        """
+        groups: Groups = {}
+        for is_right, side in claim.sides:
+            asked = _asked(claim, specification, is_right)
+            if not names_in(asked.quantity) <= table.measured:
+                continue
+            for row in table.rows:
+                group = self._groups[id(row), asked] if self.matches(row, side) else None
+                if group is not None:
+                    groups.setdefault((is_right, side), []).append(group)
+        return groups
+
+
+def answering_tables(claim: Claim, tables: Sequence[Table], rows: RowGroups) -> list[list[Table]]:
     """The tables that answer a claim, in groups: the tables of one data set and protocol differ in their network only.
 
     A run costs the same under every protocol, so a claim on costs is answered only on the table with the most values,
@@ -59,7 +118,7 @@ def answering_tables(claim: Claim, tables: Sequence[Table]) -> list[list[Table]]
         largest: dict[tuple[str, str, str], tuple[tuple[int, int], Table]] = {}
         for table in tables:
             place = (table.datamodule, table.data["id"], table.network)
-            size = _size(table_groups(claim, claim.specifications[0], table))
+            size = _size(rows.of(claim, claim.specifications[0], table))
             if place not in largest or size > largest[place][0]:
                 largest[place] = (size, table)
         by_data: dict[tuple[str, ...], list[Table]] = {}
@@ -70,25 +129,6 @@ def answering_tables(claim: Claim, tables: Sequence[Table]) -> list[list[Table]]
     for table in tables:
         grouped.setdefault((table.datamodule, table.data["id"], table.protocol_id), []).append(table)
     return list(grouped.values())
-
-
-def table_groups(claim: Claim, specification: Specification, table: Table) -> Groups:
-    """The groups of a claim on a table, under one specification.
-
-    A run without a number for the claim as written is in no test of the claim: what has not converged with all temperatures has
-    not converged with a quarter of them.
-    """
-    groups: Groups = {}
-    for is_right, side in claim.sides:
-        quantity = specification.quantity_of(is_right)
-        if not names_in(quantity) <= table.measured:
-            continue
-        for row in table.rows:
-            if side.matches(row):
-                group = _row_group(row, quantity, claim.quantity_of(is_right), specification, table)
-                if group is not None:
-                    groups.setdefault((is_right, side), []).append(group)
-    return groups
 
 
 def trial_groups(claim: Claim, search: Search, runs: Mapping[Path, Run]) -> Groups:
@@ -136,7 +176,13 @@ def why_unmatched(left: Sequence[Group], right: Sequence[Group]) -> str:
     return f"{a.label} and {b.label} differ in {', '.join(shown)}"
 
 
-def _row_group(row: Row, quantity: str, as_written: str, specification: Specification, table: Table) -> Group | None:
+def _asked(claim: Claim, specification: Specification, is_right: bool) -> Asked:
+    quantity, as_written = specification.quantity_of(is_right), claim.quantity_of(is_right)
+    return Asked(quantity, as_written, specification.floor, specification.least)
+
+
+def _row_group(row: Row, asked: Asked, table: Table) -> Group | None:
+    quantity, as_written = asked.quantity, asked.as_written
     paths = {int(run.record["seed"]): run.path for run in row.runs}
     by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
     values = {
@@ -155,9 +201,9 @@ def _row_group(row: Row, quantity: str, as_written: str, specification: Specific
         runs=runs,
         lost=len(row.runs) - len(values),
         facts={**row.facts, **(_machine(row) if names_in(as_written) <= COSTS else {})},
-        examples=examples,
+        examples=None if examples is None else examples.mean(0),
         of=of,
-        floor=_below_floor(row, specification, table),
+        floor=_below_floor(row, asked, table),
     )
 
 
@@ -170,16 +216,16 @@ def _machine(row: Row) -> dict[str, str]:
     return {key: " or ".join(values) for key, values in machines.items() if values}
 
 
-def _below_floor(row: Row, specification: Specification, table: Table) -> str:
+def _below_floor(row: Row, asked: Asked, table: Table) -> str:
     """Why a row has learned too little to be in a test; empty if it has learned enough."""
-    if specification.least is not None:
-        score, number = specification.least
+    if asked.least is not None:
+        score, number = asked.least
         values = row.values(score)
         if values and sum(values) / len(values) <= number:
             return f"the {score} of {row.label} is not above {number:g}"
-    if specification.floor is None:
+    if asked.floor is None:
         return ""
-    score, name = specification.floor
+    score, name = asked.floor
     baseline = next((other for other in table.rows if other.is_baseline and other.label == name), None)
     column = next((column for column in table.columns if column.name == score), None)
     cells = [of.cells.get(score) for of in (row, baseline) if of is not None]
@@ -193,8 +239,3 @@ def _below_floor(row: Row, specification: Specification, table: Table) -> str:
 def _size(groups: Groups) -> tuple[int, int]:
     """The number of sides that have values, and the number of values."""
     return len(groups), sum(len(group.values) for side_groups in groups.values() for group in side_groups)
-
-
-def tested_groups(points: Sequence[tuple[Group, Group | float]]) -> Iterator[Group]:
-    """The groups of some pairs, each once."""
-    yield from {id(group): group for pair in points for group in pair if isinstance(group, Group)}.values()

@@ -2,31 +2,37 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.reporting.claims import Claim, Options
-from benchmarks.reporting.crossed import Crossed, crossed_difference, crossed_mean
+from benchmarks.reporting.crossed import Crossed, Measured, crossed_differences, crossed_mean
 from benchmarks.reporting.evidence import Group
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import (
     Array,
+    Moments,
     deviations,
     differences,
     differences_from,
-    one_sided,
+    one_sided_of,
 )
 
 OVER_SEEDS = "seeds"
 OVER_BOTH = "seeds and examples"
 RANKS = "seeds that are left, and ranks of all seeds; a lost seed counts against what is tested"
 
+# pairs that are tested in one call: their arrays fit a processor's cache
+CHUNK = 2**16
+
 Pair = tuple[Group, Group | float]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -68,45 +74,76 @@ class Results(NamedTuple):
     fails: Array
 
 
-def run_tests(claim: Claim, pairs: Sequence[Pair]) -> Results:
-    """Tests every pair. Pairs with equal numbers of values, without lost seeds and examples, are tested in one call."""
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows to test, as places in a list of rows: a row is in thousands of pairs.
+
+    Args:
+        groups: the rows.
+        left: (pairs,), places of the rows on the left.
+        right: (pairs,), places of the rows on the right; -1 for the number of the claim.
+    """
+
+    groups: Sequence[Group]
+    left: Places
+    right: Places
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def at(self, i: int, claim: Claim) -> Pair:
+        """One of the pairs."""
+        right = int(self.right[i])
+        assert right >= 0 or isinstance(claim.right, float)
+        return self.groups[int(self.left[i])], self.groups[right] if right >= 0 else claim.right  # type: ignore[return-value]
+
+    def facts(self, of: Callable[[Group], Any], of_number: Any) -> tuple[Any, Any]:
+        """A fact of the rows of each pair, (pairs,) for the left and for the right."""
+        values = np.array([*map(of, self.groups), of_number])
+        return values[self.left], values[self.right]  # the last place is -1, the number's
+
+
+def run_tests(claim: Claim, pairs: Pairs) -> Results:
+    """Tests every pair. Pairs with equal numbers of values are tested in one call."""
     effects, holds, fails = (np.ones(len(pairs)) for _ in range(3))
-    over_seeds: list[int] = []
-    for i, (a, b) in enumerate(pairs):
-        if (crossed := _crossed(claim, a, b)) is not None:
-            effects[i] = crossed.value
-            holds[i], fails[i] = _decide(claim, crossed.one_sided)
-        else:
-            over_seeds.append(i)
-    for places in _by_shape(pairs, over_seeds).values():
-        effects[places], holds[places], fails[places] = _test_alike(claim, [pairs[i] for i in places])
-    for i, (a, b) in enumerate(pairs):
-        if _lost(a, b):  # the ranks of all seeds and the means of those that are left must agree
-            by_rank = _test_ranks(claim, a, b)
-            holds[i], fails[i] = max(holds[i], by_rank[0]), max(fails[i], by_rank[1])
+    is_crossed = _are_crossed(claim, pairs)
+    for places, crossed in _crossed(claim, pairs, np.nonzero(is_crossed)[0]):
+        effects[places] = crossed.value
+        holds[places], fails[places] = _decide(claim, crossed.one_sided)
+    for places in _by_shape(pairs, np.nonzero(~is_crossed)[0]):
+        for part in np.array_split(places, 1 + len(places) // CHUNK):
+            effects[part], holds[part], fails[part] = _test_alike(claim, pairs, part)
+    lost_left, lost_right = pairs.facts(lambda group: group.lost, 0)
+    lost = np.nonzero(lost_left + lost_right)[0]
+    # the ranks of all seeds and the means of those that are left must agree
+    for places in _by_shape(pairs, lost, with_lost=True):
+        by_rank = _test_ranks(claim, pairs, places)
+        holds[places] = np.maximum(holds[places], by_rank[0])
+        fails[places] = np.maximum(fails[places], by_rank[1])
     return Results(effects, holds, fails)
 
 
-def make_points(claim: Claim, pairs: Sequence[Pair], options: Sequence[Options], results: Results) -> list[Point]:
+def make_points(claim: Claim, pairs: Pairs, options: Sequence[Options], results: Results) -> list[Point]:
     """The points of tested pairs, with their intervals. Pairs with equal numbers of values share one call."""
     points: dict[int, Point] = {}
-    for (_, m), places in _by_shape(pairs, range(len(pairs))).items():
-        left = _scaled(claim, [pairs[i][0].values for i in places])
-        if m:
-            right = _scaled(claim, [b.values for i in places if isinstance(b := pairs[i][1], Group)])
-            parts = differences(left, right)
+    ends: dict[int, tuple[float, float, float]] = {}
+    for places, crossed in _crossed(claim, pairs, np.nonzero(_are_crossed(claim, pairs))[0]):
+        low, high = crossed.interval()
+        ends |= dict(
+            zip(places.tolist(), zip(crossed.value.tolist(), low.tolist(), high.tolist(), strict=True), strict=True)
+        )
+    for places in _by_shape(pairs, np.arange(len(pairs))):
+        left = _scaled(claim, [pairs.groups[i].values for i in pairs.left[places]])
+        if pairs.right[places[0]] >= 0:
+            parts = differences(left, _scaled(claim, [pairs.groups[i].values for i in pairs.right[places]]))
         else:
-            assert isinstance(claim.right, float)
-            parts = differences_from(left, _number(claim, claim.right))
-        for i, difference in zip(places, parts, strict=True):
-            a, b = pairs[i]
-            lost = bool(_lost(a, b))
-            crossed = _crossed(claim, a, b)
-            ends = difference.value, difference.low, difference.high
-            if crossed is not None:
-                ends = crossed.value, *crossed.interval()
-            effect, low, high = (math.exp(v) if claim.scale == "ratio" else v for v in ends)
-            errors = RANKS if lost else OVER_SEEDS if crossed is None else OVER_BOTH
+            parts = differences_from(left, _number(claim))
+        for i, difference in zip(places.tolist(), parts, strict=True):
+            a, b = pairs.at(i, claim)
+            of_seeds = difference.value, difference.low, difference.high
+            effect, low, high = (math.exp(v) if claim.scale == "ratio" else v for v in ends.get(i, of_seeds))
+            lost = a.lost + (b.lost if isinstance(b, Group) else 0)
+            errors = RANKS if lost else OVER_BOTH if i in ends else OVER_SEEDS
             p = float(results.holds[i]), float(results.fails[i])
             points[i] = Point(a, b, options[i], effect, low, high, difference.g, *p, errors)
     return [points[i] for i in range(len(pairs))]
@@ -125,7 +162,7 @@ def effect_text(claim: Claim, point: Point) -> str:
     return f"{words} (95%: {number(values[1])} to {number(values[2])})"
 
 
-def is_testable(claim: Claim, group: Group) -> bool:
+def testable(claim: Claim, group: Group) -> bool:
     """Whether the values suit the claim's scale: a ratio needs values above 0."""
     return claim.scale != "ratio" or not bool((group.values <= 0).any())
 
@@ -165,19 +202,19 @@ def seeds_needed(claim: Claim, point: Point, alpha: float, power: float = 0.8, m
     return seeds if seeds > at_hand else None
 
 
-def _test_alike(claim: Claim, pairs: Sequence[Pair]) -> tuple[Array, Array, Array]:
-    def stacked(sides: Iterable[Group | float]) -> Array:
-        groups = [side for side in sides if isinstance(side, Group)]
-        distinct = {id(group): group for group in groups}  # a group is in many pairs
-        values = _scaled(claim, [group.values for group in distinct.values()])
-        place = {key: i for i, key in enumerate(distinct)}
-        return values[[place[id(group)] for group in groups]]
-
-    a = stacked(left for left, _ in pairs)
-    b: Array | float
-    b = _number(claim, claim.right) if isinstance(claim.right, float) else stacked(right for _, right in pairs)
-    effects = a.mean(1) - (b.mean(1) if isinstance(b, np.ndarray) else b)
-    return effects, *_decide(claim, lambda margin: one_sided(a, b, margin))
+def _test_alike(claim: Claim, pairs: Pairs, places: Places) -> tuple[Array, Array, Array]:
+    """The tests over seeds alone, of pairs with equal numbers of values."""
+    rows, left = np.unique(pairs.left[places], return_inverse=True)
+    a = _scaled(claim, [pairs.groups[i].values for i in rows])
+    b: Moments | float
+    if pairs.right[places[0]] >= 0:
+        rows, right = np.unique(pairs.right[places], return_inverse=True)
+        b = Moments.of(_scaled(claim, [pairs.groups[i].values for i in rows])).at(right)
+        effects = a.mean(1)[left] - b.mean
+    else:
+        b = _number(claim)
+        effects = a.mean(1)[left] - b
+    return effects, *_decide(claim, lambda margin: one_sided_of(Moments.of(a - margin).at(left), b))
 
 
 def _decide(claim: Claim, p_at: Callable[[float], tuple[Any, Any]]) -> tuple[Any, Any]:
@@ -191,55 +228,83 @@ def _decide(claim: Claim, p_at: Callable[[float], tuple[Any, Any]]) -> tuple[Any
     return (above, below) if claim.expect == "higher" else (below, above)
 
 
-def _by_shape(pairs: Sequence[Pair], places: Iterable[int]) -> dict[tuple[int, int], list[int]]:
-    """Some of the pairs, by the numbers of values of both sides; 0 for a number on the right."""
-    shapes: dict[tuple[int, int], list[int]] = {}
-    for i in places:
-        a, b = pairs[i]
-        shapes.setdefault((len(a.values), len(b.values) if isinstance(b, Group) else 0), []).append(i)
-    return shapes
+def _by_shape(pairs: Pairs, places: Places, with_lost: bool = False) -> Iterator[Places]:
+    """Some of the pairs, in parts with equal numbers of values (and of lost seeds); a number counts as no value."""
+    if not len(places):
+        return
+    facts = list(pairs.facts(lambda group: len(group.values), 0))
+    facts += pairs.facts(lambda group: group.lost, 0) if with_lost else ()
+    which = np.zeros(len(places), np.int64)
+    for fact in facts:
+        which = which * (1 + int(fact.max())) + fact[places]
+    if (which == which[0]).all():
+        yield places
+        return
+    order = np.argsort(which, kind="stable")
+    yield from np.split(places[order], np.nonzero(np.diff(which[order]))[0] + 1)
 
 
-def _crossed(claim: Claim, a: Group, b: Group | float) -> Crossed | None:
-    """The difference with its error over examples too; None if the values by example of both rows are not known."""
-    if claim.statistic != "mean" or a.examples is None or len(a.values) < 2 or not _varies(a, b):
-        return None
+def _are_crossed(claim: Claim, pairs: Pairs) -> NDArray[np.bool_]:
+    """Of which pairs the values by example are known, so that the error over examples counts too."""
+    if claim.statistic != "mean":
+        return np.zeros(len(pairs), bool)
+    left, right = pairs.facts(lambda group: group.examples is not None and len(group.values) > 1, True)
+    varies_left, varies_right = pairs.facts(
+        lambda group: len(group.values) > 0 and bool(np.ptp(group.values) > 0), False
+    )
+    crossed = left & right & (varies_left | varies_right)
+    of_left, of_right = pairs.facts(lambda group: group.of, -1)
+    size_left, size_right = pairs.facts(lambda group: 0 if group.examples is None else len(group.examples), -1)
+    return crossed & ((pairs.right < 0) | ((of_left == of_right) & (size_left == size_right)))
+
+
+def _crossed(claim: Claim, pairs: Pairs, places: Places) -> Iterator[tuple[Places, Crossed]]:
+    """The differences with their errors over examples too, in parts that share the row on the left."""
     is_ratio = claim.scale == "ratio"
-    if not isinstance(b, Group):
-        return crossed_mean(a.values, a.examples, a.of, b, is_ratio)
-    if b.examples is None or len(b.values) < 2 or (a.of, a.examples.shape[1]) != (b.of, b.examples.shape[1]):
-        return None
-    return crossed_difference(a.values, b.values, a.examples, b.examples, a.of, is_ratio)
+    measured: dict[int, Measured] = {}
+
+    def at(i: int) -> Measured:
+        if i not in measured:
+            group = pairs.groups[i]
+            assert group.examples is not None
+            measured[i] = Measured.of(group.values, group.examples, is_ratio)
+        return measured[i]
+
+    order = places[np.argsort(pairs.left[places], kind="stable")]
+    for part in np.split(order, np.nonzero(np.diff(pairs.left[order]))[0] + 1) if len(order) else ():
+        row = int(pairs.left[part[0]])
+        for few in np.array_split(part, 1 + len(part) // 256):
+            of = pairs.groups[row].of
+            if pairs.right[few[0]] < 0:
+                yield few, crossed_mean(at(row), of, _number(claim))
+            else:
+                yield few, crossed_differences(at(row), [at(int(i)) for i in pairs.right[few]], of)
 
 
-def _varies(a: Group, b: Group | float) -> bool:
-    """Whether any value differs from another: without that, no error can be estimated."""
-    groups = [group for group in (a, b) if isinstance(group, Group)]
-    return any(np.ptp(group.values) > 0 for group in groups)
-
-
-def _test_ranks(claim: Claim, a: Group, b: Group | float) -> tuple[float, float]:
+def _test_ranks(claim: Claim, pairs: Pairs, places: Places) -> tuple[Any, Any]:
     """Mann & Whitney's test, in which each lost seed has the value that counts most against what is tested.
 
     So the p-value for the claim is the largest over every value that the lost seeds could have had, and so is the
     p-value against it (the bounds of Manski 1990). Other tests than of means of two rows decide nothing with lost seeds.
+
+    Args:
+        claim: the claim.
+        pairs: of rows.
+        places: of pairs with equal numbers of values and of lost seeds.
     """
-    if claim.expect == "equal" or claim.statistic != "mean" or not isinstance(b, Group):
+    if claim.expect == "equal" or claim.statistic != "mean" or pairs.right[places[0]] < 0:
         return 1.0, 1.0
-    values_a, values_b = (_scaled(claim, [group.values])[0] for group in (a, b))
+    sides = [[pairs.groups[i] for i in side[places]] for side in (pairs.left, pairs.right)]
     sign = 1 if claim.expect == "higher" else -1
     # so that "higher" is what is tested
-    values_a, values_b = sign * values_a - margin_of(claim), sign * values_b
+    values_a, values_b = (sign * _scaled(claim, [group.values for group in side]) for side in sides)
+    values_a = values_a - margin_of(claim)
     p = []
     for lost_a, lost_b, alternative in ((-math.inf, math.inf, "greater"), (math.inf, -math.inf, "less")):
-        left = np.append(values_a, np.full(a.lost, lost_a))
-        right = np.append(values_b, np.full(b.lost, lost_b))
-        p.append(float(stats.mannwhitneyu(left, right, alternative=alternative, method="asymptotic").pvalue))
+        left = np.hstack([values_a, np.full((len(places), sides[0][0].lost), lost_a)])
+        right = np.hstack([values_b, np.full((len(places), sides[1][0].lost), lost_b)])
+        p.append(stats.mannwhitneyu(left, right, alternative=alternative, method="asymptotic", axis=1).pvalue)
     return p[0], p[1]
-
-
-def _lost(a: Group, b: Group | float) -> int:
-    return a.lost + (b.lost if isinstance(b, Group) else 0)
 
 
 def _scaled(claim: Claim, values: Sequence[Array]) -> Array:
@@ -249,5 +314,7 @@ def _scaled(claim: Claim, values: Sequence[Array]) -> Array:
     return np.log(rows) if claim.scale == "ratio" else rows
 
 
-def _number(claim: Claim, value: float) -> float:
-    return math.log(value) if claim.scale == "ratio" else value
+def _number(claim: Claim) -> float:
+    """The number on the right of a claim, on the scale of the test."""
+    assert isinstance(claim.right, float)
+    return math.log(claim.right) if claim.scale == "ratio" else claim.right

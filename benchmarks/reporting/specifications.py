@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.reporting.claims import Claim, Options, Side
-from benchmarks.reporting.evidence import Group, Groups, matched, tested_groups, why_unmatched
-from benchmarks.reporting.points import Pair, Point, Results, is_testable, make_points, run_tests
+from benchmarks.reporting.evidence import Group, Groups, matched, why_unmatched
+from benchmarks.reporting.points import Pairs, Point, Results, make_points, run_tests, testable
 from benchmarks.reporting.seed_statistics import ALPHA, Array
 
 # the points that are kept
@@ -82,38 +82,68 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
     evidence = Evidence()
     needed = claim.min_seeds or min_seeds
     unit = "trials" if claim.over == "trials" else "seeds"
-    pairs: list[Pair] = []
-    options: list[Options] = []
-    models: list[int] = []
+    rows = _Rows()
+    parts: list[tuple[int, int, _Tests]] = []
     left_out: dict[str, None] = {}
     named = list(product(claim.left, [None] if isinstance(claim.right, float) else claim.right))
     for index, (left, right) in enumerate(named):
-        tests = [(taken, _Tests.of(claim, groups, (left, right), needed, unit)) for taken, groups in by_options]
+        tests = [(taken, _Tests.of(claim, groups, (left, right), needed, unit, rows)) for taken, groups in by_options]
         evidence.untestable += dict.fromkeys(reason for _, each in tests for reason in each.untestable)
-        if not any(each.pairs for _, each in tests):
+        if not any(each.labels for _, each in tests):
             evidence.not_tested += dict.fromkeys(reason for _, each in tests for reason in each.reasons)
             continue
-        left_out |= dict.fromkeys(reason for _, each in tests for reason in each.reasons if each.pairs)
+        left_out |= dict.fromkeys(reason for _, each in tests for reason in each.reasons if each.labels)
         evidence.not_tested += _gaps(tests)
-        for taken, each in tests:
-            pairs += each.pairs
-            options += [taken] * len(each.pairs)
-            models += [index] * len(each.pairs)
-    if not pairs:
+        parts += [(index, place, each) for place, (_, each) in enumerate(tests) if each.labels]
+    if not parts:
         evidence.closed = list(dict.fromkeys([*evidence.untestable, *evidence.not_tested])) or [
             "no rows can be compared"
         ]
         evidence.not_tested, evidence.untestable = [], []
         return evidence
-    _sum_up(evidence, claim, pairs, _with_rows(pairs, options), np.array(models))
-    tested = list(tested_groups(pairs))
+    pairs = Pairs(
+        rows.groups, *(np.concatenate([getattr(each, side) for *_, each in parts]) for side in ("left", "right"))
+    )
+    sizes = [len(each.left) for *_, each in parts]
+    models, specifications = (np.repeat([part[i] for part in parts], sizes) for i in (0, 1))
+    options = _Options([taken for taken, _ in by_options], specifications, pairs)
+    _sum_up(evidence, claim, pairs, options, models)
     evidence.remarks += [f"not included: {reason}" for reason in left_out]
     evidence.remarks += [
         f"{group.lost} of {group.lost + len(group.values)} {unit} of {group.label} have no value and count against "
         "what is tested"
-        for group in {group.label: group for group in tested if group.lost}.values()
+        for group in _with_lost(pairs)
     ]
     return evidence
+
+
+def _with_lost(pairs: Pairs) -> list[Group]:
+    """The rows with lost seeds, in the order of the pairs; of a row that is measured in several ways, the last one."""
+    if not any(group.lost for group in pairs.groups):
+        return []
+    in_order = np.stack([pairs.left, pairs.right], axis=1).ravel()
+    by_label: dict[str, Group] = {}
+    lost = np.array([*(group.lost > 0 for group in pairs.groups), False])  # the last place is -1, a number
+    for i in in_order[lost[in_order]].tolist():
+        by_label[pairs.groups[i].label] = pairs.groups[i]
+    return list(by_label.values())
+
+
+class _Rows:
+    """The rows of tests, each at one place."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+        self._places: dict[int, int] = {}
+
+    def place(self, group: Group | float) -> int:
+        """The place of a row; -1 for a number."""
+        if not isinstance(group, Group):
+            return -1
+        if id(group) not in self._places:
+            self._places[id(group)] = len(self.groups)
+            self.groups.append(group)
+        return self._places[id(group)]
 
 
 @dataclass
@@ -121,33 +151,39 @@ class _Tests:
     """The pairs of rows of two models that can be tested under one specification.
 
     Args:
-        pairs: of rows.
+        left, right: (pairs,), the places of the rows of each pair; -1 for a number on the right.
+        labels: the rows that are in a test; none without a pair.
         reasons: why other rows are in no pair.
         untestable: why rows that count are in no pair; this keeps the claim from holding, and its opposite from being shown.
     """
 
-    pairs: list[Pair] = field(default_factory=list)
+    left: Indices = field(default_factory=lambda: np.empty(0, np.int64))
+    right: Indices = field(default_factory=lambda: np.empty(0, np.int64))
+    labels: frozenset[str] = frozenset()
     reasons: dict[str, None] = field(default_factory=dict)
     untestable: dict[str, None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, claim: Claim, groups: Groups, models: Models, needed: int, unit: str) -> "_Tests":
+    def of(cls, claim: Claim, groups: Groups, models: Models, needed: int, unit: str, places: _Rows) -> "_Tests":
         tests = cls()
         left, right = models
         rows = tests._enough(left, groups.get((False, left), []), needed, unit)
-        others: Sequence[Group | float] = [_number(claim)] if right is None else []
+        others: Sequence[Group | float] = [claim.right] if isinstance(claim.right, float) else []
         if right is not None:
             others = tests._enough(right, groups.get((True, right), []), needed, unit)
-        partners = set[int]()
+        is_testable = {id(group): not isinstance(group, Group) or testable(claim, group) for group in (*rows, *others)}
+        partners = dict[int, Group | float]()
+        blocks: list[tuple[Group, Sequence[Group | float]]] = []
         for a, same in _by_facts(rows, others):
             # a model against itself compares two quantities of each row, never two rows
             same = [b for b in same if b.label == a.label] if left == right else same  # type: ignore[union-attr]
-            for b in same:
-                partners |= {id(a), id(b)}
-                if all(is_testable(claim, group) for group in (a, b) if isinstance(group, Group)):
-                    tests.pairs.append((a, b))
-                else:
+            if same:
+                partners |= {id(group): group for group in (a, *same)}
+                pairable = [b for b in same if is_testable[id(b)]] if is_testable[id(a)] else []
+                blocks += [(a, pairable)] if pairable else []
+                if len(pairable) < len(same):
                     tests.untestable[NOT_POSITIVE] = None
+        tests._add(blocks, places)
         unmatched = [group for group in (*rows, *others) if isinstance(group, Group) and id(group) not in partners]
         if rows and others and not partners:
             tests.reasons[why_unmatched(rows, [b for b in others if isinstance(b, Group)])] = None
@@ -155,10 +191,13 @@ class _Tests:
             tests.reasons |= {f"{group.label} differs from every row of the other side": None for group in unmatched}
         return tests
 
-    @property
-    def labels(self) -> set[str]:
-        """The rows that are in a test."""
-        return {group.label for pair in self.pairs for group in pair if isinstance(group, Group)}
+    def _add(self, blocks: Sequence[tuple[Group, Sequence[Group | float]]], places: _Rows) -> None:
+        """Adds the pairs of each row with its others."""
+        if blocks:
+            self.left = np.repeat([places.place(a) for a, _ in blocks], [len(others) for _, others in blocks])
+            self.right = np.array([places.place(b) for _, others in blocks for b in others])
+            tested = {id(group): group for a, others in blocks for group in (a, *others)}
+            self.labels = frozenset(group.label for group in tested.values() if isinstance(group, Group))
 
     def _enough(self, side: Side, rows: Sequence[Group], needed: int, unit: str) -> list[Group]:
         if not rows:
@@ -177,15 +216,20 @@ class _Tests:
 def _gaps(tests: Sequence[tuple[Options, _Tests]]) -> list[str]:
     """The specifications, and the rows, of two models that were tested under some options and not under others."""
     gaps: dict[str, None] = {}
+    by_network: dict[str | None, list[frozenset[str]]] = {}
+    for taken, each in tests:
+        by_network.setdefault(dict(taken).get("network"), []).append(each.labels)
     for taken, each in tests:
         network = dict(taken).get("network")
-        of_network = [other.labels for options, other in tests if dict(options).get("network") == network]
+        of_network = by_network[network]
         words = ", ".join(f"{choice}: {option}" for choice, option in taken)
-        if not each.pairs:
+        if not each.labels:
             reason = next(iter({**each.untestable, **each.reasons}), "no test")
             gaps[f"{words} ({reason})" if words else reason] = None
         gaps |= {
-            f"{label} with {words}": None for label in sorted(set().union(*of_network) - each.labels) if each.pairs
+            f"{label} with {words}": None
+            for label in sorted(frozenset().union(*of_network) - each.labels)
+            if each.labels
         }
     return list(gaps)
 
@@ -202,7 +246,30 @@ def _by_facts(
         yield row, same[key]
 
 
-def _sum_up(evidence: Evidence, claim: Claim, pairs: list[Pair], options: list[Options], models: Indices) -> None:
+class _Options:
+    """The options of each test, rows included, as numbers: there may be millions of tests.
+
+    Args:
+        taken: the options of each specification. All have the same choices.
+        specifications: (tests,), the places in `taken`.
+        pairs: (tests,), whose rows are options too, for each side of several rows.
+    """
+
+    def __init__(self, taken: Sequence[Options], specifications: Indices, pairs: Pairs) -> None:
+        self._taken, self._specifications, self._pairs = taken, specifications, pairs
+        labels = [group.label for group in pairs.groups]
+        self._rows = [
+            (title, places)
+            for title, places in zip(ROWS, (pairs.left, pairs.right), strict=True)
+            if len({labels[i] for i in np.unique(places) if i >= 0}) > 1
+        ]
+
+    def __getitem__(self, i: int) -> Options:
+        rows = [(title, self._pairs.groups[int(places[i])].label) for title, places in self._rows]
+        return (*self._taken[int(self._specifications[i])], *rows)
+
+
+def _sum_up(evidence: Evidence, claim: Claim, pairs: Pairs, options: _Options, models: Indices) -> None:
     """The p-values of the three statements, the points to show, and the two that disagree."""
     results = run_tests(claim, pairs)
     evidence.tests = len(pairs)
@@ -221,44 +288,45 @@ def _sum_up(evidence: Evidence, claim: Claim, pairs: list[Pair], options: list[O
     own = indices[int(np.argmin(splits))]
     shown = _shown(results.effects, results.holds)
     split, evidence.split_by = _split(own, results.holds, results.fails, options)
-    at = [*shown, int(np.argmax(results.holds)), *split]
+    at = np.array([*shown, int(np.argmax(results.holds)), *split])
     of_points = Results(*(array[at] for array in results))
-    points = make_points(claim, [pairs[i] for i in at], [options[i] for i in at], of_points)
+    at_pairs = Pairs(pairs.groups, pairs.left[at], pairs.right[at])
+    points = make_points(claim, at_pairs, [options[i] for i in at], of_points)
     evidence.points, (evidence.decisive, passed, failed) = points[: len(shown)], points[len(shown) :]
     evidence.split = passed, failed
 
 
-def _split(own: Indices, holds: Array, fails: Array, options: list[Options]) -> tuple[tuple[int, int], tuple[str, ...]]:
+def _split(own: Indices, holds: Array, fails: Array, options: _Options) -> tuple[tuple[int, int], tuple[str, ...]]:
     """Of the tests of one model: a passed one and a failed one, and every choice that alone turns a passed one into a failed one.
 
     The two differ in as few choices as possible, and in the ruler rather than in the rows.
     """
     limit = ALPHA / len(own)
-    passed = [int(i) for i in own if holds[i] < limit] or [int(own[np.argmin(holds[own])])]
-    failed = [int(i) for i in own if fails[i] < limit] or [int(own[np.argmin(fails[own])])]
-    pairs = list(product(passed[:200], failed[:200]))
-    titles = {pair: {title for title, _ in set(options[pair[0]]) ^ set(options[pair[1]])} for pair in pairs}
-
-    def distance(pair: tuple[int, int]) -> tuple[int, int, float]:
-        differing = titles[pair]
-        return len(differing & {*ROWS}), len(differing), holds[pair[0]] + fails[pair[1]]
-
-    alone = dict.fromkeys(title for pair in pairs if len(titles[pair]) == 1 for title in titles[pair])
-    return min(pairs, key=distance), tuple(alone)
-
-
-def _with_rows(pairs: list[Pair], options: list[Options]) -> list[Options]:
-    """The options with the rows of a model among them, for each model that has several rows."""
-    labels: dict[int, dict[str, None]] = {0: {}, 1: {}}
-    for pair in pairs:
-        for side, group in enumerate(pair):
-            if isinstance(group, Group):
-                labels[side][group.label] = None
-    names = {side: title for side, title in enumerate(ROWS) if len(labels[side]) > 1}
-    return [
-        (*taken, *((names[side], pair[side].label) for side in names if isinstance(pair[side], Group)))  # type: ignore[union-attr]
-        for pair, taken in zip(pairs, options, strict=True)
-    ]
+    passed, failed = (own[p[own] < limit][:200] for p in (holds, fails))
+    passed, failed = (
+        found if len(found) else own[[int(np.argmin(p[own]))]] for found, p in ((passed, holds), (failed, fails))
+    )
+    taken = [[dict(options[int(i)]) for i in found] for found in (passed, failed)]
+    titles = list(taken[0][0])
+    # (passed, failed, titles): whether the two tests differ in a choice
+    differ = (
+        np.stack(
+            [
+                np.array([t[title] for t in taken[0]])[:, None] != np.array([t[title] for t in taken[1]])
+                for title in titles
+            ],
+            -1,
+        )
+        if titles
+        else np.zeros((len(passed), len(failed), 0), bool)
+    )
+    count = differ.sum(-1)
+    in_rows = differ[..., [i for i, title in enumerate(titles) if title in ROWS]].sum(-1)
+    together = holds[passed][:, None] + fails[failed]
+    best = np.lexsort((np.arange(count.size), together.ravel(), count.ravel(), in_rows.ravel()))[0]
+    alone = np.argmax(differ, -1)[count == 1].tolist() if titles else []
+    pair = int(passed[best // len(failed)]), int(failed[best % len(failed)])
+    return pair, tuple(titles[i] for i in dict.fromkeys(alone))
 
 
 def _shown(effects: Array, holds: Array) -> list[int]:
@@ -268,8 +336,3 @@ def _shown(effects: Array, holds: Array) -> list[int]:
         places = np.unique(np.linspace(0, len(order) - 1, SHOWN_POINTS).round().astype(int))
         order = order[places]
     return [int(i) for i in order]
-
-
-def _number(claim: Claim) -> float:
-    assert isinstance(claim.right, float)
-    return claim.right

@@ -21,7 +21,7 @@ from typing import Literal
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
 from benchmarks.reporting.claims import Claim, Claims, Options
-from benchmarks.reporting.evidence import Groups, answering_tables, table_groups, trial_groups
+from benchmarks.reporting.evidence import Groups, RowGroups, answering_tables, trial_groups
 from benchmarks.reporting.points import RANKS, Point, margin_of, seeds_needed
 from benchmarks.reporting.seed_statistics import ALPHA, MIN_SEEDS, holm
 from benchmarks.reporting.specifications import STATEMENTS, Evidence, gather
@@ -90,19 +90,20 @@ def answer_all(
     claims = claims if isinstance(claims, Claims) else Claims(claims)
     by_path = {run.path.resolve(): run for run in runs} if searches else {}
     tested = [table for table in tables if table.protocol["split"] == "test"]
+    rows = RowGroups(claims.claims, tested)
     found: list[tuple[Claim, list[tuple[Place, Evidence]]]] = []
     for claim in claims.claims:
         if claim.over == "trials":
             places = [_search_evidence(claim, search, searches, by_path, min_seeds) for search in searches]
         else:
-            groups = answering_tables(claim, tested)
-            places = [_table_evidence(claim, group, tested, min_seeds) for group in groups]
+            groups = answering_tables(claim, tested, rows)
+            places = [_table_evidence(claim, group, tested, rows, min_seeds) for group in groups]
         found.append((claim, [place for place in places if place is not None]))
     return list(_decide(found, claims.family))
 
 
 def _table_evidence(
-    claim: Claim, tables: Sequence[Table], among: Sequence[Table], min_seeds: int
+    claim: Claim, tables: Sequence[Table], among: Sequence[Table], rows: RowGroups, min_seeds: int
 ) -> tuple[Place, Evidence] | None:
     first = tables[0]
     place = (_where(first, among), first.datamodule, tuple(table.network for table in tables))
@@ -111,7 +112,7 @@ def _table_evidence(
     for table in tables:
         network: Options = (("network", table.network),) if len(tables) > 1 else ()
         of_table = [
-            ((*specification.options, *network), table_groups(claim, specification, table))
+            ((*specification.options, *network), rows.of(claim, specification, table))
             for specification in claim.specifications
         ]
         if any(_has_both_sides(claim, groups) for _, groups in of_table):
