@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def example_scores(runs: Sequence[Path], sheet: str, score: str) -> tuple[NDArra
     """
     rows = []
     for run in runs:
-        row = _read(examples_path(run / "scores" / sheet)).get(score)
+        row = _read(f"{run}/scores/{_name(sheet)}").get(score)
         if row is None or not np.isfinite(row[0]).all():
             return None, 0
         rows.append(row)
@@ -65,22 +66,30 @@ def forget_examples() -> None:
     _read.cache_clear()
 
 
-@lru_cache(maxsize=512)
-def _read(path: Path) -> dict[str, tuple[NDArray[np.float64], int]]:
+@lru_cache(maxsize=64)
+def _name(sheet: str) -> str:
+    return examples_path(Path(sheet)).name
+
+
+@lru_cache(maxsize=512)  # of texts: to hash a Path takes longer than to look it up
+def _read(path: str) -> dict[str, tuple[NDArray[np.float64], int]]:
     """The values and the number of examples by score; nothing for a file that is missing, and with a warning for another."""
     try:
-        content = io.BytesIO(read_bytes(path, MOST_BYTES))
+        content = io.BytesIO(read_bytes(Path(path), MOST_BYTES))
         with zipfile.ZipFile(content) as archive:  # a small file may unpack to any size
             if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
                 raise OSError(f"it unpacks to more than {MOST_BYTES:,} bytes")
-        with np.load(content, allow_pickle=False) as file:
-            names, counts = [str(name) for name in file[_NAMES]], file[_COUNTS]
-            arrays = [file[f"score{i}"] for i in range(len(names))]
-            return {
-                name: (np.asarray(array, np.float64), int(n))
-                for name, array, n in zip(names, arrays, counts, strict=True)
-                if array.dtype == np.float32 and array.ndim == 1 and len(array) <= MOST and n >= len(array)
-            }
+
+            def read(name: str) -> NDArray[Any]:
+                return np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+
+            names, counts = [str(name) for name in read(_NAMES)], read(_COUNTS)
+            arrays = [read(f"score{i}") for i in range(len(names))]
+        return {
+            name: (np.asarray(array, np.float64), int(n))
+            for name, array, n in zip(names, arrays, counts, strict=True)
+            if array.dtype == np.float32 and array.ndim == 1 and len(array) <= MOST and n >= len(array)
+        }
     except FileNotFoundError:
         return {}
     except Exception as error:  # a damaged file raises many kinds of errors; without it, intervals are over seeds alone

@@ -54,13 +54,18 @@ def facts_of(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, 
     return _canonical_facts(facts)
 
 
-def run_facts(run: Run) -> Facts:
-    """The facts of a run on disk. An older record has them in its configuration; without that, only some are known."""
+def run_facts(run: Run, config: Mapping[str, Any] | None = None) -> Facts:
+    """The facts of a run on disk. An older record has them in its configuration; without that, only some are known.
+
+    Args:
+        run: the run.
+        config: its configuration, if it has been read before.
+    """
     facts = run.record.get("facts")
     if isinstance(facts, Mapping):
         return _canonical_facts({str(title): str(value) for title, value in facts.items()})
     try:
-        return facts_of(read_config(run.path), run.record)
+        return facts_of(read_config(run.path) if config is None else config, run.record)
     except RecordError:
         return facts_of({}, run.record)
 

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -24,8 +24,8 @@ MANY_ROWS = 20
 
 # (index of the row, column)
 Place = tuple[int, str]
-# a row's label, and its values by column, one a seed
-RowValues = tuple[str, Mapping[str, Sequence[float]]]
+# a row's label, its values by column, one a seed, and its budget
+RowValues = tuple[str, Mapping[str, Sequence[float]], str | None]
 
 
 @dataclass
@@ -44,21 +44,21 @@ def make_statements(
     """95% intervals of means, ranks, and pairwise comparisons by Welch's test with Holm's correction.
 
     Args:
-        rows: the models of a table.
+        rows: the models of a table. Rows of different budgets are not compared.
         columns: those with a direction are compared.
-        best: the best row of each column.
+        best: the best row of each column and budget.
         min_seeds: rows with fewer values in a column are in no statement. At least 2.
     """
     statements = Statements(intervals=_intervals(rows, min_seeds))
-    for column in columns:
+    for column, budget in product(columns, dict.fromkeys(budget for *_, budget in rows)):
         if column.higher_is_better is not None:
-            _compare(statements, rows, column, best, min_seeds)
+            _compare(statements, rows, budget, column, best, min_seeds)
     return statements
 
 
 def _intervals(rows: Sequence[RowValues], min_seeds: int) -> dict[Place, tuple[float, float]]:
     by_count: dict[int, list[tuple[Place, Sequence[float]]]] = defaultdict(list)
-    for i, (_, columns) in enumerate(rows):
+    for i, (_, columns, _) in enumerate(rows):
         for name, values in columns.items():
             # a number that is equal for every seed, such as a count of parameters, needs no interval
             if len(values) >= min_seeds and min(values) < max(values):
@@ -71,12 +71,17 @@ def _intervals(rows: Sequence[RowValues], min_seeds: int) -> dict[Place, tuple[f
 
 
 def _compare(
-    statements: Statements, rows: Sequence[RowValues], column: ColumnHead, best: set[Place], min_seeds: int
+    statements: Statements,
+    rows: Sequence[RowValues],
+    budget: str | None,
+    column: ColumnHead,
+    best: set[Place],
+    min_seeds: int,
 ) -> None:
     enough = [
         (i, label, np.array(columns[column.name]))
-        for i, (label, columns) in enumerate(rows)
-        if len(columns.get(column.name, ())) >= min_seeds
+        for i, (label, columns, of_row) in enumerate(rows)
+        if of_row == budget and len(columns.get(column.name, ())) >= min_seeds
     ]
     if len(enough) < 2:
         return

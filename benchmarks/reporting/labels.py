@@ -1,7 +1,7 @@
 """The labels of a table's rows: the model's name, the settings that tell its configurations apart, and what it is besides."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +13,48 @@ from benchmarks.records.runs import Run
 
 # a label names at most this many settings; rows that differ in more are labelled by their config id
 MOST_SETTINGS = 4
+BUDGET = "budget"
 
 Key = tuple[str, str]
 
 
-def row_labels(runs: Mapping[Key, Run]) -> dict[Key, str]:
-    """The label of each row, by (model, config id).
+def describe_rows(runs: Mapping[Key, Run]) -> dict[Key, tuple[str, Facts]]:
+    """The label of each row, and its facts, by (model, config id).
 
     Args:
         runs: one run of each row; its configuration is the row's.
     """
-    labels = {}
-    by_model: dict[str, list[tuple[str, Run]]] = defaultdict(list)
-    for (model, config_id), run in runs.items():
-        by_model[model].append((config_id, run))
+    labels: dict[Key, str] = {}
+    facts: dict[Key, Facts] = {}
+    by_model: dict[str, dict[Key, Run]] = defaultdict(dict)
+    for key, run in runs.items():
+        by_model[key[0]][key] = run
     for model, variants in by_model.items():
-        if len(variants) == 1:
-            labels[model, variants[0][0]] = model
-        else:
-            labels |= {(model, config_id): label for config_id, label in _labels_of(model, variants).items()}
-    unusual = _unusual_facts({key: run_facts(run) for key, run in runs.items()})
-    return {key: _with_facts(label, unusual[key]) for key, label in labels.items()}
+        # each configuration is read once, and one of a single row only if its record lacks the facts
+        configs = {key: _read(run.path) for key, run in variants.items()} if len(variants) > 1 else {}
+        facts |= {key: run_facts(run, configs.get(key)) for key, run in variants.items()}
+        decisive = {config_id: _decisive(config) for (_, config_id), config in configs.items() if config}
+        settings = {config_id: dict(flatten(config)) for config_id, config in decisive.items()}
+        labels |= dict.fromkeys(variants, model) if len(variants) == 1 else _labels_of(model, list(variants), settings)
+    unusual = _unusual_facts(facts)
+    return {key: (_with_facts(labels[key], unusual[key]), facts[key]) for key in runs}
 
 
 def _unusual_facts(rows: Mapping[Key, Facts]) -> dict[Key, dict[str, str]]:
-    """What each row is besides its method, where it differs from most rows of the table."""
-    titles = dict.fromkeys(title for facts in rows.values() for title in facts)
+    """What each row is besides its method, where it differs from most rows of the table.
+
+    If rows differ in their budgets, each row has its own: no row is compared with a row of another budget.
+    """
+    titles = dict.fromkeys([BUDGET, *(title for facts in rows.values() for title in facts)])
     unusual: dict[Key, dict[str, str]] = {key: {} for key in rows}
     for title in titles:
         counts = Counter(facts[title] for facts in rows.values() if title in facts)
+        if not counts:
+            continue
         usual = counts.most_common(1)[0][0]
+        has_usual = title != BUDGET or len(counts) == 1
         for key, facts in rows.items():
-            if facts.get(title, usual) != usual:
+            if title in facts and not (has_usual and facts[title] == usual):
                 unusual[key][title] = facts[title]
     return unusual
 
@@ -55,14 +65,19 @@ def _with_facts(label: str, facts: Mapping[str, str]) -> str:
     return f"{label} [{', '.join(named[:MOST_SETTINGS])}]" if named else label
 
 
-def _labels_of(model: str, variants: list[tuple[str, Run]]) -> dict[str, str]:
-    """The labels of several configurations of one model, by config id."""
-    by_id = {config_id: f"{model} ({config_id})" for config_id, _ in variants}
-    settings = {config_id: dict(flatten(config)) for config_id, run in variants if (config := _decisive(run.path))}
+def _labels_of(model: str, keys_of_rows: Sequence[Key], settings: Mapping[str, Mapping[str, Any]]) -> dict[Key, str]:
+    """The labels of several configurations of one model.
+
+    Args:
+        model: the name of the model.
+        keys_of_rows: the rows.
+        settings: by config id, the settings of each configuration that can be read.
+    """
+    by_id = {config_id: f"{model} ({config_id})" for _, config_id in keys_of_rows}
     keys = sorted({key for values in settings.values() for key in values})
     differing = [key for key in keys if len({repr(values.get(key)) for values in settings.values()}) > 1]
     if not 0 < len(differing) <= MOST_SETTINGS:
-        return by_id
+        return {(model, config_id): label for config_id, label in by_id.items()}
     # the last word of a key, if the word alone is unique
     short = {key: key.rsplit(".", 1)[-1] for key in differing}
     names = {key: word if list(short.values()).count(word) == 1 else key for key, word in short.items()}
@@ -72,7 +87,8 @@ def _labels_of(model: str, variants: list[tuple[str, Run]]) -> dict[str, str]:
     }
     # numbers that differ only after their third digit give equal labels
     texts = list(labels.values())
-    return by_id | {config_id: label for config_id, label in labels.items() if texts.count(label) == 1}
+    by_id |= {config_id: label for config_id, label in labels.items() if texts.count(label) == 1}
+    return {(model, config_id): label for config_id, label in by_id.items()}
 
 
 def _brief(value: Any) -> str:
@@ -82,11 +98,15 @@ def _brief(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else str(value)
 
 
-def _decisive(path: Path) -> dict[str, Any]:
-    """The parts of a run's configuration that a label may name; nothing for a configuration that cannot be read."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """The configuration of a run; None for one that cannot be read."""
     try:
-        config = read_config(path)
+        return read_config(path)
     except RecordError as error:
         fail(f"{error} (the row is labelled by its config id)")
-        return {}
+        return None
+
+
+def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a run's configuration that a label may name."""
     return {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}

@@ -4,19 +4,21 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.errors import fail
 from benchmarks.records.columns import BY_NAME, COLUMNS
+from benchmarks.records.facts import Facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_beside
 from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
 from benchmarks.reporting.comparisons import Statements, make_statements
-from benchmarks.reporting.labels import row_labels
+from benchmarks.reporting.labels import describe_rows
 from benchmarks.reporting.numbers import thousands
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
-from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, values_by_column
+from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, budget_text, values_by_column
 
 FAMILY_ORDER = ("ae", "vae", "gan", "wgan", "wgan_gp")
 BASELINE_ORDER = ("real train", "fitted Gaussian")
@@ -40,12 +42,18 @@ class Draft:
     """A row of a model before the rows are compared: each column in one number."""
 
     label: str
+    facts: Facts
     model: str
     config_id: str
     runs: list[Run]
     diverged: frozenset[Path]
     measured: dict[int, dict[str, float]]
     summaries: dict[str, Summary]
+
+    @property
+    def budget(self) -> str | None:
+        """Rows of different budgets are in no statement together."""
+        return budget_text(self.runs[0].record)
 
 
 def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
@@ -100,18 +108,18 @@ def _table(members: list[Member], min_seeds: int) -> Table:
     by_config: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for run, run_sheet in members:
         by_config[run.record["names"]["model"], run.record["config_id"]].append((run, run_sheet))
-    labels = row_labels({key: group[0][0] for key, group in by_config.items()})
+    described = describe_rows({key: group[0][0] for key, group in by_config.items()})
     drafts, scores = [], list[Score]()
     for (model, config_id), group in by_config.items():
         scored = [(run, _with_cost(run, run_sheet)) for run, run_sheet in group]
         scores += [score for _, run_scores in scored for score in run_scores]
-        drafts.append(_draft(labels[model, config_id], model, config_id, group, scored))
+        drafts.append(_draft(*described[model, config_id], model, config_id, group, scored))
     drafts.sort(key=lambda draft: (_place(FAMILY_ORDER, draft.model), draft.label))
     baselines = [] if sheet is None else _baselines(first, sheet.protocol_id)
     heads = _heads(scores, [*(draft.summaries for draft in drafts), *(summaries for _, summaries in baselines)])
     directions = {score.name: score.higher_is_better for score in scores}
     best = _best(drafts, directions)
-    rows = [(draft.label, values_by_column(draft.measured)) for draft in drafts]
+    rows = [(draft.label, values_by_column(draft.measured), draft.budget) for draft in drafts]
     statements = make_statements(rows, heads, best, min_seeds)
     return Table(
         datamodule=first.record["names"]["datamodule"],
@@ -130,11 +138,17 @@ def _table(members: list[Member], min_seeds: int) -> Table:
 
 
 def _draft(
-    label: str, model: str, config_id: str, group: Sequence[Member], scored: Sequence[tuple[Run, Sequence[Score]]]
+    label: str,
+    facts: Facts,
+    model: str,
+    config_id: str,
+    group: Sequence[Member],
+    scored: Sequence[tuple[Run, Sequence[Score]]],
 ) -> Draft:
     finished = [(run, scores) for run, scores in scored if run.status == "finished"]
     return Draft(
         label=label,
+        facts=facts,
         model=model,
         config_id=config_id,
         runs=[run for run, _ in group],
@@ -162,7 +176,9 @@ def _row(draft: Draft, i: int, best: set[tuple[int, str]], statements: Statement
             is_best=key in best,
             is_tied=key in statements.tied,
         )
-    return Row(draft.label, draft.model, draft.config_id, draft.runs, cells, False, draft.diverged, draft.measured)
+    return Row(
+        draft.label, draft.model, draft.config_id, draft.runs, cells, False, draft.diverged, draft.measured, draft.facts
+    )
 
 
 def _baseline_row(name: str, summaries: Mapping[str, Summary]) -> Row:
@@ -213,13 +229,14 @@ def _summary(scores: Sequence[Score]) -> Summary:
 
 
 def _best(drafts: Sequence[Draft], directions: Mapping[str, bool | None]) -> set[tuple[int, str]]:
-    """The best rows of each column that has a direction, as (index of the row, column)."""
+    """The best rows of each column that has a direction, of each budget, as (index of the row, column)."""
     best = set()
-    for name, higher in directions.items():
+    budgets = [draft.budget for draft in drafts]
+    for (name, higher), budget in product(directions.items(), dict.fromkeys(budgets)):
         means = {
             i: mean
             for i, draft in enumerate(drafts)
-            if name in draft.summaries and (mean := draft.summaries[name].mean) is not None
+            if budgets[i] == budget and name in draft.summaries and (mean := draft.summaries[name].mean) is not None
         }
         if higher is None or len(means) < 2:
             continue

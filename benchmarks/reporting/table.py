@@ -72,6 +72,7 @@ class Row:
         is_baseline: whether the row is real data or noise.
         diverged: runs that finished training but whose samples are not finite.
         measured: by the seed of each finished run, the scores and costs that have a number.
+        known_facts: the facts of its first run, if they have been read before.
     """
 
     label: str
@@ -82,6 +83,7 @@ class Row:
     is_baseline: bool = False
     diverged: frozenset[Path] = frozenset()
     measured: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    known_facts: Facts | None = None
 
     def values(self, column: str) -> list[float]:
         """The numbers of a column, one a seed."""
@@ -90,6 +92,8 @@ class Row:
     @cached_property
     def facts(self) -> Facts:
         """What the row is besides its method; nothing for a baseline, and for a configuration that cannot be read."""
+        if self.known_facts is not None:
+            return self.known_facts
         return run_facts(self.runs[0]) if self.runs else {}
 
     @cached_property
@@ -220,7 +224,8 @@ class Table:
             facts.append("dequantised")
         budgets = {budget_text(run.record) for row in self.models for run in row.runs} - {None}
         if budgets:
-            facts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else "the rows have DIFFERENT budgets")
+            different = "the rows have DIFFERENT budgets: best, †, ranks and p-values are among rows of one budget"
+            facts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else different)
         return ", ".join(facts)
 
     @property

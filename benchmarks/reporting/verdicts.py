@@ -191,9 +191,8 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
         gaps = dict.fromkeys([*evidence.not_tested, *evidence.untestable])
         reasons.insert(0, f"holds where it was tested; not tested: {_listed(list(gaps))}")
     elif verdict == "depends" and evidence.split is not None:
-        counts = f"{evidence.passed} of {evidence.tests} tests are passed and {evidence.failed} failed, each at 5%"
         alone = [f"choices that split it alone: {', '.join(evidence.split_by)}"] if len(evidence.split_by) > 1 else []
-        reasons[:0] = [_what_splits(*evidence.split), *alone, counts]
+        reasons[:0] = [_what_splits(*evidence.split), *alone, _counts(evidence)]
         answer = replace(answer, split=evidence.split)
     return replace(answer, verdict=verdict, reason="; ".join(reasons))
 
@@ -222,14 +221,25 @@ def _why_open(claim: Claim, evidence: Evidence, family: int) -> str:
         ends = [(math.log(end) if claim.scale == "ratio" else end) for end in (point.low, point.high)]
         if max(map(abs, ends)) > margin_of(claim):
             return "the interval extends beyond the margin"
-    reason = f"a difference within chance under some choice, at 5% for {family} tests together"
-    if evidence.tests == 1:
-        reason = f"a difference within chance, at 5% for {family} tests together"
+    level = f"at 5% for {family} tests together"
+    leaning = _leaning(evidence)
+    if leaning == "depends" and evidence.p_depends < ALPHA:
+        return f"{_counts(evidence)}: they split, but not clearly enough {level}"
+    if leaning == "holds" and evidence.p_holds < ALPHA:
+        reason = f"{'every' if evidence.tests > 1 else 'the'} test is passed at 5% alone, but not {level}"
+    elif leaning == "does not hold" and evidence.p_fails < ALPHA:
+        reason = f"the opposite is shown at 5% alone, but not {level}"
+    else:
+        reason = f"a difference within chance{' under some choice' * (evidence.tests > 1)}, {level}"
     seeds = seeds_needed(claim, point, ALPHA / (STATEMENTS * family))
     if seeds is None:
         return reason
     unit = "trials" if claim.over == "trials" else "seeds"
     return f"{reason}; for an effect of the size seen, {seeds} {unit} per side decide in 4 of 5 cases"
+
+
+def _counts(evidence: Evidence) -> str:
+    return f"{evidence.passed} of {evidence.tests} tests are passed and {evidence.failed} failed, each at 5%"
 
 
 def _what_splits(passed: Point, failed: Point) -> str:

@@ -15,6 +15,8 @@ from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.table import cell_text
 from tests.reporting.fakes import add_run, sheet
 
+AMOUNTS = ("1,000", "9,000")
+
 
 def test_a_row_is_mean_and_deviation_over_seeds(runs: list[Run]) -> None:
     (table,) = make_tables(runs)
@@ -184,6 +186,29 @@ def test_budgets_that_differ_are_pointed_out(tmp_path: Path) -> None:
     assert "DIFFERENT budgets" in table.notes
     row = replace(table.rows[0], runs=table.rows[0].runs[:1])
     assert "budget 1,000 images each" in replace(table, rows=[row]).notes
+
+
+def test_rows_of_different_budgets_are_marked_and_compared_apart(tmp_path: Path) -> None:
+    """Measured once: a row of ten times the budget was bold, and † marked rows of the small budget."""
+    for config, amount, shift in (("c1", 1000, 0.0), ("c2", 9000, -3.0)):
+        for model, mean in (("vae", 9.0), ("gan", 5.0), ("wgan", 5.0)):
+            for seed in range(5):
+                fid = mean + shift + 0.1 * seed + 0.01 * (model == "wgan")
+                path = add_run(tmp_path, model, seed, {"fid": fid}, config=config)
+                record = json.loads((path / "run.json").read_text())
+                (path / "run.json").write_text(json.dumps(record | {"budget": {"unit": "images", "amount": amount}}))
+    (table,) = make_tables(find_runs(tmp_path))
+    assert "DIFFERENT budgets: best, †, ranks and p-values are among rows of one budget" in table.notes
+    by_budget = {amount: [row for row in table.rows if f"[budget {amount} images]" in row.label] for amount in AMOUNTS}
+    for rows in by_budget.values():
+        assert {row.model: row.cells["fid"].is_best for row in rows} == {"gan": True, "vae": False, "wgan": False}
+        assert {row.model: row.cells["fid"].is_tied for row in rows} == {"gan": False, "vae": False, "wgan": True}
+        ranks = {row.model: (row.cells["fid"].rank or (0,))[0] for row in rows}
+        assert ranks == {"gan": 1, "wgan": 2, "vae": 3}
+    of_one = [{row.label for row in rows} for rows in by_budget.values()]
+    pairs = [{c.a, c.b} for c in table.comparisons if c.column == "fid"]
+    assert len(pairs) == 6
+    assert all(any(pair <= labels for labels in of_one) for pair in pairs)
 
 
 def test_a_seed_without_the_tables_protocol_counts_as_a_seed_without_a_value(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy import stats
 
 from benchmarks.reporting.seed_statistics import (
     RESAMPLES,
+    Moments,
     deviations,
     differences,
     differences_from,
@@ -17,6 +19,7 @@ from benchmarks.reporting.seed_statistics import (
     mean_intervals,
     next_value,
     one_sided,
+    one_sided_of,
     rank_intervals,
 )
 
@@ -58,6 +61,18 @@ def test_differences_are_welchs(rng: np.random.Generator) -> None:
         assert found.value == pytest.approx(a[row].mean() - b[row].mean())
         assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
         assert found.p == pytest.approx(expected.pvalue)
+
+
+def test_one_sided_tests_from_moments_are_scipys(rng: np.random.Generator) -> None:
+    a, b = rng.normal(1, 2, (6, 5)), rng.normal(0, 1, (6, 8))
+    margin = float(rng.normal())
+    for against, test in ((b, partial(stats.ttest_ind, equal_var=False)), (0.3, stats.ttest_1samp)):
+        found = one_sided(a, against, margin)
+        for p, alternative in zip(found, ("greater", "less"), strict=True):
+            expected = test(a - margin, against, axis=1, alternative=alternative).pvalue
+            np.testing.assert_allclose(p, expected, rtol=1e-12)
+    rows = Moments.of(a).at(np.array([2, 2, 0]))
+    np.testing.assert_array_equal(one_sided_of(rows, 0.3)[0], one_sided(a[[2, 2, 0]], 0.3)[0])
 
 
 def test_hedges_g_is_unbiased(rng: np.random.Generator) -> None:

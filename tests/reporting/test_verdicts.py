@@ -12,8 +12,8 @@ from scipy import stats
 from benchmarks.records.runs import Run, Score, ScoreSheet
 from benchmarks.records.searches import Search, Trial
 from benchmarks.reporting.build import write_report
-from benchmarks.reporting.claim_files import parse_claim
-from benchmarks.reporting.claims import Side
+from benchmarks.reporting.claim_files import parse_choice, parse_claim
+from benchmarks.reporting.claims import Claims, Side
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.table import Row, Table
 from benchmarks.reporting.verdicts import Answer, answer_all
@@ -144,6 +144,33 @@ def test_spread_is_compared_by_distances_from_the_median() -> None:
     found = answer(text, row("gan", fid=around(5, n=20, spread=0.01)), row("vae", fid=around(5, n=20, spread=3)))
     assert found.verdict == "holds"
     assert found.claim.subject == "spread of fid over seeds"
+
+
+@pytest.mark.parametrize(
+    ("expect", "words"),
+    [("lower", "the test is passed at 5% alone, but not"), ("higher", "the opposite is shown at 5% alone")],
+)
+def test_a_difference_that_only_misses_the_corrected_level_is_not_called_chance(expect: str, words: str) -> None:
+    claim = parse_claim("c", FID.replace("lower", expect))
+    values = np.array([-1.2, -0.7, 0.0, 0.7, 1.2])
+    rows = [row(model, fid=(mean + values).tolist()) for model, mean in (("gan", 5.0), ("vae", 6.8))]
+    (found,) = answer_all(Claims([claim], ("digits", "mnist", "grid")), [table(*rows)])
+    assert found.verdict == "undecided"
+    assert found.reason.startswith(words)
+    assert "at 5% for 3 tests together" in found.reason
+
+
+def test_tests_that_split_but_miss_the_corrected_level_are_not_called_chance() -> None:
+    path = parse_choice("path", "title: path\noptions: {circle: {}, straight: {fid: fid_straight}}")
+    claim = parse_claim("c", f"{FID}choices: [path]\n", {"path": path})
+    values = np.array([-1.2, -0.7, 0.0, 0.7, 1.2])
+    gan = row("gan", fid=(5.0 + values).tolist(), fid_straight=(7.1 + values).tolist())
+    vae = row("vae", fid=(7.1 + values).tolist(), fid_straight=(5.0 + values).tolist())
+    (found,) = answer_all(Claims([claim], ("digits", "mnist", "grid")), [table(gan, vae)])
+    assert found.verdict == "undecided"
+    assert found.reason.startswith(
+        "1 of 2 tests are passed and 1 failed, each at 5%: they split, but not clearly enough at 5%"
+    )
 
 
 def test_what_costs_the_same_under_every_protocol_is_answered_once() -> None:
