@@ -38,10 +38,17 @@ def once_each(runs: Iterable[Run], on_conflict: Callable[[RecordError], None]) -
     copies: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         copies.setdefault(_identity(run), []).append(run)
-    return list(_chosen(copies.values(), on_conflict))
+    others = list[str]()
+    chosen = list(_chosen(copies.values(), on_conflict, others.append))
+    if others:
+        more = f"; {len(others) - 1} more copies do not count" if len(others) > 1 else ""
+        warn(f"{others[0]}; the copy does not count{more}")
+    return chosen
 
 
-def _chosen(groups: Iterable[Sequence[Run]], on_conflict: Callable[[RecordError], None]) -> Iterator[Run]:
+def _chosen(
+    groups: Iterable[Sequence[Run]], on_conflict: Callable[[RecordError], None], on_copy: Callable[[str], None]
+) -> Iterator[Run]:
     for copies in groups:
         chosen = max(copies, key=lambda run: len(run.sheets))
         reason = disagreement(copies) if len(copies) > 1 else None
@@ -54,7 +61,7 @@ def _chosen(groups: Iterable[Sequence[Run]], on_conflict: Callable[[RecordError]
             continue
         for run in copies:
             if run is not chosen:
-                warn(f"{run.path} is a copy of {chosen.path}; the copy does not count")
+                on_copy(f"{run.path} is a copy of {chosen.path}")
         yield chosen
 
 

@@ -7,7 +7,8 @@ from markupsafe import Markup, escape
 
 from benchmarks.reporting.claims import Claim
 from benchmarks.reporting.numbers import number
-from benchmarks.reporting.points import Point, margin_of
+from benchmarks.reporting.pairs import margin_of
+from benchmarks.reporting.points import Point
 from benchmarks.reporting.seed_statistics import ALPHA
 
 # of the specification curve, in pixels

@@ -3,16 +3,17 @@
 They are the points of a specification curve (Simonsohn et al. 2020), summed up in three p-values.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.reporting.claims import Claim, Options, Side
-from benchmarks.reporting.evidence import Group, Groups, matched, why_unmatched
-from benchmarks.reporting.points import Pairs, Point, Results, make_points, run_tests, testable
+from benchmarks.reporting.claims import Claim, Options
+from benchmarks.reporting.evidence import Group, Groups
+from benchmarks.reporting.matching import Indices, Matches, RowPlaces
+from benchmarks.reporting.pairs import Pairs, Results, run_tests
+from benchmarks.reporting.points import Point, make_points
 from benchmarks.reporting.seed_statistics import ALPHA, Array
 
 # the points that are kept
@@ -20,13 +21,8 @@ SHOWN_POINTS = 60
 # three statements are tested: the claim, its opposite, and that the answer depends on a choice
 STATEMENTS = 3
 
-Indices = NDArray[np.int64]
 # the choices of a row of each side
 ROWS = ("left row", "right row")
-NOT_POSITIVE = "a ratio needs values above 0, and some values are not"
-
-# a side on the left and a side on the right (None: a number)
-Models = tuple[Side, Side | None]
 
 
 @dataclass
@@ -82,12 +78,12 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
     evidence = Evidence()
     needed = claim.min_seeds or min_seeds
     unit = "trials" if claim.over == "trials" else "seeds"
-    rows = _Rows()
-    parts: list[tuple[int, int, _Tests]] = []
+    rows = RowPlaces()
+    parts: list[tuple[int, int, Matches]] = []
     left_out: dict[str, None] = {}
     named = list(product(claim.left, [None] if isinstance(claim.right, float) else claim.right))
     for index, (left, right) in enumerate(named):
-        tests = [(taken, _Tests.of(claim, groups, (left, right), needed, unit, rows)) for taken, groups in by_options]
+        tests = [(taken, Matches.of(claim, groups, (left, right), needed, unit, rows)) for taken, groups in by_options]
         evidence.untestable += dict.fromkeys(reason for _, each in tests for reason in each.untestable)
         if not any(each.labels for _, each in tests):
             evidence.not_tested += dict.fromkeys(reason for _, each in tests for reason in each.reasons)
@@ -129,91 +125,7 @@ def _with_lost(pairs: Pairs) -> list[Group]:
     return list(by_label.values())
 
 
-class _Rows:
-    """The rows of tests, each at one place."""
-
-    def __init__(self) -> None:
-        self.groups: list[Group] = []
-        self._places: dict[int, int] = {}
-
-    def place(self, group: Group | float) -> int:
-        """The place of a row; -1 for a number."""
-        if not isinstance(group, Group):
-            return -1
-        if id(group) not in self._places:
-            self._places[id(group)] = len(self.groups)
-            self.groups.append(group)
-        return self._places[id(group)]
-
-
-@dataclass
-class _Tests:
-    """The pairs of rows of two models that can be tested under one specification.
-
-    Args:
-        left, right: (pairs,), the places of the rows of each pair; -1 for a number on the right.
-        labels: the rows that are in a test; none without a pair.
-        reasons: why other rows are in no pair.
-        untestable: why rows that count are in no pair; this keeps the claim from holding, and its opposite from being shown.
-    """
-
-    left: Indices = field(default_factory=lambda: np.empty(0, np.int64))
-    right: Indices = field(default_factory=lambda: np.empty(0, np.int64))
-    labels: frozenset[str] = frozenset()
-    reasons: dict[str, None] = field(default_factory=dict)
-    untestable: dict[str, None] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, claim: Claim, groups: Groups, models: Models, needed: int, unit: str, places: _Rows) -> "_Tests":
-        tests = cls()
-        left, right = models
-        rows = tests._enough(left, groups.get((False, left), []), needed, unit)
-        others: Sequence[Group | float] = [claim.right] if isinstance(claim.right, float) else []
-        if right is not None:
-            others = tests._enough(right, groups.get((True, right), []), needed, unit)
-        is_testable = {id(group): not isinstance(group, Group) or testable(claim, group) for group in (*rows, *others)}
-        partners = dict[int, Group | float]()
-        blocks: list[tuple[Group, Sequence[Group | float]]] = []
-        for a, same in _by_facts(rows, others):
-            # a model against itself compares two quantities of each row, never two rows
-            same = [b for b in same if b.label == a.label] if left == right else same  # type: ignore[union-attr]
-            if same:
-                partners |= {id(group): group for group in (a, *same)}
-                pairable = [b for b in same if is_testable[id(b)]] if is_testable[id(a)] else []
-                blocks += [(a, pairable)] if pairable else []
-                if len(pairable) < len(same):
-                    tests.untestable[NOT_POSITIVE] = None
-        tests._add(blocks, places)
-        unmatched = [group for group in (*rows, *others) if isinstance(group, Group) and id(group) not in partners]
-        if rows and others and not partners:
-            tests.reasons[why_unmatched(rows, [b for b in others if isinstance(b, Group)])] = None
-        elif partners:
-            tests.reasons |= {f"{group.label} differs from every row of the other side": None for group in unmatched}
-        return tests
-
-    def _add(self, blocks: Sequence[tuple[Group, Sequence[Group | float]]], places: _Rows) -> None:
-        """Adds the pairs of each row with its others."""
-        if blocks:
-            self.left = np.repeat([places.place(a) for a, _ in blocks], [len(others) for _, others in blocks])
-            self.right = np.array([places.place(b) for _, others in blocks for b in others])
-            tested = {id(group): group for a, others in blocks for group in (a, *others)}
-            self.labels = frozenset(group.label for group in tested.values() if isinstance(group, Group))
-
-    def _enough(self, side: Side, rows: Sequence[Group], needed: int, unit: str) -> list[Group]:
-        if not rows:
-            self.reasons[f"{side.name} (no such scores)"] = None
-        for group in rows:
-            count = len(group.values)
-            if group.floor:
-                self.reasons[group.floor] = None
-            elif count < needed <= count + group.lost:
-                self.untestable[f"{group.lost} of {count + group.lost} {unit} of {group.label} are lost"] = None
-            elif count < needed:
-                self.reasons[f"{group.label} has {count} {unit}, {needed} are needed"] = None
-        return [group for group in rows if not group.floor and len(group.values) >= needed]
-
-
-def _gaps(tests: Sequence[tuple[Options, _Tests]]) -> list[str]:
+def _gaps(tests: Sequence[tuple[Options, Matches]]) -> list[str]:
     """The specifications, and the rows, of two models that were tested under some options and not under others."""
     gaps: dict[str, None] = {}
     by_network: dict[str | None, list[frozenset[str]]] = {}
@@ -232,18 +144,6 @@ def _gaps(tests: Sequence[tuple[Options, _Tests]]) -> list[str]:
             if each.labels
         }
     return list(gaps)
-
-
-def _by_facts(
-    rows: Sequence[Group], others: Sequence[Group | float]
-) -> Iterator[tuple[Group, Sequence[Group | float]]]:
-    """Each row with the others that are the same in everything besides their method. Rows of equal facts are compared once."""
-    same: dict[tuple[tuple[str, str], ...], Sequence[Group | float]] = {}
-    for row in rows:
-        key = tuple(row.facts.items())
-        if key not in same:
-            same[key] = [other for other in others if matched(row, other)]
-        yield row, same[key]
 
 
 class _Options:

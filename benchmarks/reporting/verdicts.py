@@ -22,7 +22,8 @@ from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
 from benchmarks.reporting.claims import Claim, Claims, Options
 from benchmarks.reporting.evidence import Groups, RowGroups, answering_tables, trial_groups
-from benchmarks.reporting.points import RANKS, Point, margin_of, seeds_needed
+from benchmarks.reporting.pairs import margin_of
+from benchmarks.reporting.points import RANKS, Point, seeds_needed
 from benchmarks.reporting.seed_statistics import ALPHA, MIN_SEEDS, holm
 from benchmarks.reporting.specifications import STATEMENTS, Evidence, gather
 from benchmarks.reporting.table import Table
