@@ -45,7 +45,8 @@ def add(root: Path, seed: int = 0, **keys: Any) -> Path:
 
 def add_search(root: Path, numbers: range, value: float = 2.0, command: str = "search") -> Path:
     folder = search_path(root, "digits", "s", "1")
-    record = dict.fromkeys(KEYS, "x") | {"id": "1", "name": "s", "datamodule": "digits", "command": command}
+    record: dict[str, Any] = dict.fromkeys(KEYS, "x") | {"id": "1", "name": "s", "datamodule": "digits"}
+    record |= {"command": command, "higher_is_better": False, "sampler": "random"}
     write_search(folder, record)
     for number in numbers:
         write_trial(folder, Trial("vae", number, {"lr": 0.1}, "finished", value, "digits/vae/0/seed=0", "0"))
