@@ -13,34 +13,43 @@ from benchmarks.records.outcomes import Outcome
 
 @program("train")
 def main(cfg: DictConfig) -> None:
-    from benchmarks.training.configure import configure
-    from benchmarks.training.run import train_and_score
-
-    is_multirun = sweep.is_multirun()
-    path, label = Path(cfg.runs_dir), "job"
-    try:
-        hydra = HydraConfig.get()
-        config = configure(cfg, hydra.runtime.choices, hydra.overrides.task, cfg.sweep_name if is_multirun else None)
-        path, label = config.path, config.label
-        if is_multirun:
-            sweep.announce(label)
-            if config.parts.trainer["devices"] != 1:
-                raise UserError("a multirun trains on one device: leave -m out, or set trainer.devices=1")
-        outcome = train_and_score(config)
-    except Exception as error:
-        if not is_multirun:
-            raise
-        # the other jobs of a sweep go on; the end of the sweep lists this one
-        outcome = Outcome(path, "failed", f"{label}: {one_line(error)}")
-    if is_multirun:
-        sweep.report_outcome(outcome)
+    if sweep.is_multirun():
+        with sweep.job():
+            sweep.report_outcome(_job(cfg))
         return
+    outcome = _run(cfg)
     print(outcome.message)
     if outcome.status != "finished":
         raise SystemExit(1)
     from benchmarks.reporting.terminal import print_scores
 
     print_scores(outcome.path)
+
+
+def _run(cfg: DictConfig) -> Outcome:
+    from benchmarks.training.configure import configure
+    from benchmarks.training.run import train_and_score
+
+    hydra = HydraConfig.get()
+    return train_and_score(configure(cfg, hydra.runtime.choices, hydra.overrides.task))
+
+
+def _job(cfg: DictConfig) -> Outcome:
+    """The outcome of a job of a sweep. If the job fails, the others go on, and the end of the sweep lists the job."""
+    from benchmarks.training.configure import configure
+    from benchmarks.training.run import train_and_score
+
+    path, label = Path(cfg.runs_dir), "job"
+    try:
+        hydra = HydraConfig.get()
+        config = configure(cfg, hydra.runtime.choices, hydra.overrides.task, cfg.sweep_name)
+        path, label = config.path, config.label
+        sweep.announce(label, path, (config.budget.unit, config.budget.amount))
+        if config.parts.trainer["devices"] != 1:
+            raise UserError("a multirun trains on one device: leave -m out, or set trainer.devices=1")
+        return train_and_score(config)
+    except Exception as error:
+        return Outcome(path, "failed", f"{label}: {one_line(error)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,16 @@
-"""The remaining time of a series of jobs."""
+"""The progress of a series of jobs: the remaining time, and a line for each job that another process runs."""
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from benchmarks.errors import printable
+from benchmarks.records.sweeps import progress_of
+
+# seconds between two looks at the jobs, and the least ratio of that time to the time that a look takes
+INTERVAL, RATIO = 1.0, 20
 
 
 def time_left(seconds: float, finished: int, remaining: int) -> str:
@@ -13,3 +25,49 @@ def time_left(seconds: float, finished: int, remaining: int) -> str:
         return ""
     minutes, seconds_left = divmod(round(seconds / finished * remaining), 60)
     return f" · about {minutes} min {seconds_left:02} s left"
+
+
+class Reporter:
+    """Prints a line for each job of a sweep that ends, from the files of the jobs, while other processes run them.
+
+    Args:
+        folder: the folder of the sweep.
+        jobs: the numbers of the jobs.
+    """
+
+    def __init__(self, folder: Path, jobs: Iterable[int]) -> None:
+        self.folder, self.open = folder, set(jobs)
+        self.total, self.done, self.started = len(self.open), 0, time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Reporter":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.look()
+
+    def look(self) -> None:
+        """Prints a line for each job that has ended since the last look."""
+        progress = [progress_of(self.folder, number) for number in sorted(self.open)]
+        running = sum(job.state == "running" for job in progress)
+        for job in progress:
+            if job.outcome is None:
+                continue
+            self.open.discard(job.number)
+            self.done += 1
+            label = job.job.label if job.job is not None else f"job {job.number + 1}"
+            message = "" if job.state == "finished" else f": {job.outcome.message}"
+            others = f" · {running} running" if running else ""
+            left = time_left(time.monotonic() - self.started, self.done, len(self.open))
+            print(printable(f"[{self.done}/{self.total}] {label} · {job.state}{message}{others}{left}"), flush=True)
+
+    def _watch(self) -> None:
+        wait = INTERVAL
+        while not self._stop.wait(wait):
+            start = time.monotonic()
+            self.look()
+            wait = max(INTERVAL, RATIO * (time.monotonic() - start))

@@ -1,8 +1,11 @@
-"""A multirun: the number of each job, the time left, how each job ended, and the leaderboard at the end."""
+"""A multirun: its plan on disk, the number of each job, the time left, how each job ended, and the leaderboard at the end."""
 
+import shlex
+import socket
+import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +13,54 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import fail, one_line
 from benchmarks.multirun.progress import time_left
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome, write_outcome
 from benchmarks.records.paths import RECORD
+from benchmarks.records.sweeps import (
+    PLAN,
+    Job,
+    Plan,
+    has_outcome,
+    is_held,
+    read_plan,
+    remove_sweep,
+    supersede,
+    working,
+    write_job,
+    write_plan,
+)
 
-# the sweep that this process runs: the number of its jobs, and when it started
+# the sweep that this process runs: the number of its jobs, when it started, and the lock of its folder
 _jobs: int | None = None
 _started = 0.0
+_lock = ExitStack()
+
+# the most missing jobs that the end of a sweep names
+MOST_NAMED = 20
+# launchers whose jobs print on the stream of the command, between each other's lines; the command prints for them
+SILENT = ("JoblibLauncher", "RayLauncher")
 
 
 class Leaderboard(Callback):
-    """Counts the jobs when a multirun starts, and builds its leaderboard when it ends."""
+    """Writes the plan when a multirun starts, and builds its leaderboard when it ends."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         global _jobs, _started
-        _jobs, _started = _count(config), time.monotonic()
+        overrides = _planned(config)
+        _jobs, _started = None if overrides is None else len(overrides), time.monotonic()
+        _lock.close()
+        if overrides is None or OmegaConf.is_missing(config, "sweep_name"):
+            return
+        folder = Path(config.hydra.sweep.dir)
+        command = shlex.join(["python", "-m", "benchmarks.train", *sys.argv[1:]])
+        plan = Plan.of(config.sweep_name, command, overrides)
+        if not is_held(folder / "lock"):  # a folder that a user chose may be that of another sweep
+            _lock.enter_context(working(folder))
+        write_plan(folder, plan)
+        supersede(folder, plan)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from benchmarks.reporting.build import write_report
@@ -35,7 +68,11 @@ class Leaderboard(Callback):
         folder = Path(config.hydra.sweep.dir)
         files = sorted(folder.glob(f"*/{FILE}"), key=_job_number)
         outcomes = [read_outcome(path) for path in files]
-        _remove(folder, files)
+        missing = (_jobs or len(outcomes)) - len(outcomes)
+        plan = read_plan(folder) if (folder / PLAN).is_file() else None
+        if not missing or plan is None:  # a sweep that is not complete keeps its plan for `benchmarks.status`
+            remove_sweep(folder, 1 + max(map(_job_number, files), default=0))
+        _lock.close()
         paths = [outcome.path for outcome in outcomes if (outcome.path / RECORD).is_file()]
         failed = any(outcome.status == "failed" for outcome in outcomes)
         try:
@@ -48,9 +85,10 @@ class Leaderboard(Callback):
         for outcome in outcomes:
             if outcome.status != "finished":
                 fail(outcome.message)
-        missing = (_jobs or len(outcomes)) - len(outcomes)
         if missing:
             fail(f"{missing} of {_jobs} jobs ended without an outcome")
+            if plan is not None:
+                _name_missing(folder, plan)
         if missing or failed:
             raise SystemExit(1)
 
@@ -59,22 +97,50 @@ def is_multirun() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def announce(label: str) -> None:
-    """Prints a line as a job begins: its number, the number of jobs, its label, and the time left."""
-    done = int(HydraConfig.get().job.num)
-    of = f"/{_jobs}" if _jobs else ""
-    left = time_left(time.monotonic() - _started, done, (_jobs or done) - done)
-    print(f"[{done + 1}{of}] {label}{left}", flush=True)
+@contextmanager
+def job() -> Iterator[None]:
+    """Holds the lock of the job that this process works on: other processes see that the job is alive."""
+    with working(Path(HydraConfig.get().runtime.output_dir)):
+        yield
+
+
+def announce(label: str, run: Path | None = None, budget: tuple[str, float] | None = None) -> None:
+    """Writes the entry of a job that begins, and prints a line: its number, the number of jobs, its label, and the time left.
+
+    Args:
+        label: the name of the job.
+        run: the folder of its run.
+        budget: unit and amount of its budget.
+    """
+    unit, amount = budget or (None, None)
+    entry = Job(label, None if run is None else str(run), unit, amount, socket.gethostname(), time.time())
+    write_job(Path(HydraConfig.get().runtime.output_dir), entry)
+    if not _is_silent():
+        done = _number()
+        of = f"/{_jobs}" if _jobs else ""
+        left = time_left(time.monotonic() - _started, done, (_jobs or done) - done)
+        print(f"[{done + 1}{of}] {label}{left}", flush=True)
 
 
 def report_outcome(outcome: Outcome) -> None:
     """Prints the outcome of a job and writes it where `Leaderboard` reads it."""
-    print(f"      {outcome.message}", flush=True)
+    if not _is_silent():
+        print(f"      {outcome.message}", flush=True)
     write_outcome(Path(HydraConfig.get().runtime.output_dir), outcome)
 
 
-def _count(config: DictConfig) -> int | None:
-    """The number of jobs of the basic sweeper; None for a sweeper that decides while it runs."""
+def _number() -> int:
+    """The number of the job, which names its folder: a launcher numbers the jobs that are started again from 0."""
+    name = Path(HydraConfig.get().runtime.output_dir).name
+    return int(name) if name.isdigit() else int(HydraConfig.get().job.num)
+
+
+def _is_silent() -> bool:
+    return str(OmegaConf.select(HydraConfig.get(), "launcher._target_")).endswith(SILENT)
+
+
+def _planned(config: DictConfig) -> list[list[str]] | None:
+    """The overrides of each job of the basic sweeper; None for a sweeper that decides while it runs."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
@@ -82,16 +148,16 @@ def _count(config: DictConfig) -> int | None:
     params = config.hydra.sweeper.get("params") or {}
     words = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
     batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
-    return sum(len(batch) for batch in batches)
+    return [list(job) for batch in batches for job in batch]
 
 
-def _remove(folder: Path, outcomes: Sequence[Path]) -> None:
-    """Removes the files of the sweep itself, and folders that are then empty: a folder that a user chose may hold more."""
-    for file in [*outcomes, folder / "multirun.yaml"]:
-        file.unlink(missing_ok=True)
-    for emptied in [*(file.parent for file in outcomes), folder]:
-        with suppress(OSError):
-            emptied.rmdir()
+def _name_missing(folder: Path, plan: Plan) -> None:
+    missing = [number for number in range(len(plan.jobs)) if not has_outcome(folder, number)]
+    for number in missing[:MOST_NAMED]:
+        fail(f"missing: job {number + 1}, {plan.label(number)}")
+    if len(missing) > MOST_NAMED:
+        fail(f"missing: {len(missing) - MOST_NAMED} more")
+    fail(f"the same command starts the missing jobs again, and they resume from their checkpoints: {plan.command}")
 
 
 def _job_number(path: Path) -> int:
