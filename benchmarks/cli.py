@@ -36,6 +36,8 @@ LENGTHS = (
     "trainer.max_epochs",
     "trainer.max_steps",
 )
+# the extra of genbench that has each launcher of Hydra
+EXTRAS = {"joblib": "cores", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
 
 
 def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[], None]]:
@@ -192,7 +194,14 @@ def check_words(program: str, words: list[str]) -> None:
                 _check_key(program, override, config, known)
             compose(program, overrides=[_first(override) for override in overrides])
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(one_line(error)) from error
+            raise UserError(_missing_extra(error) or one_line(error)) from error
+
+
+def _missing_extra(error: Exception) -> str | None:
+    """What to install, if the error is that a launcher of Hydra is not installed."""
+    missing = str(getattr(error, "missing_cfg_file", None) or "")
+    extra = EXTRAS.get(missing.removeprefix("hydra/launcher/")) if missing.startswith("hydra/launcher/") else None
+    return extra and f"hydra/launcher={missing.split('/')[-1]} is not installed; pip install 'genbench[{extra}]'"
 
 
 def _check_key(program: str, override: Override, config: DictConfig, known: set[str]) -> None:

@@ -10,26 +10,34 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.cli import program
-from benchmarks.errors import fail
+from benchmarks.errors import UserError, fail
 
 
 @program("search")
 def main(cfg: DictConfig) -> None:
+    from benchmarks.multirun.crew import helpers
     from benchmarks.multirun.search import SearchProgram
     from benchmarks.multirun.settings import SearchSettings
     from benchmarks.reporting.build import write_report
 
+    hydra = HydraConfig.get()
+    if hydra.runtime.choices.launcher != "local":
+        raise UserError("a search starts no jobs through a launcher: set workers=N, or start the same command elsewhere")
     document: Any = OmegaConf.to_container(cfg, resolve=True)
-    search = SearchProgram(SearchSettings.of(document), list(HydraConfig.get().overrides.task))
+    words = list(hydra.overrides.task)
+    search = SearchProgram(SearchSettings.of(document), words)
     try:
-        search.search()
-        confirmed = search.confirm()
+        with helpers(search, words):
+            search.search()
+            search.confirm()
     finally:
-        for failure in [*search.diverged, *search.failures]:
+        failures = search.failures
+        for failure in [*search.diverged, *failures]:
             fail(failure)
     out = Path(cfg.reports_dir) / cfg.search_name
-    write_report([*confirmed, search.folder], out, cfg.search_name, logger=cfg.logger)
-    if search.failures:
+    with search.claims.claim("report", is_patient=True):  # another shell may run the same command
+        write_report([*search.confirmed, search.folder], out, cfg.search_name, logger=cfg.logger)
+    if failures:
         raise SystemExit(1)
 
 

@@ -2,33 +2,46 @@
 
 import shlex
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmarks.errors import UserError, one_line
+from benchmarks.multirun.claims import Claims
+from benchmarks.multirun.parameters import Parameters
 from benchmarks.multirun.progress import time_left
 from benchmarks.multirun.settings import SearchSettings
 from benchmarks.multirun.space import make_space, words_of
 from benchmarks.records.files import digest
 from benchmarks.records.outcomes import Outcome
 from benchmarks.records.paths import RECORD, SEARCH, search_path
-from benchmarks.records.runs import read_sheets
-from benchmarks.records.searches import Search, Trial, read_search, write_search, write_trial
+from benchmarks.records.runs import read_record, read_sheets
+from benchmarks.records.searches import (
+    Search,
+    Trial,
+    read_search,
+    read_trial,
+    trial_path,
+    write_search,
+    write_trial,
+)
 from benchmarks.reporting.numbers import number
-from benchmarks.scoring.scorer import make_scorer
+from benchmarks.scoring.scorer import Scorer, make_scorer
 from benchmarks.training.configure import RunConfig, configure_words
 from benchmarks.training.run import train_and_score
 
 # the keys that the search adds to the training program's configuration
-OWN_KEYS = ("families", "trials", "sampler", "search_seed", "select", "seed", "confirm_seeds", "search_name", "model")
+OWN_KEYS = (
+    *("families", "trials", "sampler", "search_seed", "select", "seed", "confirm_seeds", "search_name", "model"),
+    *("workers", "storage"),
+)
 OWN_PREFIXES = ("spaces", "selection", "protocol@selection", "search@")
-PATHS = ("runs_dir=", "reports_dir=", "data_dir=")
+# words of a command that do not change what is searched
+NOT_RECORDED = ("runs_dir=", "reports_dir=", "data_dir=", "workers=", "storage=")
+CLAIMS = "claims"
 
 
 class SearchProgram:
@@ -37,13 +50,14 @@ class SearchProgram:
     Args:
         settings: the settings of the search.
         words: the overrides of the program.
+        before: what earlier commands gave up (`Claims`).
 
     Raises:
         UserError: for settings that cannot be searched, before any training.
     """
 
-    def __init__(self, settings: SearchSettings, words: Sequence[str]) -> None:
-        self.settings, self.failures, self.diverged = settings, list[str](), list[str]()
+    def __init__(self, settings: SearchSettings, words: Sequence[str], before: dict[str, int] | None = None) -> None:
+        self.settings = settings
         self.families, self.seeds = settings.families, settings.confirm_seeds
         self.spaces = {model: make_space(model, node) for model, node in settings.spaces.items()}
         if any(word.startswith("model=") for word in words):
@@ -52,8 +66,9 @@ class SearchProgram:
         # a trial is scored by the selection protocol; what was set for the final protocol does not apply to it
         self.trial_words = [word for word in self.words if not _is_of_protocol(word)]
         self.trial_words += ["protocol=selection", *_selection_words(words)]
-        self.done, self.ran, self.seconds = 0, 0, 0.0
-        self.jobs = len(self.families) * (settings.trials + len(self.seeds))
+        self.trials = {_name(model, "trial", n): (model, n) for model in self.families for n in range(settings.trials)}
+        self.tasks = [*self.trials, *(_name(model, "seed", seed) for model in self.families for seed in self.seeds)]
+        self.winners = dict[str, RunConfig]()
         first = self._config(self.families[0], self.trial_words)
         for model in self.families:  # errors in the final runs are reported before the trials run
             for seed in self.seeds:
@@ -70,7 +85,7 @@ class SearchProgram:
         self.id = digest(decisive)
         self.folder = search_path(settings.runs_dir, first.names.datamodule, settings.search_name, self.id)
         if not (self.folder / SEARCH).is_file():
-            command = shlex.join(word for word in words if not word.startswith(PATHS))
+            command = shlex.join(word for word in words if not word.startswith(NOT_RECORDED))
             record = {
                 "id": self.id,
                 "name": settings.search_name,
@@ -88,47 +103,68 @@ class SearchProgram:
                 "command": f"python -m benchmarks.search {command}",
             }
             write_search(self.folder, record)
+        self.claims = Claims(self.folder / CLAIMS, before)
+        self.parameters = Parameters(settings, self.spaces, self.higher_is_better, self.folder)
+        self._results = set[str]()
+        self._started, self._done_before = time.monotonic(), self._count_done()
 
     def search(self) -> None:
-        """Runs every trial of every family that has no result yet."""
-        for model in self.families:
-            for n in range(self.settings.trials):
-                search = read_search(self.folder)
-                trials = {trial.number: trial for trial in search.trials.get(model, [])}
-                # a trial that failed, or whose score broke down, runs again with the same parameters
-                if n in trials and (trials[n].value is not None or trials[n].status == "diverged"):
-                    self.done += 1
-                    continue
-                params = trials[n].params if n in trials else self._ask(model, n, list(trials.values()))
-                self._try(model, n, params, search)
+        """Runs every trial of every family that has no result yet and that no other process runs."""
+        self.claims.share(self.trials, self._has_result, self._try)
 
-    def confirm(self) -> list[Path]:
-        """Trains and scores the winner of each family on fresh seeds. Returns the folders of the runs that have a record."""
-        paths = []
+    def confirm(self) -> None:
+        """Trains and scores the winner of each family on fresh seeds, unless another process does."""
         search = read_search(self.folder)
         for model in self.families:
             winner = search.best(model, of=self.settings.trials)  # the same number of trials for every family
-            if winner is None:
-                self.failures.append(f"{model}: no trial has a {self.settings.select}, nothing to confirm")
-                continue
-            for seed in self.seeds:
-                words = [*self.words, *words_of(self.spaces[model], winner.params), f"seed={seed}"]
-                label = f"{model} · winner (trial {winner.number}) · seed {seed}"
-                config = self._in_role(self._config(model, words), "confirmation", winner.number, label)
-                outcome = self._run(config, search)
-                if outcome is not None and outcome.status == "diverged":
-                    self.diverged.append(f"{label}: {outcome.message}")
-                if (config.path / RECORD).is_file():
-                    paths.append(config.path)
-        return paths
+            if winner is not None:
+                self.winners |= {_name(model, "seed", seed): self._winner(model, seed, winner) for seed in self.seeds}
+        self.claims.share(list(self.winners), self._is_confirmed, self._confirm)
 
-    def _try(self, model: str, n: int, params: Mapping[str, Any], search: Search) -> None:
+    @property
+    def failures(self) -> list[str]:
+        """What failed since the command started, in any of its processes, and the families without a winner."""
+        reasons = [self.claims.reason(task) for task in self.tasks]
+        search = read_search(self.folder)
+        lost = [model for model in self.families if search.best(model, of=self.settings.trials) is None]
+        missing = [f"{model}: no trial has a {self.settings.select}, nothing to confirm" for model in lost]
+        return [reason for reason in reasons if reason] + missing
+
+    @property
+    def diverged(self) -> list[str]:
+        """The winners that diverged on a fresh seed."""
+        records = [(config, read_record(config.path)) for config in self.winners.values()]
+        return [
+            f"{config.label}: {config.path} diverged: {record.get('error')}"
+            for config, record in records
+            if record is not None and record["status"] == "diverged"
+        ]
+
+    @property
+    def confirmed(self) -> list[Path]:
+        """The folders of the winners' runs that have a record."""
+        return [config.path for config in self.winners.values() if (config.path / RECORD).is_file()]
+
+    def _has_result(self, task: str) -> bool:
+        """Whether a trial has a result. One that failed, or whose score broke down, runs again with the same parameters."""
+        if task not in self._results:
+            path = trial_path(self.folder, *self.trials[task])
+            trial = read_trial(path) if path.is_file() else None
+            if trial is not None and (trial.value is not None or trial.status == "diverged"):
+                self._results.add(task)
+        return task in self._results
+
+    def _try(self, task: str) -> None:
+        model, n = self.trials[task]
+        search = read_search(self.folder)
+        with self.claims.claim(f"{model}-draw", is_patient=True):
+            params = self.parameters.draw(model, n, {trial.number: trial for trial in search.trials.get(model, [])})
         words = [*self.trial_words, *words_of(self.spaces[model], params), f"seed={self.settings.seed}"]
         settings = ", ".join(f"{name}={number(v) if isinstance(v, float) else v}" for name, v in params.items())
         label = f"{model} · trial {n + 1} of {self.settings.trials} · {settings}"
         config = self._in_role(self._config(model, words), "trial", n, label)
-        outcome = self._run(config, search)
-        value, reason = (None, self.failures[-1]) if outcome is None else self._value(config.path, outcome)
+        outcome = self._run(config, task, search)
+        value, reason = (None, self.claims.reason(task)) if outcome is None else self._value(config.path, outcome)
         trial = Trial(
             model=model,
             number=n,
@@ -140,24 +176,46 @@ class SearchProgram:
             reason=reason,
         )
         write_trial(self.folder, trial)
+        self.parameters.tell(trial)
+        if outcome is not None and not self._has_result(task):
+            self.claims.give_up(task, None)
 
-    def _run(self, config: RunConfig, search: Search) -> Outcome | None:
+    def _winner(self, model: str, seed: int, winner: Trial) -> RunConfig:
+        words = [*self.words, *words_of(self.spaces[model], winner.params), f"seed={seed}"]
+        label = f"{model} · winner (trial {winner.number}) · seed {seed}"
+        return self._in_role(self._config(model, words), "confirmation", winner.number, label)
+
+    def _is_confirmed(self, task: str) -> bool:
+        config = self.winners[task]
+        record = read_record(config.path)
+        if record is None or record["status"] == "failed":
+            return False
+        return record["status"] == "diverged" or self._scorer_of(config).is_done(config.path)
+
+    def _confirm(self, task: str) -> None:
+        outcome = self._run(self.winners[task], task, read_search(self.folder))
+        if outcome is not None and not self._is_confirmed(task):
+            self.claims.give_up(task, None)
+
+    def _run(self, config: RunConfig, task: str, search: Search) -> Outcome | None:
         """Trains and scores a run. Returns None if the run failed; the search goes on."""
         best = search.best(config.names.model)
         best_text = f" · best so far {number(best.value)}" if best is not None and best.value is not None else ""
-        left = time_left(self.seconds, self.ran, self.jobs - self.done)
-        print(f"[{self.done + 1}/{self.jobs}] {config.label}{best_text}{left}", flush=True)
-        start = time.monotonic()
+        done = self._count_done()
+        left = time_left(time.monotonic() - self._started, done - self._done_before, len(self.tasks) - done)
+        print(f"[{self.tasks.index(task) + 1}/{len(self.tasks)}] {config.label}{best_text}{left}", flush=True)
         try:
             outcome = train_and_score(config)
         except Exception as error:  # a failed run does not stop the others; the end of the search lists it
-            self.failures.append(f"{config.label}: {one_line(error)}")
+            self.claims.give_up(task, f"{config.label}: {one_line(error)}")
             return None
-        finally:
-            self.done, self.ran, self.seconds = self.done + 1, self.ran + 1, self.seconds + time.monotonic() - start
         if outcome.status != "finished":
             print(f"      {outcome.message}", flush=True)
         return outcome
+
+    def _count_done(self) -> int:
+        """The number of trials and confirmations that have a result, from any process."""
+        return sum(map(self._has_result, self.trials)) + sum(map(self._is_confirmed, self.winners))
 
     def _value(self, run: Path, outcome: Outcome) -> tuple[float | None, str | None]:
         """The selected score of a run, or why there is none."""
@@ -170,30 +228,6 @@ class SearchProgram:
                         return score.value, score.detail.get("reason")
         return None, f"has no {self.settings.select}"
 
-    def _ask(self, model: str, n: int, trials: Sequence[Trial]) -> dict[str, Any]:
-        """The parameters of trial n follow from the seed, n and the earlier trials, so interruptions change nothing.
-
-        TPE has one exception: a trial that first failed and later succeeded was unknown when later parameters were drawn.
-        """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        space = {name: parameter.distribution for name, parameter in self.spaces[model].items()}
-        seed = zlib.crc32(f"{self.settings.search_seed} {model} {n}".encode())
-        samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
-        study = optuna.create_study(
-            direction="maximize" if self.higher_is_better else "minimize",
-            sampler=samplers[self.settings.sampler](seed=seed),
-        )
-        states = optuna.trial.TrialState
-        for trial in trials:
-            if trial.number < n:
-                # TPE ignores failed trials; diverged ones are reported as pruned, so it avoids them
-                has_value, failed = trial.value is not None, trial.status == "failed"
-                state = states.COMPLETE if has_value else states.FAIL if failed else states.PRUNED
-                study.add_trial(
-                    optuna.trial.create_trial(params=trial.params, distributions=space, value=trial.value, state=state)
-                )
-        return dict(study.ask(space).params)
-
     def _config(self, model: str, words: Sequence[str]) -> RunConfig:
         return configure_words([f"model={model}", *words], group=self.settings.search_name)
 
@@ -201,12 +235,15 @@ class SearchProgram:
         search = {"id": self.id, "name": self.settings.search_name, "role": role, "trial": trial}
         return config.changed(search=search).labelled(label)
 
+    def _scorer_of(self, config: RunConfig) -> Scorer:
+        return make_scorer(config.parts.protocol, config.feature_encoder, torch.device("cpu"))
+
     def _selected_score(self, config: RunConfig) -> tuple[str, bool]:
         """The id of the selection protocol, and whether a higher value of the selected score is better."""
         protocol = config.parts.protocol
         if protocol["split"] != "val":
             raise UserError(f"selection.split is {protocol['split']!r}; a search chooses on validation data: val")
-        scorer = make_scorer(protocol, config.feature_encoder, torch.device("cpu"))
+        scorer = self._scorer_of(config)
         columns = {column.name: column for ruler in scorer.protocol.metrics.values() for column in ruler.columns}
         directed = sorted(name for name, column in columns.items() if column.higher_is_better is not None)
         if self.settings.select not in directed:
@@ -221,6 +258,11 @@ def _training_words(words: Sequence[str]) -> Iterator[str]:
         is_own = override.key_or_group in OWN_KEYS or key.startswith(OWN_PREFIXES)
         if not is_own and not key.startswith("hydra."):
             yield word
+
+
+def _name(model: str, kind: str, n: int) -> str:
+    """The name of a trial or a confirmation: the name of the file of its claim."""
+    return f"{model}-{kind}-{n}"
 
 
 def _is_of_protocol(word: str) -> bool:

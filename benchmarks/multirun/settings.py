@@ -24,6 +24,9 @@ class SearchSettings:
         confirm_seeds: the seeds of the winners.
         search_name: the name of the search in records and reports.
         runs_dir: the folder of runs.
+        workers: the number of processes of this command that share the trials.
+        storage: the URL of a database that TPE shares; None for a journal in the folder of the search.
+        threads: the number of torch's threads of each process; None for torch's default.
         spaces: the search space of each model, as conf/search declares it.
 
     Raises:
@@ -39,6 +42,9 @@ class SearchSettings:
     confirm_seeds: tuple[int, ...]
     search_name: str
     runs_dir: Path
+    workers: int
+    storage: str | None
+    threads: int | None
     spaces: Mapping[str, Any]
 
     @classmethod
@@ -56,6 +62,10 @@ class SearchSettings:
             raise UserError(f"sampler is {self.sampler!r}; expected {' or '.join(SAMPLERS)}")
         if not isinstance(self.trials, int) or self.trials < 1:
             raise UserError(f"trials is {self.trials!r}; expected a whole number of 1 or more")
+        if not isinstance(self.workers, int) or self.workers < 1:
+            raise UserError(f"workers is {self.workers!r}; expected a whole number of 1 or more")
+        if self.workers > 1 and self.threads is None:
+            raise UserError(f"workers={self.workers} needs threads=1 or another number of threads for each process")
         for model in self.families:
             if model not in self.spaces:
                 raise UserError(

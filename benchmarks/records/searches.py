@@ -90,7 +90,27 @@ def write_search(path: Path, record: Mapping[str, Any]) -> None:
 
 def write_trial(path: Path, trial: Trial) -> None:
     """Writes a trial into a search's folder."""
-    write_json(trials_path(path) / f"{trial.model}-{trial.number:04}.json", {"schema": SCHEMA, **asdict(trial)})
+    write_json(trial_path(path, trial.model, trial.number), {"schema": SCHEMA, **asdict(trial)})
+
+
+def trial_path(path: Path, model: str, number: int) -> Path:
+    """The file of a trial."""
+    return trials_path(path) / f"{model}-{number:04}.json"
+
+
+def read_trial(file: Path) -> Trial:
+    """Reads a trial.
+
+    Raises:
+        RecordError: for a damaged file, a newer schema, or a run outside of the folder of runs.
+    """
+    record = read_json(file, _TrialFile)
+    trial = Trial(**{key: value for key, value in record.items() if key != "schema"})  # type: ignore[arg-type]
+    if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:
+        raise RecordError(f"{file} names the run {trial.run}, outside of the folder of runs; move the file away")
+    if CONTROL.search("".join(map(str, trial.params.values()))):
+        raise RecordError(f"{file} has control characters in its params; move the file away")
+    return trial
 
 
 def read_search(path: Path) -> Search:
@@ -102,12 +122,7 @@ def read_search(path: Path) -> Search:
     search = read_json(path / SEARCH, SearchRecord)
     trials: dict[str, list[Trial]] = defaultdict(list)
     for file in sorted(trials_path(path).glob("*.json")):
-        record = read_json(file, _TrialFile)
-        trial = Trial(**{key: value for key, value in record.items() if key != "schema"})  # type: ignore[arg-type]
-        if Path(trial.run).is_absolute() or ".." in Path(trial.run).parts:
-            raise RecordError(f"{file} names the run {trial.run}, outside of the folder of runs; move the file away")
-        if CONTROL.search("".join(map(str, trial.params.values()))):
-            raise RecordError(f"{file} has control characters in its params; move the file away")
+        trial = read_trial(file)
         trials[trial.model].append(trial)
     in_order = {model: sorted(group, key=lambda trial: trial.number) for model, group in trials.items()}
     return Search(path, dict(search), in_order)

@@ -1,0 +1,41 @@
+"""Further processes of one machine that share the trials of a search."""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from hydra import initialize_config_module
+
+from benchmarks.errors import exits_cleanly
+from benchmarks.multirun.search import SearchProgram
+from benchmarks.multirun.settings import SearchSettings
+
+
+@contextmanager
+def helpers(program: SearchProgram, words: Sequence[str]) -> Iterator[None]:
+    """Runs `workers` - 1 processes that do the same as this one, and waits for them.
+
+    The processes share trials through their claims alone. If one dies, the others take up its trial.
+    """
+    context = multiprocessing.get_context("spawn")
+    arguments = (program.settings, list(words), program.claims.before)
+    crew = [context.Process(target=_work, args=arguments) for _ in range(program.settings.workers - 1)]
+    for process in crew:
+        process.start()
+    try:
+        yield
+    except BaseException:
+        for process in crew:
+            process.terminate()
+        raise
+    finally:
+        for process in crew:
+            process.join()
+
+
+@exits_cleanly
+def _work(settings: SearchSettings, words: list[str], before: dict[str, int]) -> None:
+    with initialize_config_module("conf", version_base="1.3"):
+        program = SearchProgram(settings, words, before)
+        program.search()
+        program.confirm()
