@@ -21,8 +21,10 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.reporting.build import write_report
 
     hydra = HydraConfig.get()
-    if hydra.runtime.choices.launcher != "local":
-        raise UserError("a search starts no jobs through a launcher: set workers=N, or start the same command elsewhere")
+    if hydra.runtime.choices["launcher"] != "local":
+        raise UserError(
+            "a search starts no jobs through a launcher: set workers=N, or start the same command elsewhere"
+        )
     document: Any = OmegaConf.to_container(cfg, resolve=True)
     words = list(hydra.overrides.task)
     search = SearchProgram(SearchSettings.of(document), words)

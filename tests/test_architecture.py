@@ -17,6 +17,7 @@ TORCH = (
     *("ot", "safetensors.torch"),
 )
 OURS = {"models", "datamodules", "benchmarks", "conf"}
+PLUGIN = ROOT / "hydra_plugins" / "genbench_sweeper.py"
 FAMILIES = {"ae", "vae", "gan", "wgan", "wgan_gp"}
 
 # what each room may import of ours, besides itself
@@ -34,7 +35,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "benchmarks/scoring": (*BELOW, "benchmarks.encoders", "benchmarks.metrics", *OBJECTS),
     "benchmarks/training": (*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.metrics.base", *OBJECTS),
     "benchmarks/reporting": BELOW,
-    "benchmarks/multirun": (*BELOW, "benchmarks.scoring", "benchmarks.training", "benchmarks.reporting"),
+    "benchmarks/multirun": (
+        *(*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.training", "benchmarks.reporting"),
+    ),
 }
 # files between the rooms
 FLOORS: dict[str, tuple[str, ...]] = {
@@ -49,6 +52,9 @@ NO_TORCH = [
     "benchmarks/signals.py",
     "benchmarks/cli.py",
     "benchmarks/report.py",
+    "benchmarks/status.py",
+    "benchmarks/multirun/progress.py",
+    "benchmarks/multirun/status.py",
 ]
 # checks that torch and torchvision fit each other, inside a function that reports do not call
 MAY_CALL_TORCH = ROOT / "benchmarks" / "cli.py"
@@ -171,7 +177,7 @@ def test_no_files_import_each_other() -> None:
 
 
 def test_every_file_of_benchmarks_is_in_a_room_or_is_a_program() -> None:
-    programs = {"train", "evaluate", "report", "search", "replay", "train_encoder", "merge"}
+    programs = {"train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge"}
     for path in files("benchmarks"):
         parts = path.relative_to(ROOT / "benchmarks").parts
         in_room = len(parts) > 1 and (f"benchmarks/{parts[0]}" in ROOMS or parts[0] == "studies")
@@ -194,10 +200,14 @@ def test_records_and_reports_need_no_torch(room: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["benchmarks.report", "benchmarks.reporting.build"])
+@pytest.mark.parametrize("module", ["benchmarks.report", "benchmarks.reporting.build", "benchmarks.status"])
 def test_a_report_is_loaded_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_every_hydra_program_loads_the_plugin_and_gets_nothing_but_hydra_with_it() -> None:
+    assert packages(imported(PLUGIN, when_loaded=True)) <= {"hydra", "typing", "collections"}
 
 
 def test_the_walk_over_imports_finds_torch(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import CONF, ROOT
 
-PROGRAMS = ["train", "evaluate", "report", "search", "replay", "train_encoder", "merge"]
+PROGRAMS = ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_configs_weights_and_templates(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {path.relative_to(ROOT).as_posix() for path in CONF.rglob("*.yaml")}
-    for folder in ("models", "datamodules", "benchmarks", "conf"):
+    for folder in ("models", "datamodules", "benchmarks", "conf", "hydra_plugins"):
         expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
     expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks" / "encoders").glob("*.safetensors")}
     expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks" / "encoders").glob("*.json")}

@@ -1,7 +1,7 @@
 """Processes that share work through files: each task is done once, by whichever process claims it first.
 
-A claim is the lock of a file in a folder of claims. The system releases the lock of a process that dies, and another process takes
-up the task. Processes on several machines share work if their file system implements flock (see `benchmarks.records.locks`).
+A claim is the lock of a file in a folder of claims. The system releases the lock of a process that dies, and another process
+takes up the task. Processes on several machines share work if their file system implements flock (`benchmarks.records.locks`).
 """
 
 import time

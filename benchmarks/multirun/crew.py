@@ -9,6 +9,7 @@ from hydra import initialize_config_module
 from benchmarks.errors import exits_cleanly
 from benchmarks.multirun.search import SearchProgram
 from benchmarks.multirun.settings import SearchSettings
+from benchmarks.signals import interruptible
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def helpers(program: SearchProgram, words: Sequence[str]) -> Iterator[None]:
 
 @exits_cleanly
 def _work(settings: SearchSettings, words: list[str], before: dict[str, int]) -> None:
-    with initialize_config_module("conf", version_base="1.3"):
+    with interruptible(), initialize_config_module("conf", version_base="1.3"):
         program = SearchProgram(settings, words, before)
         program.search()
         program.confirm()

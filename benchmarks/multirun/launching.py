@@ -7,12 +7,12 @@ checkpoint.
 
 import copy
 import os
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
@@ -28,6 +28,9 @@ Jobs = dict[int, Sequence[str]]
 
 # keys that may change what a job asks of a cluster, besides the choices of groups
 RESOURCE_KEYS = ("resources.", "trainer.")
+# launchers that ask a cluster for resources, and those of submitit
+ASK_FOR_RESOURCES = ("SlurmLauncher", "RayLauncher")
+OF_SUBMITIT = ("SlurmLauncher", "LocalLauncher")
 
 
 def persistent(
@@ -52,8 +55,7 @@ class Persistent(Launcher):
         self.launcher, self.kind = launcher, type(launcher).__name__
         self.context, self.task, self.config = hydra_context, task_function, config
         self.folder, self.retries = Path(config.hydra.sweep.dir), int(config.retries)
-        self._launchers: dict[str, Launcher] = {}
-        self._by_words: dict[tuple[str, ...], Launcher] = {}
+        self._resources: dict[tuple[str, ...], str] = {}
 
     def setup(self, **parts: Any) -> None:
         """The launcher is set up already."""
@@ -67,9 +69,11 @@ class Persistent(Launcher):
         jobs: Jobs = dict(enumerate(job_overrides, initial_job_idx))
         deaths = Counter[int]()
         with Reporter(self.folder, jobs):
-            while waiting := {n: jobs[n] for n in jobs if deaths[n] <= self.retries and not has_outcome(self.folder, n)}:
+            while waiting := {
+                n: jobs[n] for n in jobs if deaths[n] <= self.retries and not has_outcome(self.folder, n)
+            }:
                 if deaths:
-                    warn(f"{len(waiting)} jobs ended without an outcome and are started again: {self._named(waiting)}")
+                    warn(f"the process of a job died; jobs without an outcome are started again: {_named(waiting)}")
                 together = {n: words for n, words in waiting.items() if deaths[n] < 2}
                 rounds = [together] if together else [{n: words} for n, words in waiting.items()]
                 for group in rounds:
@@ -84,59 +88,67 @@ class Persistent(Launcher):
 
     def _start(self, jobs: Jobs) -> BaseException | None:
         """Starts jobs once and waits until each of them has ended. Returns an error of the launcher."""
+        errors: list[BaseException] = []
+
+        def start(launcher: Launcher, numbers: Sequence[int]) -> None:
+            # the folder of a job is named after its number in the sweep, whatever the launcher's own numbers are
+            words = [[*jobs[n], f"hydra.sweep.subdir={n}"] for n in numbers]
+            try:
+                launcher.launch(words, initial_job_idx=numbers[0])
+            except (Exception, SystemExit) as error:  # the process of a job died, or left with a status
+                errors.append(error)
+
+        with _waiting_for_every_job(self.kind):
+            groups = list(self._groups(jobs))
+            if len(groups) == 1 or self.kind == "LocalLauncher":
+                for launcher, numbers in groups:
+                    start(launcher, numbers)
+            else:  # the groups wait in the cluster's queue together
+                threads = [threading.Thread(target=start, args=group, daemon=True) for group in groups]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+        return errors[0] if errors else None
+
+    def _groups(self, jobs: Jobs) -> Iterator[tuple[Launcher, Sequence[int]]]:
+        """The jobs that one call of a launcher starts, each group with its launcher."""
         if self.kind == "LocalLauncher":  # submitit starts every job at once, whatever the number of cores
             numbers, width = list(jobs), os.cpu_count() or 1
-            groups = [(self.launcher, numbers[i : i + width]) for i in range(0, len(numbers), width)]
-            errors = [self._start_with(launcher, {n: jobs[n] for n in group}) for launcher, group in groups]
-        elif self.kind in ("SlurmLauncher", "RayLauncher"):
-            grouped: dict[int, Jobs] = defaultdict(dict)
-            launchers = {}
+            yield from ((self.launcher, numbers[i : i + width]) for i in range(0, len(numbers), width))
+        elif self.kind in ASK_FOR_RESOURCES:
+            grouped: dict[str, list[int]] = defaultdict(list)
             for n, words in jobs.items():
-                launcher = self._launcher_for(words)
-                launchers[id(launcher)] = launcher
-                grouped[id(launcher)][n] = words
-            with ThreadPoolExecutor(len(grouped)) as threads:  # the groups wait in the cluster's queue together
-                errors = list(threads.map(lambda key: self._start_with(launchers[key], grouped[key]), grouped))
+                grouped[self._resources_of(words)].append(n)
+            yield from ((self._launcher_with(resources), numbers) for resources, numbers in grouped.items())
         else:
-            errors = [self._start_with(self.launcher, jobs)]
-        return next((error for error in errors if error is not None), None)
+            yield self.launcher, list(jobs)
 
-    def _start_with(self, launcher: Launcher, jobs: Jobs) -> BaseException | None:
-        # the folder of a job is named after its number in the sweep, whatever the launcher's own numbers are
-        words = [[*words, f"hydra.sweep.subdir={n}"] for n, words in jobs.items()]
-        try:
-            with _waits_for_every_job(self.kind):
-                launcher.launch(words, initial_job_idx=min(jobs))
-        except (Exception, SystemExit) as error:  # the process of a job died, or left with a status
-            return error
-        return None
-
-    def _launcher_for(self, words: Sequence[str]) -> Launcher:
-        """The launcher with the resources that a job asks for."""
+    def _resources_of(self, words: Sequence[str]) -> str:
+        """What a job asks a cluster for, as yaml."""
         key = tuple(word for word in words if _may_change_resources(word))
-        if key not in self._by_words:
+        if key not in self._resources:
             job = self.context.config_loader.load_sweep_config(self.config, list(words))
-            resources = OmegaConf.to_yaml(job.resources, resolve=True)
-            if resources not in self._launchers:
-                config = copy.deepcopy(self.config)
-                with open_dict(config):
-                    config.resources = OmegaConf.create(resources)
-                make = Plugins.instance().instantiate_launcher
-                self._launchers[resources] = make(self.context, self.task, config)
-                self._prepare(self._launchers[resources])
-            self._by_words[key] = self._launchers[resources]
-        return self._by_words[key]
+            self._resources[key] = OmegaConf.to_yaml(job.resources, resolve=True)
+        return self._resources[key]
 
-    def _prepare(self, launcher: Any) -> None:
-        if self.kind == "RayLauncher":  # several groups of jobs must not each start Ray
+    def _launcher_with(self, resources: str) -> Launcher:
+        """A launcher whose jobs ask for resources."""
+        config = copy.deepcopy(self.config)
+        with open_dict(config):
+            config.resources = OmegaConf.create(resources)
+        launcher: Any = Plugins.instance().instantiate_launcher(self.context, self.task, config)
+        if self.kind == "RayLauncher":  # groups of jobs must not each start Ray
             import ray
 
             if not ray.is_initialized():
-                ray.init(**OmegaConf.to_container(launcher.ray_cfg.init, resolve=True))
+                ray.init(**cast(dict[str, Any], OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)))
+        return cast(Launcher, launcher)
 
-    def _named(self, jobs: Jobs) -> str:
-        names = [str(n + 1) for n in jobs]
-        return f"job {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+
+def _named(jobs: Jobs) -> str:
+    names = [str(n + 1) for n in jobs]
+    return f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
 
 
 def _may_change_resources(word: str) -> bool:
@@ -145,25 +157,25 @@ def _may_change_resources(word: str) -> bool:
 
 
 @contextmanager
-def _waits_for_every_job(kind: str) -> Iterator[None]:
-    """Lets submitit's launchers wait for all of their jobs: they leave at the first job whose process died."""
-    if kind not in ("LocalLauncher", "SlurmLauncher"):
+def _waiting_for_every_job(kind: str) -> Iterator[None]:
+    """At the end of the block, waits for every job that submitit started in it: submitit's launchers leave at the first job whose
+    process died, and keep no list of the others."""
+    if kind not in OF_SUBMITIT:
         yield
         return
-    import submitit
+    from submitit import AutoExecutor
 
     jobs: list[Any] = []
-    original = submitit.AutoExecutor
+    original = AutoExecutor.map_array
 
-    class Remembering(original):  # type: ignore[misc, valid-type]
-        def map_array(self, *args: Any) -> Any:
-            jobs.extend(started := super().map_array(*args))
-            return started
+    def remember(self: Any, *arguments: Any) -> Any:
+        jobs.extend(started := original(self, *arguments))
+        return started
 
-    submitit.AutoExecutor = Remembering
+    setattr(AutoExecutor, "map_array", remember)  # noqa: B010 - a type checker refuses to assign to a method
     try:
         yield
-    finally:
-        submitit.AutoExecutor = original
         for job in jobs:
             job.wait()
+    finally:
+        setattr(AutoExecutor, "map_array", original)  # noqa: B010

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 
 from benchmarks.multirun.settings import SearchSettings
 from benchmarks.multirun.space import Space
@@ -36,7 +37,8 @@ class Parameters:
             model: {name: parameter.distribution for name, parameter in space.items()}
             for model, space in spaces.items()
         }
-        self.direction = "maximize" if higher_is_better else "minimize"
+        directions = optuna.study.StudyDirection
+        self.direction = directions.MAXIMIZE if higher_is_better else directions.MINIMIZE
         self._storage: Any = None
 
     def draw(self, model: str, n: int, trials: Mapping[int, Trial]) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class Parameters:
     def _study(self, model: str, n: int) -> optuna.Study:
         if self._storage is None:
             url = self.settings.storage
-            backend = optuna.storages.journal.JournalFileBackend(str(self.folder / JOURNAL))
+            backend = JournalFileBackend(str(self.folder / JOURNAL))
             self._storage = url or optuna.storages.JournalStorage(backend)
         return optuna.create_study(
             study_name=f"{self.folder.name}-{model}",

@@ -2,17 +2,16 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmarks.errors import UserError, one_line
 from benchmarks.multirun.claims import Claims
 from benchmarks.multirun.parameters import Parameters
 from benchmarks.multirun.progress import time_left
+from benchmarks.multirun.search_words import NOT_RECORDED, is_of_protocol, selection_words, training_words
 from benchmarks.multirun.settings import SearchSettings
 from benchmarks.multirun.space import make_space, words_of
 from benchmarks.records.files import digest
@@ -33,14 +32,6 @@ from benchmarks.scoring.scorer import Scorer, make_scorer
 from benchmarks.training.configure import RunConfig, configure_words
 from benchmarks.training.run import train_and_score
 
-# the keys that the search adds to the training program's configuration
-OWN_KEYS = (
-    *("families", "trials", "sampler", "search_seed", "select", "seed", "confirm_seeds", "search_name", "model"),
-    *("workers", "storage"),
-)
-OWN_PREFIXES = ("spaces", "selection", "protocol@selection", "search@")
-# words of a command that do not change what is searched
-NOT_RECORDED = ("runs_dir=", "reports_dir=", "data_dir=", "workers=", "storage=")
 CLAIMS = "claims"
 
 
@@ -62,10 +53,10 @@ class SearchProgram:
         self.spaces = {model: make_space(model, node) for model, node in settings.spaces.items()}
         if any(word.startswith("model=") for word in words):
             raise UserError("a search goes through models: choose them with families=[vae,gan]")
-        self.words = list(_training_words(words))
+        self.words = list(training_words(words))
         # a trial is scored by the selection protocol; what was set for the final protocol does not apply to it
-        self.trial_words = [word for word in self.words if not _is_of_protocol(word)]
-        self.trial_words += ["protocol=selection", *_selection_words(words)]
+        self.trial_words = [word for word in self.words if not is_of_protocol(word)]
+        self.trial_words += ["protocol=selection", *selection_words(words)]
         self.trials = {_name(model, "trial", n): (model, n) for model in self.families for n in range(settings.trials)}
         self.tasks = [*self.trials, *(_name(model, "seed", seed) for model in self.families for seed in self.seeds)]
         self.winners = dict[str, RunConfig]()
@@ -110,7 +101,7 @@ class SearchProgram:
 
     def search(self) -> None:
         """Runs every trial of every family that has no result yet and that no other process runs."""
-        self.claims.share(self.trials, self._has_result, self._try)
+        self.claims.share(list(self.trials), self._has_result, self._try)
 
     def confirm(self) -> None:
         """Trains and scores the winner of each family on fresh seeds, unless another process does."""
@@ -251,29 +242,6 @@ class SearchProgram:
         return scorer.id, bool(columns[self.settings.select].higher_is_better)
 
 
-def _training_words(words: Sequence[str]) -> Iterator[str]:
-    """The overrides that the training program has."""
-    for word, override in zip(words, OverridesParser.create().parse_overrides(list(words)), strict=True):
-        key = override.get_key_element().lstrip("+~")
-        is_own = override.key_or_group in OWN_KEYS or key.startswith(OWN_PREFIXES)
-        if not is_own and not key.startswith("hydra."):
-            yield word
-
-
 def _name(model: str, kind: str, n: int) -> str:
     """The name of a trial or a confirmation: the name of the file of its claim."""
     return f"{model}-{kind}-{n}"
-
-
-def _is_of_protocol(word: str) -> bool:
-    key = word.lstrip("+~").partition("=")[0]
-    return key.partition(".")[0] == "protocol" or "@protocol." in key
-
-
-def _selection_words(words: Sequence[str]) -> Iterator[str]:
-    """The overrides of the selection protocol, as overrides of the training program's protocol."""
-    for word in words:
-        for selection, protocol in (("selection.", "protocol."), ("protocol@selection=", "protocol=")):
-            bare = word.lstrip("+")
-            if bare.startswith(selection):
-                yield word[: len(word) - len(bare)] + protocol + bare.removeprefix(selection)

@@ -12,10 +12,21 @@ from benchmarks.multirun.progress import time_left
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import CONFIG, CURVE, NO_RUNS, RECORD, SEED, checkpoint_path
 from benchmarks.records.runs import read_curve, read_record
-from benchmarks.records.sweeps import ENDED, LOCK, Job, Plan, Progress, find_plans, is_held, progress_of, read_plan
+from benchmarks.records.sweeps import (
+    ENDED,
+    LOCK,
+    Job,
+    Plan,
+    Progress,
+    State,
+    find_plans,
+    is_held,
+    progress_of,
+    read_plan,
+)
 
 # the states of jobs in the order in which they are counted
-STATES = ("finished", "diverged", "failed", "running", "interrupted", "waiting")
+STATES: tuple[State, ...] = ("finished", "diverged", "failed", "running", "interrupted", "waiting")
 # the most jobs of one state that are listed
 MOST_LISTED = 20
 
@@ -85,7 +96,9 @@ def lines_of_runs(runs: Runs) -> Iterator[str]:
     counts = runs.ended | Counter({"in training": len(runs.running), "interrupted": len(runs.interrupted)})
     yield f"runs: {' · '.join(f'{n} {state}' for state, n in counts.items() if n) or 'none'}"
     for run in runs.interrupted[:MOST_LISTED]:
-        resumes = "resumes from its checkpoint" if checkpoint_path(run).is_file() else "has no checkpoint and starts anew"
+        resumes = (
+            "resumes from its checkpoint" if checkpoint_path(run).is_file() else "has no checkpoint and starts anew"
+        )
         yield f"  interrupted  {run}: {resumes}"
     if len(runs.interrupted) > MOST_LISTED:
         yield f"  interrupted  {len(runs.interrupted) - MOST_LISTED} more"
@@ -148,4 +161,6 @@ def _detail(job: Progress, now: float) -> str:
     share = share_spent(job.job, now)
     if share is None:
         return f" · started {now - job.job.began_at:,.0f} s ago on {job.job.host}"
-    return f" · about {share[0]:.0%} of {job.job.amount:,.0f} {job.job.unit} · {share[1]:,.0f} images/s on {job.job.host}"
+    return (
+        f" · about {share[0]:.0%} of {job.job.amount:,.0f} {job.job.unit} · {share[1]:,.0f} images/s on {job.job.host}"
+    )

@@ -136,7 +136,8 @@ def _number() -> int:
 
 
 def _is_silent() -> bool:
-    return str(OmegaConf.select(HydraConfig.get(), "launcher._target_")).endswith(SILENT)
+    launcher: Any = HydraConfig.get().get("launcher") or {}  # type: ignore[attr-defined]
+    return str(launcher.get("_target_")).endswith(SILENT)
 
 
 def _planned(config: DictConfig) -> list[list[str]] | None:
