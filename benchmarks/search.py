@@ -26,10 +26,9 @@ def main(cfg: DictConfig) -> None:
             "a search starts no jobs through a launcher: set workers=N, or start the same command elsewhere"
         )
     document: Any = OmegaConf.to_container(cfg, resolve=True)
-    words = list(hydra.overrides.task)
-    search = SearchProgram(SearchSettings.of(document), words)
+    search = SearchProgram(SearchSettings.of(document), list(hydra.overrides.task))
     try:
-        with helpers(search, words):
+        with helpers(search):
             search.search()
             search.confirm()
     finally:

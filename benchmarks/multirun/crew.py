@@ -1,7 +1,7 @@
 """Further processes of one machine that share the trials of a search."""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra import initialize_config_module
@@ -13,13 +13,13 @@ from benchmarks.signals import interruptible
 
 
 @contextmanager
-def helpers(program: SearchProgram, words: Sequence[str]) -> Iterator[None]:
+def helpers(program: SearchProgram) -> Iterator[None]:
     """Runs `workers` - 1 processes that do the same as this one, and waits for them.
 
     The processes share trials through their claims alone. If one dies, the others take up its trial.
     """
     context = multiprocessing.get_context("spawn")
-    arguments = (program.settings, list(words), program.claims.before)
+    arguments = (program.settings, program.command_words, program.claims.before)
     crew = [context.Process(target=_work, args=arguments) for _ in range(program.settings.workers - 1)]
     for process in crew:
         process.start()

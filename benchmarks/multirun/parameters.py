@@ -78,9 +78,9 @@ class Parameters:
 
     def _study(self, model: str, n: int) -> optuna.Study:
         if self._storage is None:
-            url = self.settings.storage
-            backend = JournalFileBackend(str(self.folder / JOURNAL))
-            self._storage = url or optuna.storages.JournalStorage(backend)
+            self._storage = self.settings.storage or optuna.storages.JournalStorage(
+                JournalFileBackend(str(self.folder / JOURNAL))
+            )
         return optuna.create_study(
             study_name=f"{self.folder.name}-{model}",
             storage=self._storage,

@@ -48,7 +48,7 @@ class SearchProgram:
     """
 
     def __init__(self, settings: SearchSettings, words: Sequence[str], before: dict[str, int] | None = None) -> None:
-        self.settings = settings
+        self.settings, self.command_words = settings, list(words)
         self.families, self.seeds = settings.families, settings.confirm_seeds
         self.spaces = {model: make_space(model, node) for model, node in settings.spaces.items()}
         if any(word.startswith("model=") for word in words):
