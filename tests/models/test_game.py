@@ -205,6 +205,7 @@ from hydra.utils import instantiate
 from tests.conftest import composed
 
 model_name, devices, batch_size, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+precision = sys.argv[5]
 config = composed(f"model={model_name}", "model.trunk.widths=[8]", "model.decoder.widths=[8]", "model.decoder.norm=none",
                   "shape=[1,2,2]", "latent_dim=3")
 pl.seed_everything(0, verbose=False)
@@ -212,19 +213,22 @@ model = instantiate(config.model, _convert_="all")
 data = Random(batch_size=batch_size, block_size=2)
 data.plan(0, 6)
 trainer = pl.Trainer(accelerator="cpu", devices=devices, max_epochs=1, logger=False, enable_progress_bar=False,
-                     enable_model_summary=False, enable_checkpointing=False,
+                     enable_model_summary=False, enable_checkpointing=False, precision=precision,
                      strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto")
 trainer.fit(model, datamodule=data)
 own = {name: value.tolist() for name, value in model.state_dict().items()}
+grads = {name: value.grad.tolist() for name, value in model.named_parameters() if value.grad is not None}
 with open(f"{out}.{trainer.global_rank}", "w") as f:
-    json.dump({"state": own, "images": model.images, "steps": dict(model.steps)}, f)
+    json.dump({"state": own, "grads": grads, "images": model.images, "steps": dict(model.steps)}, f)
 """
 
 
-def two_processes(model: str, devices: int, batch_size: int, out: Path) -> list[dict[str, Any]]:
+def two_processes(
+    model: str, devices: int, batch_size: int, out: Path, precision: str = "32-true"
+) -> list[dict[str, Any]]:
     script = out.parent / "ddp.py"
     script.write_text(textwrap.dedent(DDP))
-    words = [sys.executable, str(script), model, str(devices), str(batch_size), str(out)]
+    words = [sys.executable, str(script), model, str(devices), str(batch_size), str(out), precision]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(words, env=environment, cwd=out.parent, capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -233,13 +237,17 @@ def two_processes(model: str, devices: int, batch_size: int, out: Path) -> list[
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
-    """An autoencoder draws no noise, so the equality is exact but for the order of sums."""
-    (one,) = two_processes("ae", 1, 8, tmp_path / "one")
-    first, second = two_processes("ae", 2, 4, tmp_path / "two")
+    """An autoencoder draws no noise, so gradients and weights in float64 are equal but for the order of sums."""
+    (one,) = two_processes("ae", 1, 8, tmp_path / "one", "64-true")
+    first, second = two_processes("ae", 2, 4, tmp_path / "two", "64-true")
     assert first == second
     assert first["images"] == one["images"] == 48
-    for name, value in one["state"].items():
-        torch.testing.assert_close(torch.tensor(first["state"][name]), torch.tensor(value), rtol=1e-4, atol=1e-5)
+    assert len(one["grads"]) > 4
+    for part in ("grads", "state"):
+        for name, value in one[part].items():
+            expected = torch.tensor(value, dtype=torch.float64)
+            ours = torch.tensor(first[part][name], dtype=torch.float64)
+            torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow
