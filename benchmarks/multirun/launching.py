@@ -68,7 +68,7 @@ class Persistent(Launcher):
         """
         jobs: Jobs = dict(enumerate(job_overrides, initial_job_idx))
         deaths = Counter[int]()
-        with Reporter(self.folder, jobs):
+        with Reporter(self.folder, jobs, before=initial_job_idx):
             while waiting := {
                 n: jobs[n] for n in jobs if deaths[n] <= self.retries and not has_outcome(self.folder, n)
             }:

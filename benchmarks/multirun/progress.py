@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.errors import printable
-from benchmarks.records.sweeps import progress_of
+from benchmarks.records.sweeps import PLAN, progress_of, read_plan
 
 # seconds between two looks at the jobs, and the least ratio of that time to the time that a look takes
 INTERVAL, RATIO = 1.0, 20
@@ -33,11 +33,14 @@ class Reporter:
     Args:
         folder: the folder of the sweep.
         jobs: the numbers of the jobs.
+        before: the number of jobs of the sweep that were started before these.
     """
 
-    def __init__(self, folder: Path, jobs: Iterable[int]) -> None:
-        self.folder, self.open = folder, set(jobs)
-        self.total, self.done, self.started = len(self.open), 0, time.monotonic()
+    def __init__(self, folder: Path, jobs: Iterable[int], before: int = 0) -> None:
+        self.folder, self.open, self.before = folder, set(jobs), before
+        self.done, self.started = 0, time.monotonic()
+        planned = len(read_plan(folder).jobs) if (folder / PLAN).is_file() else 0
+        self.total = max(planned, before + len(self.open))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -64,8 +67,9 @@ class Reporter:
             label = job.job.label if job.job is not None else f"job {job.number + 1}"
             message = "" if job.state == "finished" else f": {job.outcome.message}"
             others = f" · {running} running" if running else ""
-            left = time_left(time.monotonic() - self.started, self.done, len(self.open))
-            print(printable(f"[{self.done}/{self.total}] {label} · {job.state}{message}{others}{left}"), flush=True)
+            done = self.before + self.done
+            left = time_left(time.monotonic() - self.started, self.done, self.total - done)
+            print(printable(f"[{done}/{self.total}] {label} · {job.state}{message}{others}{left}"), flush=True)
 
     def _watch(self) -> None:
         wait = INTERVAL

@@ -1,6 +1,7 @@
 """A multirun: its plan on disk, the number of each job, the time left, how each job ended, and the leaderboard at the end."""
 
 import shlex
+import shutil
 import socket
 import sys
 import time
@@ -38,6 +39,8 @@ _jobs: int | None = None
 _started = 0.0
 _lock = ExitStack()
 
+# the files of submitit: what each job printed, and its pickled task
+LOGS = ".submitit"
 # the most missing jobs that the end of a sweep names
 MOST_NAMED = 20
 # launchers whose jobs print on the stream of the command, between each other's lines; the command prints for them
@@ -70,6 +73,8 @@ class Leaderboard(Callback):
         outcomes = [read_outcome(path) for path in files]
         missing = (_jobs or len(outcomes)) - len(outcomes)
         plan = read_plan(folder) if (folder / PLAN).is_file() else None
+        if not missing and all(outcome.status != "failed" for outcome in outcomes):
+            shutil.rmtree(folder / LOGS, ignore_errors=True)
         if not missing or plan is None:  # a sweep that is not complete keeps its plan for `benchmarks.status`
             remove_sweep(folder, 1 + max(map(_job_number, files), default=0))
         _lock.close()

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import UserError
 from benchmarks.multirun.launching import Persistent, persistent
+from benchmarks.records.sweeps import Plan, write_plan
 from tests.conftest import ROOT, TINY, run
 from tests.multirun.fakes import DyingLauncher
 
@@ -136,3 +137,15 @@ def test_a_launcher_gives_the_scores_of_one_process_to_the_bit_though_a_worker_w
     lines = [line for line in result.stdout.splitlines() if " · finished" in line]
     assert len(lines) == len(list(tmp_path.rglob("run.json")))
     assert not list((tmp_path / "runs").rglob("plan.json"))
+
+
+def test_batches_of_a_sweep_are_counted_together(tmp_path: Path, capsys: Any) -> None:
+    write_plan(tmp_path, Plan.of("mine", "", [[f"seed={n}"] for n in range(5)]))
+    launcher = DyingLauncher(tmp_path, lambda number, before: False)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "retries": 0})
+    nothing: Any = None
+    sweep = Persistent(launcher, nothing, nothing, config)
+    for first, count in ((0, 3), (3, 2)):
+        sweep.launch([[f"seed={first + n}"] for n in range(count)], initial_job_idx=first)
+    numbers = [line.split("]")[0] for line in capsys.readouterr().out.splitlines()]
+    assert numbers == ["[1/5", "[2/5", "[3/5", "[4/5", "[5/5"]

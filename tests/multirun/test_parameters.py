@@ -77,7 +77,9 @@ def test_trials_may_lie_in_a_database(tmp_path: Path) -> None:
     assert name.endswith("-vae")
 
 
-@pytest.mark.parametrize(("workers", "threads", "said"), [(0, 1, "workers is 0"), (2, None, "workers=2 needs threads=1")])
+@pytest.mark.parametrize(
+    ("workers", "threads", "said"), [(0, 1, "workers is 0"), (2, None, "workers=2 needs threads=1")]
+)
 def test_wrong_numbers_of_workers_are_refused(workers: int, threads: int | None, said: str, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=said):
         parameters(tmp_path, "random", workers=workers, threads=threads)

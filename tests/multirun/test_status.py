@@ -123,7 +123,10 @@ def test_the_program_watches_until_nothing_runs(
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["runs=nowhere"], "nowhere is not a folder"), (["runs=.", "watch=0"], "watch is 0; expected a number of seconds")],
+    [
+        (["runs=nowhere"], "nowhere is not a folder"),
+        (["runs=.", "watch=0"], "watch is 0; expected a number of seconds"),
+    ],
 )
 def test_a_mistake_is_one_line(words: list[str], said: str, tmp_path: Path) -> None:
     result = run("status", *words, cwd=tmp_path)
