@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
@@ -20,7 +20,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from benchmarks.errors import UserError, one_line, warn
+from benchmarks.errors import fail, one_line, warn
 from benchmarks.multirun.progress import Reporter
 from benchmarks.records.sweeps import forget_attempt, has_outcome
 
@@ -54,7 +54,9 @@ class Persistent(Launcher):
     ) -> None:
         self.launcher, self.kind = launcher, type(launcher).__name__
         self.context, self.task, self.config = hydra_context, task_function, config
-        self.folder, self.retries = Path(config.hydra.sweep.dir), int(config.retries)
+        if not isinstance(config.retries, int) or config.retries < 0:
+            _leave(f"retries is {config.retries!r}; expected a whole number of 0 or more")
+        self.folder, self.retries = Path(config.hydra.sweep.dir), config.retries
         self._resources: dict[tuple[str, ...], str] = {}
 
     def setup(self, **parts: Any) -> None:
@@ -64,10 +66,10 @@ class Persistent(Launcher):
         """Starts jobs and waits for them. Returns nothing: outcomes lie on disk.
 
         Raises:
-            UserError: if the launcher starts no job at all.
+            SystemExit: if the launcher starts no job at all, after an error line.
         """
         jobs: Jobs = dict(enumerate(job_overrides, initial_job_idx))
-        deaths = Counter[int]()
+        deaths, has_started = Counter[int](), False
         with Reporter(self.folder, jobs, before=initial_job_idx):
             while waiting := {
                 n: jobs[n] for n in jobs if deaths[n] <= self.retries and not has_outcome(self.folder, n)
@@ -80,10 +82,12 @@ class Persistent(Launcher):
                     error = self._start(group)
                     lost = [n for n in group if not has_outcome(self.folder, n)]
                     begun = [n for n in lost if forget_attempt(self.folder, n)]
-                    deaths.update(begun)
-                    if len(lost) == len(group) and not begun:
+                    has_started |= bool(begun) or len(lost) < len(group)
+                    if not has_started:
                         reason = "no reason is known" if error is None else f"{type(error).__name__}: {one_line(error)}"
-                        raise UserError(f"the launcher started none of {len(group)} jobs ({reason[:400]})")
+                        _leave(f"the launcher started none of {len(group)} jobs ({reason[:400]})")
+                    # a process may die before its job has begun
+                    deaths.update(begun or lost)
         return []
 
     def _start(self, jobs: Jobs) -> BaseException | None:
@@ -144,6 +148,12 @@ class Persistent(Launcher):
             if not ray.is_initialized():
                 ray.init(**cast(dict[str, Any], OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)))
         return cast(Launcher, launcher)
+
+
+def _leave(message: str) -> NoReturn:
+    """Prints an error line and leaves: outside of a job, Hydra shows the traceback of an exception."""
+    fail(message)
+    raise SystemExit(1)
 
 
 def _named(jobs: Jobs) -> str:

@@ -59,7 +59,7 @@ class SearchProgram:
         self.trial_words += ["protocol=selection", *selection_words(words)]
         self.trials = {_name(model, "trial", n): (model, n) for model in self.families for n in range(settings.trials)}
         self.tasks = [*self.trials, *(_name(model, "seed", seed) for model in self.families for seed in self.seeds)]
-        self.winners = dict[str, RunConfig]()
+        self.winners, self.lost = dict[str, RunConfig](), list[str]()
         first = self._config(self.families[0], self.trial_words)
         for model in self.families:  # errors in the final runs are reported before the trials run
             for seed in self.seeds:
@@ -108,18 +108,17 @@ class SearchProgram:
         search = read_search(self.folder)
         for model in self.families:
             winner = search.best(model, of=self.settings.trials)  # the same number of trials for every family
-            if winner is not None:
+            if winner is None:
+                self.lost.append(f"{model}: no trial has a {self.settings.select}, nothing to confirm")
+            else:
                 self.winners |= {_name(model, "seed", seed): self._winner(model, seed, winner) for seed in self.seeds}
         self.claims.share(list(self.winners), self._is_confirmed, self._confirm)
 
     @property
     def failures(self) -> list[str]:
-        """What failed since the command started, in any of its processes, and the families without a winner."""
+        """What failed since the command started, in any of its processes, and the families that turned out to have no winner."""
         reasons = [self.claims.reason(task) for task in self.tasks]
-        search = read_search(self.folder)
-        lost = [model for model in self.families if search.best(model, of=self.settings.trials) is None]
-        missing = [f"{model}: no trial has a {self.settings.select}, nothing to confirm" for model in lost]
-        return [reason for reason in reasons if reason] + missing
+        return [*filter(None, reasons), *self.lost]
 
     @property
     def diverged(self) -> list[str]:

@@ -14,7 +14,6 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks.errors import UserError
 from benchmarks.multirun.launching import Persistent, persistent
 from benchmarks.records.sweeps import Plan, write_plan
 from tests.conftest import ROOT, TINY, run
@@ -58,12 +57,34 @@ def test_nothing_is_started_again_without_retries(tmp_path: Path) -> None:
     assert outcomes(tmp_path) == {0, 1, 2, 3, 4}
 
 
-def test_a_launcher_that_starts_nothing_is_one_error_and_no_loop(tmp_path: Path) -> None:
+def test_a_launcher_that_starts_nothing_is_one_error_and_no_loop(tmp_path: Path, capsys: Any) -> None:
     with (
         mock.patch.object(DyingLauncher, "launch", side_effect=FileNotFoundError("sbatch")),
-        pytest.raises(UserError, match=r"started none of 6 jobs \(FileNotFoundError: sbatch\)"),
+        pytest.raises(SystemExit),
     ):
         launched(tmp_path, lambda number, before: False)
+    assert capsys.readouterr().err == "error: the launcher started none of 6 jobs (FileNotFoundError: sbatch)\n"
+
+
+def test_a_process_that_dies_before_its_job_has_begun_counts_and_costs_no_other_job(tmp_path: Path) -> None:
+    launch = DyingLauncher.launch
+
+    def dies_early(self: DyingLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+        if job_overrides[-1][0] == "seed=5":
+            launch(self, job_overrides[:-1], initial_job_idx)
+            raise RuntimeError("out of memory while torch was imported")
+        return launch(self, job_overrides, initial_job_idx)
+
+    with mock.patch.object(DyingLauncher, "launch", dies_early):
+        launched(tmp_path, lambda number, before: False)
+    assert outcomes(tmp_path) == {0, 1, 2, 3, 4}
+
+
+def test_wrong_retries_are_one_line(tmp_path: Path, capsys: Any) -> None:
+    retries: Any = "many"
+    with pytest.raises(SystemExit):
+        launched(tmp_path, lambda number, before: False, retries=retries)
+    assert capsys.readouterr().err == "error: retries is 'many'; expected a whole number of 0 or more\n"
 
 
 def test_jobs_in_the_process_of_the_command_are_left_to_hydra() -> None:
