@@ -18,12 +18,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypedDict
 
 from filelock import FileLock
+from msgspec import Meta
 
-from benchmarks.records.files import SCHEMA, RecordError, read_json, write_text
+from benchmarks.records.files import SCHEMA, RecordError, write_text
+from benchmarks.records.json_files import read_json
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome
+from benchmarks.records.schemas import Amount, Real, Text
 
 PLAN = "plan.json"
 JOB = "job.json"
@@ -84,6 +87,29 @@ class Job:
     began_at: float
 
 
+class _PlanFile(TypedDict):
+    """`plan.json`."""
+
+    schema: int
+    name: Text
+    command: str
+    common: list[str]
+    jobs: list[list[str]]
+    started_at: Real
+
+
+class _JobFile(TypedDict):
+    """`job.json`."""
+
+    schema: int
+    label: str
+    run: Annotated[str, Meta(max_length=4096, pattern=r"\A[^\x00]*\Z")] | None
+    unit: Literal["images", "seconds", "updates"] | None
+    amount: Amount | None
+    host: str
+    began_at: Real
+
+
 @dataclass(frozen=True)
 class Progress:
     """A job of a sweep: its state, its entry if it has begun, and its outcome if it has ended."""
@@ -106,12 +132,8 @@ def read_plan(folder: Path) -> Plan:
     Raises:
         RecordError: for a missing or damaged file.
     """
-    record = read_json(folder / PLAN, need=("name", "command", "common", "jobs", "started_at"))
-    del record["schema"]
-    try:
-        return Plan(**record)
-    except TypeError as error:
-        raise RecordError(f"{folder / PLAN} is not the plan of a sweep; move it away") from error
+    record = read_json(folder / PLAN, _PlanFile)
+    return Plan(**{key: value for key, value in record.items() if key != "schema"})  # type: ignore[arg-type]
 
 
 def find_plans(runs: Path) -> list[Path]:
@@ -159,7 +181,7 @@ def progress_of(folder: Path, number: int) -> Progress:
     """The state of a job of a sweep, from its files alone. A job that has begun, has no outcome, and that no process works on
     is interrupted."""
     own = folder / str(number)
-    with suppress(OSError, ValueError, KeyError):  # a file that is being written is read at the next look
+    with suppress(OSError, RecordError):  # a file that is being written is read at the next look
         outcome = read_outcome(own / FILE)
         return Progress(number, outcome.status, _read_job(own), outcome, (own / FILE).stat().st_mtime)
     job = _read_job(own)
@@ -202,11 +224,10 @@ def supersede(folder: Path, plan: Plan) -> None:
 
 def _read_job(folder: Path) -> Job | None:
     try:
-        record = read_json(folder / JOB, need=("label", "run"))
-        del record["schema"]
-        return Job(**record)
-    except (RecordError, TypeError):
+        record = read_json(folder / JOB, _JobFile)
+    except RecordError:
         return None
+    return Job(**{key: value for key, value in record.items() if key != "schema"})  # type: ignore[arg-type]
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
