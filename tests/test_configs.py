@@ -93,7 +93,9 @@ def test_every_logger_logs_without_an_account(logger: str, tmp_path: Path, monke
     assert [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("program", ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge"])
+@pytest.mark.parametrize(
+    "program", ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge"]
+)
 def test_every_program_composes(program: str) -> None:
     assert composed(program=program)
 

@@ -131,7 +131,10 @@ def report_outcome(outcome: Outcome) -> None:
     """Prints the outcome of a job and writes it where `Leaderboard` reads it."""
     if not _is_silent():
         print(f"      {outcome.message}", flush=True)
-    write_outcome(Path(HydraConfig.get().runtime.output_dir), outcome)
+    try:
+        write_outcome(Path(HydraConfig.get().runtime.output_dir), outcome)
+    except OSError as error:  # the other jobs may still have a place to write; the end of the sweep names this one
+        fail(one_line(error))
 
 
 def _number() -> int:
