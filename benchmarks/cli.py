@@ -27,14 +27,8 @@ Task = Callable[[DictConfig], None]
 
 # what other tools call the length of a training
 LENGTHS = (
-    "epochs",
-    "max_epochs",
-    "num_epochs",
-    "steps",
-    "max_steps",
-    "iterations",
-    "trainer.max_epochs",
-    "trainer.max_steps",
+    *("epochs", "max_epochs", "num_epochs", "steps", "max_steps", "iterations"),
+    *("trainer.max_epochs", "trainer.max_steps"),
 )
 # the extra of genbench that has each launcher of Hydra
 EXTRAS = {"joblib": "cores", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
