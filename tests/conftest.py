@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ TINY = (
     # an estimate of seconds has not converged; in tests it has a number all the same
     *("protocol.metrics.ais.tolerance=1000", "protocol.metrics.ais.tuning_tolerance=1000"),
 )
+
+# a shell starts a job in the background with Ctrl-C ignored, and what is ignored stays ignored in genbench
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # fixtures that start a process
 STARTS_PROCESS = {"sweep", "tracked"}

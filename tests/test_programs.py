@@ -217,7 +217,7 @@ MISTAKES = [
         "--seed is no option of benchmarks.train; a key is set without dashes, as in seed=value",
     ),
     ("train", ["+nickname=x"], "benchmarks.train has no key nickname"),
-    ("report", ["models=vae"], "benchmarks.report has no key models; expected one of claims"),
+    ("report", ["models=vae"], "benchmarks.report has no key models; did you mean only.model"),
     ("evaluate", ["runs=empty"], "empty is not a folder"),
     ("evaluate", ["runs=."], "holds no finished run"),
     ("evaluate", ["protocol=quik"], "did you mean quick"),
