@@ -1,6 +1,7 @@
 """python -m benchmarks.studies.report_cost: the cost of a report of 10,000 runs, on synthetic records.
 
-Every record is as large as a real one: 35 scores, a curve of 8 points, a configuration, an environment. The first seed of
+Every record has every score of genbench, a curve of 8 points, a configuration, an environment. Every second row has values by
+example: 12 scores of 450 examples, as many as a run on the digits. Real runs have such values in every row. The first seed of
 each row has pictures; no report opens the pictures of other seeds. The numbers are random.
 `python -m benchmarks.studies.report_cost 2000` takes another number of runs.
 """
@@ -8,15 +9,18 @@ each row has pictures; no report opens the pictures of other seeds. The numbers 
 import contextlib
 import io
 import random
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from benchmarks.records.columns import COLUMNS, COST
+from benchmarks.records.examples import write_examples
 from benchmarks.records.files import write_text
 from benchmarks.records.paths import CONFIG, CURVE, PICTURES, run_path
 from benchmarks.records.runs import Score, ScoreSheet, write_record, write_sheet
@@ -25,7 +29,11 @@ from benchmarks.studies.words import study
 
 FAMILIES = ("ae", "vae", "gan", "wgan", "wgan_gp")
 DATA = ("digits", "mnist", "fashion_mnist", "cifar10")
-CONFIGS, SEEDS = 50, 10
+SEEDS = 10
+# the scores with values by example, in the rows of every second configuration
+BY_EXAMPLE = ("recon_mse", "recon_psnr", "recon_ssim", "inversion_mse", "inversion_psnr", "inversion_ssim")
+BY_EXAMPLE += ("elbo", "elbo_reconstruction", "elbo_kl", "elbo_bits_per_dim", "ais_quarter", "ais_rise")
+EXAMPLES = 450
 
 
 @study(count=10_000)
@@ -38,12 +46,14 @@ def main(count: int) -> None:
         with _timed("a report of them, from reading to its files"), contextlib.redirect_stdout(printed):
             write_report([root], out, "cost")
         size = (out / "index.html").stat().st_size / 2**20
-        print(f"{printed.getvalue().splitlines()[-1].partition(': ')[2]}, a page of {size:.1f} MiB")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10)
+        what = printed.getvalue().splitlines()[-1].partition(": ")[2]
+        print(f"{what}, a page of {size:.1f} MiB, a peak of {peak:,.0f} MiB of memory")
 
 
 def make_records(root: Path, count: int) -> None:
     """Writes `count` finished runs: families first, then seeds, data sets and configurations."""
-    draw = random.Random(0)
+    draw, draw_arrays = random.Random(0), np.random.default_rng(0)
     names = [column.name for column in COLUMNS if column.part != COST]
     picture = io.BytesIO()
     Image.effect_noise((224, 224), 64).save(picture, format="PNG")
@@ -66,15 +76,12 @@ def make_records(root: Path, count: int) -> None:
         lines = ["images,seconds,updates,val_fid,val_recon_mse"]
         lines += [f"{625 * 2**k},{draw.random()},{10 * 2**k},{draw.random()},{draw.random()}" for k in range(8)]
         write_text(run / CURVE, "\n".join(lines) + "\n")
-        write_sheet(
-            run,
-            ScoreSheet(
-                {"name": "quick", "split": "test", "samples": 1000, "examples": None, "encoder": "x-cnn"},
-                "0badcafe",
-                "scored",
-                [Score(name, draw.gauss(10, 1), "nats", False, 1000, {"encoder": "x-cnn"}) for name in names],
-            ),
-        )
+        scores = [Score(name, draw.gauss(10, 1), "nats", False, 1000, {"encoder": "x-cnn"}) for name in names]
+        protocol = {"name": "quick", "split": "test", "samples": 1000, "examples": None, "encoder": "x-cnn"}
+        sheet = write_sheet(run, ScoreSheet(protocol, "0badcafe", "scored", scores))
+        if number % 2 == 0:
+            values = {score.name: score.value for score in scores if score.name in BY_EXAMPLE}
+            write_examples(sheet, {name: draw_arrays.normal(value, 3, EXAMPLES) for name, value in values.items()})
         write_record(
             run,
             {"status": "finished", "error": None, "seed": seed, "config_id": config, "search": None, "spent": spent}
