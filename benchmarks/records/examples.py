@@ -52,7 +52,7 @@ def example_scores(runs: Sequence[Path], sheet: str, score: str) -> tuple[NDArra
     """
     rows = []
     for run in runs:
-        row = _read(f"{run}/scores/{_name(sheet)}").get(score)
+        row = _open(f"{run}/scores/{_name(sheet)}").values(score)
         if row is None or not np.isfinite(row[0]).all():
             return None, 0
         rows.append(row)
@@ -63,7 +63,7 @@ def example_scores(runs: Sequence[Path], sheet: str, score: str) -> tuple[NDArra
 
 def forget_examples() -> None:
     """Forgets the values that this process has read, for files that change."""
-    _read.cache_clear()
+    _open.cache_clear()
 
 
 @lru_cache(maxsize=64)
@@ -71,27 +71,58 @@ def _name(sheet: str) -> str:
     return examples_path(Path(sheet)).name
 
 
+class _Examples:
+    """The values by example of a run. Those of a score are unpacked when they are asked for, because claims ask for few."""
+
+    def __init__(self, path: str, archive: zipfile.ZipFile | None) -> None:
+        """No archive is an empty one.
+
+        Raises:
+            Exception: of many kinds, for an archive that `write_examples` did not write.
+        """
+        self._path, self._archive = path, archive
+        self._places: dict[str, tuple[int, int]] = {}  # by score: its place in the archive, and its number of examples
+        self._known: dict[str, tuple[NDArray[np.float64], int] | None] = {}
+        if archive is not None:
+            names, counts = self._read(_NAMES).tolist(), self._read(_COUNTS)
+            if not {f"score{i}.npy" for i in range(len(names))} <= set(archive.namelist()):
+                raise ValueError("it lacks the values of a score")
+            self._places = {str(name): (i, int(n)) for i, (name, n) in enumerate(zip(names, counts, strict=True))}
+
+    def values(self, score: str) -> tuple[NDArray[np.float64], int] | None:
+        """The values, and the number of examples of the mean; None for a missing score, and with a warning for a damaged one."""
+        if score in self._places and score not in self._known:
+            i, n = self._places[score]
+            try:
+                array = self._read(f"score{i}")
+            except Exception as error:
+                _warn(f"{score} in {self._path}", error)
+                self._known[score] = None
+            else:
+                is_ours = array.dtype == np.float32 and array.ndim == 1 and len(array) <= MOST and n >= len(array)
+                self._known[score] = (array.astype(np.float64), n) if is_ours else None
+        return self._known.get(score)
+
+    def _read(self, name: str) -> NDArray[Any]:
+        assert self._archive is not None
+        return np.lib.format.read_array(io.BytesIO(self._archive.read(f"{name}.npy")), allow_pickle=False)
+
+
 @lru_cache(maxsize=512)  # of texts: to hash a Path takes longer than to look it up
-def _read(path: str) -> dict[str, tuple[NDArray[np.float64], int]]:
-    """The values and the number of examples by score; nothing for a file that is missing, and with a warning for another."""
+def _open(path: str) -> _Examples:
+    """The values of a run; none for a file that is missing, and with a warning for another."""
     try:
-        content = io.BytesIO(read_bytes(Path(path), MOST_BYTES))
-        with zipfile.ZipFile(content) as archive:  # a small file may unpack to any size
-            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
-                raise OSError(f"it unpacks to more than {MOST_BYTES:,} bytes")
-
-            def read(name: str) -> NDArray[Any]:
-                return np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
-
-            names, counts = [str(name) for name in read(_NAMES)], read(_COUNTS)
-            arrays = [read(f"score{i}") for i in range(len(names))]
-        return {
-            name: (np.asarray(array, np.float64), int(n))
-            for name, array, n in zip(names, arrays, counts, strict=True)
-            if array.dtype == np.float32 and array.ndim == 1 and len(array) <= MOST and n >= len(array)
-        }
+        archive = zipfile.ZipFile(io.BytesIO(read_bytes(Path(path), MOST_BYTES)))
+        if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:  # a small file may unpack to any size
+            raise OSError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+        return _Examples(path, archive)
     except FileNotFoundError:
-        return {}
-    except Exception as error:  # a damaged file raises many kinds of errors; without it, intervals are over seeds alone
-        warn(f"{path} cannot be read and is left out ({one_line(error)[:160]})")
-        return {}
+        return _Examples(path, None)
+    except Exception as error:
+        _warn(path, error)
+        return _Examples(path, None)
+
+
+def _warn(what: str, error: Exception) -> None:
+    """A damaged file raises many kinds of errors. Without it, intervals are over seeds alone."""
+    warn(f"{what} cannot be read and is left out ({one_line(error)[:160]})")
