@@ -4,7 +4,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import combinations, islice, product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,9 +51,16 @@ def make_statements(
         min_seeds: rows with fewer values in a column are in no statement. At least 2.
     """
     statements = Statements(intervals=_intervals(rows, min_seeds))
-    for column, budget in product(columns, dict.fromkeys(budget for *_, budget in rows)):
-        if column.higher_is_better is not None:
-            _compare(statements, rows, budget, column, best, min_seeds)
+    arrays = [{name: np.array(values) for name, values in of_row.items()} for _, of_row, _ in rows]
+    families = [
+        family
+        for column, budget in product(columns, dict.fromkeys(budget for *_, budget in rows))
+        if column.higher_is_better is not None
+        and (family := _family(rows, arrays, budget, column, min_seeds)) is not None
+    ]
+    tests = iter(_differences([(family.values[a], family.values[b]) for family in families for a, b in family.pairs]))
+    for family in families:
+        _compare(statements, family, [label for label, *_ in rows], list(islice(tests, len(family.pairs))), best)
     return statements
 
 
@@ -70,49 +78,73 @@ def _intervals(rows: Sequence[RowValues], min_seeds: int) -> dict[Place, tuple[f
     return intervals
 
 
-def _compare(
-    statements: Statements,
+class _Family(NamedTuple):
+    """The comparisons of a column among the rows of one budget.
+
+    Args:
+        column: that is compared.
+        rows: the places of the rows that have enough values.
+        values: of each of these rows.
+        first: the place among `rows` of the row with the best mean.
+        pairs: places among `rows`.
+    """
+
+    column: ColumnHead
+    rows: list[int]
+    values: list[Array]
+    first: int
+    pairs: list[tuple[int, int]]
+
+
+def _family(
     rows: Sequence[RowValues],
+    arrays: Sequence[Mapping[str, Array]],
     budget: str | None,
     column: ColumnHead,
-    best: set[Place],
     min_seeds: int,
-) -> None:
+) -> _Family | None:
+    """The comparisons of a column among the rows of a budget; None for fewer than two rows."""
+    name = column.name
     enough = [
-        (i, label, np.array(columns[column.name]))
-        for i, (label, columns, of_row) in enumerate(rows)
-        if of_row == budget and len(columns.get(column.name, ())) >= min_seeds
+        i for i, (*_, of_row) in enumerate(rows) if of_row == budget and len(arrays[i].get(name, ())) >= min_seeds
     ]
     if len(enough) < 2:
-        return
+        return None
     sign = -1 if column.higher_is_better else 1
-    values = [row_values for _, _, row_values in enough]
-    first = min(range(len(enough)), key=lambda k: sign * math.fsum(values[k]) / len(values[k]))
+    sums = [math.fsum(rows[i][1][name]) / len(rows[i][1][name]) for i in enough]
+    first = min(range(len(enough)), key=lambda k: sign * sums[k])
     if len(enough) <= MANY_ROWS:
         pairs = list(combinations(range(len(enough)), 2))
-        ranks = rank_intervals(values, bool(column.higher_is_better))
-        statements.ranks.update({(i, column.name): rank for (i, _, _), rank in zip(enough, ranks, strict=True)})
     else:
         pairs = [(first, k) for k in range(len(enough)) if k != first]
-    tests = _differences(values, pairs)
+    return _Family(column, enough, [arrays[i][name] for i in enough], first, pairs)
+
+
+def _compare(
+    statements: Statements, family: _Family, labels: Sequence[str], tests: Sequence[Difference], best: set[Place]
+) -> None:
+    """Adds the ranks, the comparisons and the ties of a family to the statements."""
+    name, rows, first = family.column.name, family.rows, family.first
+    if len(rows) <= MANY_ROWS:
+        ranks = rank_intervals(family.values, bool(family.column.higher_is_better))
+        statements.ranks.update({(i, name): rank for i, rank in zip(rows, ranks, strict=True)})
     adjusted = holm([difference.p for difference in tests])
-    first_is_best = (enough[first][0], column.name) in best
-    for (a, b), difference, p in zip(pairs, tests, adjusted, strict=True):
-        statements.comparisons.append(Comparison(column.name, enough[a][1], enough[b][1], difference, p))
+    first_is_best = (rows[first], name) in best
+    for (a, b), difference, p in zip(family.pairs, tests, adjusted, strict=True):
+        statements.comparisons.append(Comparison(name, labels[rows[a]], labels[rows[b]], difference, p))
         # a best row with too few seeds is in no comparison, and no row is tied with it
         if first_is_best and first in (a, b) and p >= ALPHA:
-            other = (enough[b if first == a else a][0], column.name)
+            other = (rows[b if first == a else a], name)
             if other not in best:
                 statements.tied.add(other)
 
 
-def _differences(values: Sequence[Array], pairs: Sequence[tuple[int, int]]) -> list[Difference]:
+def _differences(pairs: Sequence[tuple[Array, Array]]) -> list[Difference]:
     """In the order of the pairs. Pairs with equal numbers of seeds are tested in one call."""
     shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for k, (i, j) in enumerate(pairs):
-        shapes[len(values[i]), len(values[j])].append(k)
+    for k, (a, b) in enumerate(pairs):
+        shapes[len(a), len(b)].append(k)
     by_pair: dict[int, Difference] = {}
     for ks in shapes.values():
-        a, b = (np.stack([values[pairs[k][side]] for k in ks]) for side in (0, 1))
-        by_pair.update(zip(ks, differences(a, b), strict=True))
+        by_pair.update(zip(ks, differences(*(np.stack([pairs[k][side] for k in ks]) for side in (0, 1))), strict=True))
     return [by_pair[k] for k in range(len(pairs))]

@@ -60,8 +60,13 @@ def mean_intervals(values: Array, rng_seed: int = 0) -> Array:
     drawn = np.random.default_rng(rng_seed).integers(0, n, (RESAMPLES, n))
     shares = (drawn[:, :, None] == np.arange(n)).mean(1)  # of each value in each resample
     ends = [ALPHA / 2, 1 - ALPHA / 2]
-    parts = [np.quantile(values[i : i + _CHUNK] @ shares.T, ends, axis=1).T for i in range(0, len(values), _CHUNK)]
-    return np.concatenate(parts) if parts else np.empty((0, 2))
+    intervals = np.empty((len(values), 2))
+    means = np.empty((_CHUNK, RESAMPLES))  # one piece of memory for all chunks: new memory would take a fifth of the time
+    for i in range(0, len(values), _CHUNK):
+        part = values[i : i + _CHUNK]
+        resampled = np.matmul(part, shares.T, out=means[: len(part)])
+        intervals[i : i + _CHUNK] = np.quantile(resampled, ends, axis=1, overwrite_input=True).T
+    return intervals
 
 
 def differences(a: Array, b: Array) -> list[Difference]:
