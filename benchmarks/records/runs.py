@@ -8,6 +8,7 @@ edits a record afterwards.
 import csv
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from benchmarks.records.schemas import (
     ReportRecord,
     Whole,
 )
+from benchmarks.records.sharing import shared
 
 Status = Literal["finished", "diverged", "failed"]
 # a curve of 64 points has some kilobytes
@@ -135,7 +137,7 @@ def read_record(run: Path) -> dict[str, Any] | None:
         return None
     if CONTROL.search(str(run)):
         raise RecordError(f"{run} has control characters, or is not UTF-8, in the name of a folder; rename the folder")
-    return dict(read_json(path, Record))
+    return {key: shared(value) if isinstance(value, dict) else value for key, value in read_json(path, Record).items()}
 
 
 def read_sheets(run: Path) -> list[ScoreSheet]:
@@ -160,8 +162,10 @@ def _read_sheet(path: Path) -> ScoreSheet:
     # one search for all texts: a pattern in the type of a score would double the time of reading
     if CONTROL.search("".join([f"{score.name}{score.unit}{score.detail.get('encoder')}" for score in scores])):
         raise RecordError(f"{path} has control characters in a name, a unit or an encoder of a score; move it away")
+    for score in scores:
+        score.name, score.unit, score.detail = sys.intern(score.name), sys.intern(score.unit), shared(score.detail)
     status: Any = sheet["status"]
-    found = ScoreSheet(sheet["protocol"], sheet["protocol_id"], status, scores)
+    found = ScoreSheet(shared(sheet["protocol"]), sheet["protocol_id"], status, scores)
     if found.filename != path.name:  # a copy under another name would count a seed twice
         raise RecordError(f"{path} is the sheet {found.filename} by its content; move it away, or rename it")
     return found
