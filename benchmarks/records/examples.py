@@ -24,6 +24,9 @@ MOST_BYTES = 2**24
 _COUNTS = "counts"
 _NAMES = "names"
 
+# the values by example, (examples,), and the number of examples of the mean
+Examples = tuple[NDArray[np.float64], int]
+
 
 def write_examples(sheet: Path, values: Mapping[str, NDArray[np.float64]]) -> None:
     """Writes the values by example of several scores, (n,) each, beside the score sheet at `sheet`."""
@@ -52,13 +55,24 @@ def example_scores(runs: Sequence[Path], sheet: str, score: str) -> tuple[NDArra
     """
     rows = []
     for run in runs:
-        row = _open(f"{run}/scores/{_name(sheet)}").values(score)
-        if row is None or not np.isfinite(row[0]).all():
+        row = examples_of(run, sheet, score)
+        if row is None:
             return None, 0
         rows.append(row)
-    if not rows or len({(len(values), n) for values, n in rows}) > 1 or len(rows[0][0]) < 2:
+    if not rows or len({(len(values), n) for values, n in rows}) > 1:
         return None, 0
     return np.stack([values for values, _ in rows]), rows[0][1]
+
+
+def examples_of(run: Path, sheet: str, score: str) -> Examples | None:
+    """The values of a score by example for one run; None if the run has no such values, or not two finite ones.
+
+    Args:
+        run: its folder.
+        sheet: the name of the score sheet.
+        score: its name.
+    """
+    return _open(f"{run}/scores/{_name(sheet)}").values(score)
 
 
 def forget_examples() -> None:
@@ -71,7 +85,7 @@ def _name(sheet: str) -> str:
     return examples_path(Path(sheet)).name
 
 
-class _Examples:
+class _File:
     """The values by example of a run. Those of a score are unpacked when they are asked for, because claims ask for few."""
 
     def __init__(self, path: str, archive: zipfile.ZipFile | None) -> None:
@@ -82,26 +96,27 @@ class _Examples:
         """
         self._path, self._archive = path, archive
         self._places: dict[str, tuple[int, int]] = {}  # by score: its place in the archive, and its number of examples
-        self._known: dict[str, tuple[NDArray[np.float64], int] | None] = {}
+        self._known: dict[str, Examples | None] = {}
         if archive is not None:
             names, counts = self._read(_NAMES).tolist(), self._read(_COUNTS)
             if not {f"score{i}.npy" for i in range(len(names))} <= set(archive.namelist()):
                 raise ValueError("it lacks the values of a score")
             self._places = {str(name): (i, int(n)) for i, (name, n) in enumerate(zip(names, counts, strict=True))}
 
-    def values(self, score: str) -> tuple[NDArray[np.float64], int] | None:
-        """The values, and the number of examples of the mean; None for a missing score, and with a warning for a damaged one."""
+    def values(self, score: str) -> Examples | None:
+        """The values of a score; None for a score that is missing, damaged (with a warning), or without two finite values."""
         if score in self._places and score not in self._known:
-            i, n = self._places[score]
             try:
-                array = self._read(f"score{i}")
+                self._known[score] = self._checked(*self._places[score])
             except Exception as error:
                 _warn(f"{score} in {self._path}", error)
                 self._known[score] = None
-            else:
-                is_ours = array.dtype == np.float32 and array.ndim == 1 and len(array) <= MOST and n >= len(array)
-                self._known[score] = (array.astype(np.float64), n) if is_ours else None
         return self._known.get(score)
+
+    def _checked(self, place: int, n: int) -> Examples | None:
+        array = self._read(f"score{place}")
+        is_ours = array.dtype == np.float32 and array.ndim == 1 and 2 <= len(array) <= min(MOST, n)
+        return (array.astype(np.float64), n) if is_ours and np.isfinite(array).all() else None
 
     def _read(self, name: str) -> NDArray[Any]:
         assert self._archive is not None
@@ -109,18 +124,18 @@ class _Examples:
 
 
 @lru_cache(maxsize=512)  # of texts: to hash a Path takes longer than to look it up
-def _open(path: str) -> _Examples:
+def _open(path: str) -> _File:
     """The values of a run; none for a file that is missing, and with a warning for another."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(read_bytes(Path(path), MOST_BYTES)))
         if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:  # a small file may unpack to any size
             raise OSError(f"it unpacks to more than {MOST_BYTES:,} bytes")
-        return _Examples(path, archive)
+        return _File(path, archive)
     except FileNotFoundError:
-        return _Examples(path, None)
+        return _File(path, None)
     except Exception as error:
         _warn(path, error)
-        return _Examples(path, None)
+        return _File(path, None)
 
 
 def _warn(what: str, error: Exception) -> None:

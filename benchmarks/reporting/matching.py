@@ -1,6 +1,7 @@
 """Which rows a claim can compare under one specification: rows with enough values, that differ in their method alone."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,17 +61,16 @@ class Matches:
         if right is not None:
             others = tests._enough(right, groups.get((True, right), []), needed, unit)
         is_testable = {id(group): not isinstance(group, Group) or testable(claim, group) for group in (*rows, *others)}
-        partners = dict[int, Group | float]()
+        partners, partners_of = set[int](), dict[int, Sequence[Group | float]]()
         blocks: list[tuple[Group, Sequence[Group | float]]] = []
-        for a, same in _by_facts(rows, others):
-            # a model against itself compares two quantities of each row, never two rows
-            same = [b for b in same if b.label == a.label] if left == right else same  # type: ignore[union-attr]
+        for a, same, pairable in _by_facts(rows, others, is_testable, same_row=left == right):
             if same:
-                partners |= {id(group): group for group in (a, *same)}
-                pairable = [b for b in same if is_testable[id(b)]] if is_testable[id(a)] else []
-                blocks += [(a, pairable)] if pairable else []
-                if len(pairable) < len(same):
+                partners.add(id(a))
+                partners_of[id(same)] = same
+                blocks += [(a, pairable)] if pairable and is_testable[id(a)] else []
+                if len(pairable) < len(same) or not is_testable[id(a)]:
                     tests.untestable[NOT_POSITIVE] = None
+        partners |= {id(b) for same in partners_of.values() for b in same}
         tests._add(blocks, places)
         unmatched = [group for group in (*rows, *others) if isinstance(group, Group) and id(group) not in partners]
         if rows and others and not partners:
@@ -80,12 +80,15 @@ class Matches:
         return tests
 
     def _add(self, blocks: Sequence[tuple[Group, Sequence[Group | float]]], places: RowPlaces) -> None:
-        """Adds the pairs of each row with its others."""
-        if blocks:
-            self.left = np.repeat([places.place(a) for a, _ in blocks], [len(others) for _, others in blocks])
-            self.right = np.array([places.place(b) for _, others in blocks for b in others])
-            tested = {id(group): group for a, others in blocks for group in (a, *others)}
-            self.labels = frozenset(group.label for group in tested.values() if isinstance(group, Group))
+        """Adds the pairs of each row with its others. Rows of equal facts have one list of others, so its places are found once."""
+        if not blocks:
+            return
+        self.left = np.repeat([places.place(a) for a, _ in blocks], [len(others) for _, others in blocks])
+        lists = {id(others): others for _, others in blocks}
+        right = {key: np.array([places.place(b) for b in others]) for key, others in lists.items()}
+        self.right = np.concatenate([right[id(others)] for _, others in blocks])
+        tested = [*(a for a, _ in blocks), *(b for others in lists.values() for b in others)]
+        self.labels = frozenset(group.label for group in tested if isinstance(group, Group))
 
     def _enough(self, side: Side, rows: Sequence[Group], needed: int, unit: str) -> list[Group]:
         if not rows:
@@ -102,12 +105,24 @@ class Matches:
 
 
 def _by_facts(
-    rows: Sequence[Group], others: Sequence[Group | float]
-) -> Iterator[tuple[Group, Sequence[Group | float]]]:
-    """Each row with the others that are the same in everything besides their method. Rows of equal facts are compared once."""
-    same: dict[tuple[tuple[str, str], ...], Sequence[Group | float]] = {}
+    rows: Sequence[Group], others: Sequence[Group | float], is_testable: Mapping[int, bool], same_row: bool
+) -> Iterator[tuple[Group, Sequence[Group | float], Sequence[Group | float]]]:
+    """Each row with the others that are the same in everything besides their method, and those of them that can be tested.
+
+    Rows of equal facts are compared once and get the same two lists: a table may have thousands of rows.
+
+    Args:
+        rows, others: of the two sides.
+        is_testable: by the id of a row or number.
+        same_row: a model against itself compares two quantities of each row, never two rows.
+    """
+    by_label: dict[str, list[Group | float]] = defaultdict(list)
+    for other in others if same_row else ():
+        by_label[other.label].append(other)  # type: ignore[union-attr]
+    known: dict[object, tuple[Sequence[Group | float], Sequence[Group | float]]] = {}
     for row in rows:
-        key = tuple(row.facts.items())
-        if key not in same:
-            same[key] = [other for other in others if matched(row, other)]
-        yield row, same[key]
+        key = (*row.facts.items(), row.label if same_row else "")
+        if key not in known:
+            same = [other for other in (by_label[row.label] if same_row else others) if matched(row, other)]
+            known[key] = same, [other for other in same if is_testable[id(other)]]
+        yield row, *known[key]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.records.examples import example_scores
+from benchmarks.records.examples import examples_of
 
 _OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -111,8 +111,8 @@ def example_values(
         return None, 0
     rows: list[tuple[NDArray[np.float64], int]] = []
     for run, numbers in zip(runs, scores, strict=True):
-        by_score = {name: example_scores([run], sheet, name) for name in names_in(quantity)}
-        arrays = {name: (array[0], of) for name, (array, of) in by_score.items() if array is not None}
+        by_score = {name: examples_of(run, sheet, name) for name in names_in(quantity)}
+        arrays = {name: examples for name, examples in by_score.items() if examples is not None}
         if not arrays or len({(len(array), of) for array, of in arrays.values()}) > 1:
             continue
         columns = {
