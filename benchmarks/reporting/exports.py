@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from benchmarks.records.searches import Search
@@ -72,7 +73,10 @@ def leaderboard_csv(tables: Sequence[Table]) -> str:
     """The leaderboard in long form, for programs: one line for each row and column."""
     names = [*_PLACE, "row", "model", "config_id", "column", "unit", "higher_is_better"]
     names += ["mean", "deviation", "low", "high", "rank", "rank_low", "rank_high", "seeds", "reason"]
-    lines: list[list[Any]] = []
+    return _csv(names, _leaderboard_lines(tables))
+
+
+def _leaderboard_lines(tables: Sequence[Table]) -> Iterator[list[Any]]:
     for table in tables:
         for row in table.rows:
             for column in table.columns:
@@ -81,8 +85,7 @@ def leaderboard_csv(tables: Sequence[Table]) -> str:
                 numbers: list[Any] = [cell.mean, cell.deviation, *(cell.interval or (None, None))]
                 numbers += [*(cell.rank or (None, None, None)), cell.n]
                 reason = row.why_not(column.name) if cell.mean is None else None
-                lines.append([*_place(table), *facts, *numbers, reason])
-    return _csv(names, lines)
+                yield [*_place(table), *facts, *numbers, reason]
 
 
 def comparisons_csv(tables: Sequence[Table]) -> str:
@@ -127,13 +130,14 @@ def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([[_defused(cell) for cell in line] for line in lines])
+    writer.writerows([_defused(cell) if isinstance(cell, str) else cell for cell in line] for line in lines)
     return out.getvalue()
 
 
-def _defused(cell: Any) -> Any:
-    """A text that a spreadsheet would take for a formula, with an apostrophe before it; any other value as it is."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+@lru_cache(maxsize=2**14)  # the names of a table and a row are in a line for each column
+def _defused(text: str) -> str:
+    """The text; with an apostrophe before it if a spreadsheet would take the text for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _md_answer(answer: Answer) -> str:

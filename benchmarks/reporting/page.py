@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from benchmarks.records.paths import PICTURES
+from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search, Trial
 from benchmarks.reporting.charts import FEW_ROWS, search_chart, table_chart
@@ -54,7 +54,7 @@ def page(report: Report) -> str:
         "specification_curve": specification_curve,
         "groups": _groups,
         "is_group": lambda side: isinstance(side, Group),
-        "records": lambda row: [_record(run, out) for run in row.runs],
+        "records": lambda row: _records(row, out),
         "link": lambda path: _link(path, out),
         "params": _params,
         "sigma_curves": _sigma_curves,
@@ -98,14 +98,15 @@ def _filters(tables: Sequence[Table], searches: Sequence[Search]) -> dict[str, l
 
 
 def _data_cells(row: Row, columns: Sequence[ColumnHead]) -> Markup:
-    """The cells of a row. Python builds them faster than the template, and there may be tens of thousands."""
-    return Markup("").join(_data_cell(row, column.name) for column in columns)
+    """The cells of a row. Python builds them faster than the template, and there may be hundreds of thousands."""
+    return Markup("".join([_data_cell(row, column.name) for column in columns]))
 
 
-def _data_cell(row: Row, column: str) -> Markup:
+def _data_cell(row: Row, column: str) -> str:
+    """A cell in HTML, escaped."""
     cell = row.cells.get(column)
     if cell is None or cell.mean is None:
-        return Markup('<td><abbr title="{}">—</abbr></td>').format(row.why_not(column))
+        return f'<td><abbr title="{escape(row.why_not(column))}">—</abbr></td>'
     kind = ' class="best"' if cell.is_best else ' class="tied"' if cell.is_tied else ""
     mark = '<span class="hidden"> (best)</span>' if cell.is_best else ""
     if cell.is_tied:
@@ -118,7 +119,7 @@ def _data_cell(row: Row, column: str) -> Markup:
             small += f" · rank {rank}" if low == high == rank else f" · rank {rank} ({low}–{high})"
         small += "</small>"
     # only numbers and fixed words, so nothing needs escaping
-    return Markup(f'<td{kind} data-value="{cell.mean!r}">{escape(cell_text(cell))}{mark}{small}</td>')
+    return f'<td{kind} data-value="{cell.mean!r}">{cell_text(cell)}{mark}{small}</td>'
 
 
 def _dashes(rows: Sequence[Row], columns: Sequence[ColumnHead]) -> list[tuple[str, str, str]]:
@@ -150,26 +151,37 @@ def _gallery(
     return {kind: gallery[kind] for kind in PICTURES if kind in gallery}
 
 
-def _record(run: Run, out: Path) -> dict[str, Any]:
-    """What a reader needs to repeat a run: its command, its environment, and links to its records."""
+def _records(row: Row, out: Path) -> Markup:
+    """What a reader needs to repeat each run of a row: its command, its environment, and links to its records."""
+    return Markup("".join([_record(run, out) for run in row.runs]))
+
+
+def _record(run: Run, out: Path) -> str:
+    """An item of a list in HTML, escaped. Python builds it faster than the template, and there is one for each run."""
     record, folder = run.record, _link(run.path, out)
+    names = [RECORD, CONFIG, CURVE, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
+    links = [f'<a href="{escape(f"{folder}/{name}")}">{escape(name.rpartition("/")[2])}</a> ' for name in names]
+    return (
+        f"      <li>seed {record['seed']}, {run.status}: <code>{escape(record.get('command', ''))}</code><br>\n"
+        "      to train the run again and compare: "
+        f"<code>python -m benchmarks.replay runs={escape(run.path.as_posix())}</code><br>\n"
+        f'      <span class="soft">{escape(_environment(record))}</span><br>\n'
+        f"{''.join(links)}</li>\n"
+    )
+
+
+def _environment(record: Mapping[str, Any]) -> str:
+    """The machine, the versions and the commit of a run, as far as they are known."""
     environment, packages, git = (record.get(key) or {} for key in ("environment", "packages", "git"))
     words = [environment.get("device"), f"{threads} threads" if (threads := environment.get("threads")) else None]
     words += [environment.get("system"), f"Python {python}" if (python := environment.get("python")) else None]
     words += [f"{name} {packages[name]}" for name in ("torch", "pytorch-lightning") if packages.get(name)]
     if git.get("sha"):
         words.append(f"commit {git['sha'][:10]}" + (" with changes" if git.get("dirty") else ""))
-    return {
-        "seed": record["seed"],
-        "status": run.status,
-        "command": record.get("command", ""),
-        "replay": f"python -m benchmarks.replay runs={run.path.as_posix()}",
-        "environment": ", ".join(word for word in words if word),
-        "files": [(name, f"{folder}/{name}") for name in ("run.json", "config.yaml", "curve.csv")]
-        + [(sheet.filename, f"{folder}/scores/{sheet.filename}") for sheet in run.sheets],
-    }
+    return ", ".join(word for word in words if word)
 
 
+@lru_cache(maxsize=2**14)  # a run may be in the evidence of many claims
 def _link(path: Path, out: Path) -> str:
     """The address of a path, relative to the page."""
     return f"{_folder_link(path.parent, out)}/{quote(path.name, safe='=')}"
