@@ -120,7 +120,31 @@ class _File:
 
     def _read(self, name: str) -> NDArray[Any]:
         assert self._archive is not None
-        return np.lib.format.read_array(io.BytesIO(self._archive.read(f"{name}.npy")), allow_pickle=False)
+        return _array(self._archive.read(f"{name}.npy"))
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The array of a .npy file. Files have few different headers, and to parse one takes longer than all the rest.
+
+    Raises:
+        ValueError: for another file, or for an array of objects, which would be unpickled.
+    """
+    end = 10 + int.from_bytes(content[8:10], "little")  # of the header of version 1
+    layout = _layout(content[:end])
+    if layout is None:
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    dtype, count = layout
+    return np.frombuffer(content, dtype, count, end)
+
+
+@lru_cache(maxsize=256)
+def _layout(header: bytes) -> tuple[np.dtype[Any], int] | None:
+    """The type and the number of values of a list of numbers or texts; None for every other array."""
+    stream = io.BytesIO(header)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        return None
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    return None if dtype.hasobject or len(shape) != 1 else (dtype, shape[0])
 
 
 @lru_cache(maxsize=512)  # of texts: to hash a Path takes longer than to look it up

@@ -8,7 +8,6 @@ edits a record afterwards.
 import csv
 import io
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,7 +31,7 @@ from benchmarks.records.schemas import (
     ReportRecord,
     Whole,
 )
-from benchmarks.records.sharing import shared
+from benchmarks.records.sharing import shared, shared_head
 
 Status = Literal["finished", "diverged", "failed"]
 # a curve of 64 points has some kilobytes
@@ -163,7 +162,7 @@ def _read_sheet(path: Path) -> ScoreSheet:
     if CONTROL.search("".join([f"{score.name}{score.unit}{score.detail.get('encoder')}" for score in scores])):
         raise RecordError(f"{path} has control characters in a name, a unit or an encoder of a score; move it away")
     for score in scores:
-        score.name, score.unit, score.detail = sys.intern(score.name), sys.intern(score.unit), shared(score.detail)
+        score.name, score.unit, score.detail = shared_head(score.name, score.unit, score.detail)
     status: Any = sheet["status"]
     found = ScoreSheet(shared(sheet["protocol"]), sheet["protocol_id"], status, scores)
     if found.filename != path.name:  # a copy under another name would count a seed twice

@@ -1,6 +1,7 @@
 """Equal parts of records in one piece of memory: the runs of a sweep have the same protocol, packages and units."""
 
-from typing import TypeVar
+import sys
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -9,7 +10,7 @@ T = TypeVar("T")
 # parts that differ in every run fill the memory of known parts in vain; it is emptied at this size
 _MOST = 2**14
 _encode = msgspec.json.Encoder().encode
-_known: dict[bytes, object] = {}
+_known: dict[bytes, Any] = {}
 
 
 def shared(part: T) -> T:
@@ -18,6 +19,18 @@ def shared(part: T) -> T:
     Args:
         part: of JSON. Parts are equal if their JSON is: 1 and 1.0 are two parts.
     """
+    return _keep(_encode(part), part)
+
+
+def shared_head(name: str, unit: str, detail: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """What a score has besides its value, shared as a whole; names and units are shared alone too. Nobody may change the detail."""
+    key = _encode((name, unit, detail))
+    known: tuple[str, str, dict[str, Any]] | None = _known.get(key)
+    return known or _keep(key, (sys.intern(name), sys.intern(unit), detail))
+
+
+def _keep(key: bytes, part: T) -> T:
     if len(_known) >= _MOST:
         _known.clear()
-    return _known.setdefault(_encode(part), part)  # type: ignore[return-value]
+    kept: T = _known.setdefault(key, part)
+    return kept
