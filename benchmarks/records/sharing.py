@@ -23,7 +23,7 @@ def shared(part: T) -> T:
 
 
 def shared_head(name: str, unit: str, detail: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """What a score has besides its value, shared as a whole; names and units are shared alone too. Nobody may change the detail."""
+    """What a score has besides its value, shared as a whole; names and units are shared alone too. Nobody may change it."""
     key = _encode((name, unit, detail))
     known: tuple[str, str, dict[str, Any]] | None = _known.get(key)
     return known or _keep(key, (sys.intern(name), sys.intern(unit), detail))

@@ -61,16 +61,16 @@ class Matches:
         if right is not None:
             others = tests._enough(right, groups.get((True, right), []), needed, unit)
         is_testable = {id(group): not isinstance(group, Group) or testable(claim, group) for group in (*rows, *others)}
-        partners, partners_of = set[int](), dict[int, Sequence[Group | float]]()
+        partners, lists = set[int](), dict[int, Sequence[Group | float]]()
         blocks: list[tuple[Group, Sequence[Group | float]]] = []
         for a, same, pairable in _by_facts(rows, others, is_testable, same_row=left == right):
             if same:
                 partners.add(id(a))
-                partners_of[id(same)] = same
+                lists[id(same)] = same  # rows of equal facts have one list
                 blocks += [(a, pairable)] if pairable and is_testable[id(a)] else []
                 if len(pairable) < len(same) or not is_testable[id(a)]:
                     tests.untestable[NOT_POSITIVE] = None
-        partners |= {id(b) for same in partners_of.values() for b in same}
+        partners |= {id(b) for same in lists.values() for b in same}
         tests._add(blocks, places)
         unmatched = [group for group in (*rows, *others) if isinstance(group, Group) and id(group) not in partners]
         if rows and others and not partners:
@@ -80,7 +80,7 @@ class Matches:
         return tests
 
     def _add(self, blocks: Sequence[tuple[Group, Sequence[Group | float]]], places: RowPlaces) -> None:
-        """Adds the pairs of each row with its others. Rows of equal facts have one list of others, so its places are found once."""
+        """Adds the pairs of each row with its others. Rows of equal facts have one list of others: its places are found once."""
         if not blocks:
             return
         self.left = np.repeat([places.place(a) for a, _ in blocks], [len(others) for _, others in blocks])

@@ -61,7 +61,7 @@ def mean_intervals(values: Array, rng_seed: int = 0) -> Array:
     shares = (drawn[:, :, None] == np.arange(n)).mean(1)  # of each value in each resample
     ends = [ALPHA / 2, 1 - ALPHA / 2]
     intervals = np.empty((len(values), 2))
-    means = np.empty((_CHUNK, RESAMPLES))  # one piece of memory for all chunks: new memory would take a fifth of the time
+    means = np.empty((_CHUNK, RESAMPLES))  # for all chunks: new memory for each would take a fifth of the time
     for i in range(0, len(values), _CHUNK):
         part = values[i : i + _CHUNK]
         resampled = np.matmul(part, shares.T, out=means[: len(part)])
