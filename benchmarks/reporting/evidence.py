@@ -226,7 +226,7 @@ def _below_floor(row: Row, asked: Asked, table: Table) -> str:
     if asked.floor is None:
         return ""
     score, name = asked.floor
-    baseline = next((other for other in table.rows if other.is_baseline and other.label == name), None)
+    baseline = table.baselines.get(name)
     column = next((column for column in table.columns if column.name == score), None)
     cells = [of.cells.get(score) for of in (row, baseline) if of is not None]
     means = [cell.mean for cell in cells if cell is not None and cell.mean is not None]

@@ -86,8 +86,8 @@ def _labels_of(model: str, keys_of_rows: Sequence[Key], settings: Mapping[str, M
         for config_id, values in settings.items()
     }
     # numbers that differ only after their third digit give equal labels
-    texts = list(labels.values())
-    by_id |= {config_id: label for config_id, label in labels.items() if texts.count(label) == 1}
+    counts = Counter(labels.values())
+    by_id |= {config_id: label for config_id, label in labels.items() if counts[label] == 1}
     return {(model, config_id): label for config_id, label in by_id.items()}
 
 

@@ -181,6 +181,11 @@ class Table:
         """The rows without the baselines."""
         return [row for row in self.rows if not row.is_baseline]
 
+    @cached_property
+    def baselines(self) -> dict[str, Row]:
+        """The baseline rows by label."""
+        return {row.label: row for row in self.rows if row.is_baseline}
+
     @property
     def parts(self) -> list[tuple[str, list[ColumnHead], list[Row]]]:
         """The table in parts that fit a page. A part has the baselines that have a number in it."""
