@@ -16,7 +16,10 @@ def test_numbers_of_different_types_stay_apart() -> None:
 
 
 def test_heads_of_scores_are_shared_as_a_whole_and_their_names_alone() -> None:
-    (a, b), other = (shared_head("".join(["f", "id"]), "", {"k": 3}) for _ in range(2)), shared_head("fid", "", {"k": 4})
+    (a, b), other = (
+        (shared_head("".join(["f", "id"]), "", {"k": 3}) for _ in range(2)),
+        shared_head("fid", "", {"k": 4}),
+    )
     assert a is b
     assert a[0] is other[0]
     assert other[2] == {"k": 4}
