@@ -21,6 +21,7 @@ _OF_THE_DISK = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space, or ask for a larger quota",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.ELOOP: "move away the link",
     errno.ENAMETOOLONG: "choose a shorter path",
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _WRITABLE),
     **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), "choose another path, or move away what lies there"),

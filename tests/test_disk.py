@@ -64,9 +64,10 @@ def test_a_job_that_cannot_write_costs_a_line_and_the_others_go_on(
     assert len(list(first.glob("scores/*.json"))) == 1
 
 
-def test_runs_in_the_place_of_a_file_are_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("model=ae",), ("-m", "model=ae,vae")], ids=" ".join)
+def test_runs_in_the_place_of_a_file_are_one_line(words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("mine")
-    line = said(run("train", "model=ae", *TINY, cwd=tmp_path))
+    line = said(run("train", *words, *TINY, cwd=tmp_path))
     assert "choose another path, or move away what lies there" in line
     assert (tmp_path / "runs").read_text() == "mine"
 

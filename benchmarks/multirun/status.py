@@ -10,17 +10,16 @@ from pathlib import Path
 from benchmarks.errors import fail, printable
 from benchmarks.multirun.progress import time_left
 from benchmarks.records.files import RecordError
+from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.paths import CONFIG, CURVE, NO_RUNS, RECORD, SEED, checkpoint_path
 from benchmarks.records.runs import read_curve, read_record
 from benchmarks.records.sweeps import (
     ENDED,
-    LOCK,
     Job,
     Plan,
     Progress,
     State,
     find_plans,
-    is_held,
     progress_of,
     read_plan,
 )

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import fail, one_line
 from benchmarks.multirun.progress import time_left
+from benchmarks.records.files import RecordError
+from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome, write_outcome
 from benchmarks.records.paths import RECORD
 from benchmarks.records.sweeps import (
@@ -25,7 +27,6 @@ from benchmarks.records.sweeps import (
     Job,
     Plan,
     has_outcome,
-    is_held,
     read_plan,
     remove_sweep,
     supersede,
@@ -60,42 +61,67 @@ class Leaderboard(Callback):
         folder = Path(config.hydra.sweep.dir)
         command = shlex.join(["python", "-m", "benchmarks.train", *sys.argv[1:]])
         plan = Plan.of(config.sweep_name, command, overrides)
-        if not is_held(folder / "lock"):  # a folder that a user chose may be that of another sweep
-            _lock.enter_context(working(folder))
-        write_plan(folder, plan)
+        try:
+            if not is_held(folder / LOCK):  # a folder that a user chose may be that of another sweep
+                _lock.enter_context(working(folder))
+            write_plan(folder, plan)
+        except OSError as error:  # Hydra would only warn, and then show its own traceback
+            fail(one_line(error))
+            raise SystemExit(1) from None
         supersede(folder, plan)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from benchmarks.reporting.build import write_report
-
-        folder = Path(config.hydra.sweep.dir)
-        files = sorted(folder.glob(f"*/{FILE}"), key=_job_number)
-        outcomes = [read_outcome(path) for path in files]
-        missing = (_jobs or len(outcomes)) - len(outcomes)
-        plan = read_plan(folder) if (folder / PLAN).is_file() else None
-        if not missing and all(outcome.status != "failed" for outcome in outcomes):
-            shutil.rmtree(folder / LOGS, ignore_errors=True)
-        if not missing or plan is None:  # a sweep that is not complete keeps its plan for `benchmarks.status`
-            remove_sweep(folder, 1 + max(map(_job_number, files), default=0))
-        _lock.close()
-        paths = [outcome.path for outcome in outcomes if (outcome.path / RECORD).is_file()]
-        failed = any(outcome.status == "failed" for outcome in outcomes)
         try:
-            if paths:
-                out = Path(config.reports_dir) / config.sweep_name
-                write_report(paths, out, title=config.sweep_name, logger=config.get("logger"))
+            is_complete = _end(config)
         except Exception as error:  # Hydra would only warn, and the sweep would seem to have succeeded
-            fail(f"the leaderboard could not be built: {one_line(error)}")
-            failed = True
-        for outcome in outcomes:
-            if outcome.status != "finished":
-                fail(outcome.message)
-        if missing:
-            fail(f"{missing} of {_jobs} jobs ended without an outcome")
-            if plan is not None:
-                _name_missing(folder, plan)
-        if missing or failed:
+            fail(f"the end of the sweep failed: {one_line(error)}")
+            is_complete = False
+        if not is_complete:
             raise SystemExit(1)
+
+
+def _end(config: DictConfig) -> bool:
+    """Builds the leaderboard and prints what is missing. Returns whether every job has finished or diverged."""
+    folder = Path(config.hydra.sweep.dir)
+    outcomes = dict(_outcomes(folder))
+    missing = (_jobs or len(outcomes)) - len(outcomes)
+    plan = read_plan(folder) if (folder / PLAN).is_file() else None
+    is_complete = not missing and all(outcome.status != "failed" for outcome in outcomes.values())
+    if is_complete:
+        shutil.rmtree(folder / LOGS, ignore_errors=True)
+    if not missing or plan is None:  # a sweep that is not complete keeps its plan for `benchmarks.status`
+        remove_sweep(folder, 1 + max(outcomes, default=0))
+    _lock.close()
+    for outcome in outcomes.values():
+        if outcome.status != "finished":
+            fail(outcome.message)
+    if missing:
+        fail(f"{missing} of {_jobs} jobs ended without an outcome")
+        if plan is not None:
+            _name_missing(folder, plan)
+    paths = [outcome.path for outcome in outcomes.values() if (outcome.path / RECORD).is_file()]
+    return _report(paths, config) and is_complete
+
+
+def _report(paths: list[Path], config: DictConfig) -> bool:
+    """Builds the leaderboard of runs. Returns whether it could be built."""
+    from benchmarks.reporting.build import write_report
+
+    try:
+        if paths:
+            out = Path(config.reports_dir) / config.sweep_name
+            write_report(paths, out, title=config.sweep_name, logger=config.get("logger"))
+    except Exception as error:
+        fail(f"the leaderboard could not be built: {one_line(error)}")
+        return False
+    return True
+
+
+def _outcomes(folder: Path) -> Iterator[tuple[int, Outcome]]:
+    """The outcomes of a sweep's jobs by number, in order; a job whose outcome cannot be read has none."""
+    for path in sorted(folder.glob(f"*/{FILE}"), key=_job_number):
+        with suppress(RecordError):
+            yield _job_number(path), read_outcome(path)
 
 
 def is_multirun() -> bool:

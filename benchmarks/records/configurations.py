@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from benchmarks.errors import one_line
-from benchmarks.records.files import RecordError, digest, read_bytes
+from benchmarks.records.files import LARGEST, RecordError, digest, read_bytes
 from benchmarks.records.paths import CONFIG
 
 # the parts of a configuration that decide a run's result; paths, loggers, protocols, launchers and progress do not
@@ -16,14 +16,13 @@ RESULT_KEYS = ("model", "datamodule", "budget", "trainer")
 PATH_KEYS = {"data_dir", "cache_dir"}
 TRAINER_RESULT_KEYS = {"precision", "devices", "num_nodes", "sync_batchnorm", "deterministic"}
 
-# a configuration of genbench has some kilobytes
-MOST_BYTES = 2**20
+MOST_BYTES = LARGEST[".yaml"]
 
 
 # deeper than any configuration of genbench
 MOST_LEVELS = 40
 # what may be an alias, an anchor or deep nesting. A text without it is read at once; another is first read event by event
-_SUSPECT = re.compile(r"(?:^|[\s\[{,])[*&]|^ {80}|-\s+-\s|^\s*\?", re.MULTILINE)
+_SUSPECT = re.compile(r"(?:^|[\s\[{,])[*&]|^ {80}|-\s+-\s|^[ \t]*\?", re.MULTILINE)
 MOST_BRACKETS = 400
 # Python needs minutes for a whole number of a megabyte; checksums have 64 digits
 _LONG_NUMBER = re.compile(r"[0-9a-fA-F_:]{100}")

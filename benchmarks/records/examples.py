@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import one_line, warn
-from benchmarks.records.files import read_bytes, replacing
+from benchmarks.records.files import LARGEST, read_bytes, replacing
 
 # of each score; enough for the standard deviation over examples to 2%
 MOST = 2000
 # a larger file is not one of genbench's
-MOST_BYTES = 2**24
+MOST_BYTES = LARGEST[".npz"]
 _COUNTS = "counts"
 _NAMES = "names"
 

@@ -17,8 +17,10 @@ from benchmarks.errors import UserError
 
 # raised when older versions of genbench could no longer read a new record
 SCHEMA = 1
+# by the suffix of a file: a hundred times what an honest file has
+LARGEST = {".json": 2**24, ".yaml": 2**20, ".csv": 2**18, ".npz": 2**24, ".png": 2**26}
 # of a record; a sheet of every metric has less than 100 kilobytes
-MOST_BYTES = 2**24
+MOST_BYTES = LARGEST[".json"]
 
 
 class RecordError(UserError):
@@ -28,6 +30,11 @@ class RecordError(UserError):
 def digest(value: Any) -> str:
     """The first eight hexadecimal digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def file_name(text: str) -> str:
+    """The text with letters, digits, dashes and underscores alone: it names a file and no folder."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in text)
 
 
 @contextmanager
@@ -53,6 +60,10 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, name):  # a write names no file
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -77,6 +88,11 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: for NaN and infinities, which other JSON readers refuse.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def most_bytes(path: Path) -> int:
+    """The most bytes of a file of a run, by its kind. A checkpoint has the size of its model."""
+    return LARGEST.get(path.suffix, 2**40)
 
 
 def read_bytes(path: Path, most: int) -> bytes:

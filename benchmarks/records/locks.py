@@ -8,6 +8,7 @@ two machines must not share a run. The checksum in the record protects the score
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarks.records.files import RecordError
 
 # seconds between two attempts
 POLL = 0.5
+LOCK = "lock"
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def alone(run: Path, waits: bool = True) -> Iterator[Callable[[], None]]:
     another process may have locked a new folder of the same name.
     """
     run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / "lock")
+    lock = FileLock(run / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -46,11 +48,11 @@ def alone(run: Path, waits: bool = True) -> Iterator[Callable[[], None]]:
             ) from None
         print(f"      {run} is being trained by another process; waiting until that process ends", flush=True)
         lock.acquire(poll_interval=POLL)
-    inode = os.stat(run / "lock").st_ino
+    inode = os.stat(run / LOCK).st_ino
 
     def check() -> None:
         try:
-            is_ours = os.stat(run / "lock").st_ino == inode
+            is_ours = os.stat(run / LOCK).st_ino == inode
         except OSError:
             is_ours = False
         if not is_ours:
@@ -64,16 +66,22 @@ def alone(run: Path, waits: bool = True) -> Iterator[Callable[[], None]]:
         lock.release()
 
 
-def is_held(run: Path) -> bool:
-    """Whether another process trains a run. Writes nothing; a lock that cannot be read is held by nobody."""
-    lock = run / "lock"
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds a lock. Does not wait, and writes nothing; a lock that cannot be read is held by nobody.
+
+    The test takes a shared lock for a moment: of a lock that a run is about to take, the run would wait half a second.
+    """
     try:
-        if lock.is_symlink() or not lock.is_file():
-            return False
-        with lock.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        handle = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
+    finally:
+        os.close(handle)
     return False

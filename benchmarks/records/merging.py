@@ -14,8 +14,8 @@ from benchmarks.errors import one_line
 from benchmarks.records.checkpoints import find_checkpoint
 from benchmarks.records.copies import disagreement
 from benchmarks.records.examples import examples_path
-from benchmarks.records.files import RecordError
-from benchmarks.records.locks import is_held
+from benchmarks.records.files import RecordError, most_bytes, read_bytes
+from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.parts import Kind, Part
 from benchmarks.records.paths import (
     CONFIG,
@@ -92,6 +92,9 @@ def _planned(kind: Kind, place: Path, target: Path, files_of: Callable[[], Files
         files = files_of()
         if links := [file for file in files.values() if file.is_symlink()]:
             raise RecordError(f"{links[0]} is a link to another file")
+        for file in files.values():
+            if (size := file.stat().st_size) > most_bytes(file):
+                raise RecordError(f"{file} has {size:,} bytes; at most {most_bytes(file):,} are expected")
     except RecordError as error:
         return Part(kind, place, conflict=one_line(error))
     return Part(kind, place, tuple(files.items()), not folder.exists())
@@ -104,7 +107,7 @@ def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool) -> File
         RecordError: for copies that disagree, or a run that is being trained.
     """
     for path in (*(run.path for run in copies), folder):
-        if is_held(path):
+        if is_held(path / LOCK):
             raise RecordError(f"{path} is being trained by another process")
     # an attempt that failed gives way to a result
     copies = [run for run in copies if run.status != "failed"] or list(copies)
@@ -120,7 +123,7 @@ def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool) -> File
     if (reason := disagreement(everywhere)) is not None:
         raise RecordError(f"{' and '.join(str(run.path) for run in everywhere)}: {reason}")
     for name in (CONFIG, CURVE):
-        if len({path.read_bytes() for run in everywhere if (path := run.path / name).is_file()}) > 1:
+        if len({_content(path) for run in everywhere if (path := run.path / name).is_file()}) > 1:
             raise RecordError(f"{' and '.join(str(run.path) for run in everywhere)}: their {name} differ")
     files: Files = {}
     for run in copies:
@@ -130,6 +133,15 @@ def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool) -> File
     # the record comes last
     record = {RECORD: files.pop(RECORD)}
     return {name: path for name, path in (files | record).items() if not (folder / name).exists()}
+
+
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        raise RecordError(f"{path} is a link to another file")
+    try:
+        return read_bytes(path, most_bytes(path))
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({one_line(error)})") from error
 
 
 def _files_of_run(run: Run) -> Files:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records.files import write_text
 from benchmarks.records.json_files import read_plain_json
 from benchmarks.records.runs import Status
 from benchmarks.records.schemas import JobOutcome
@@ -23,9 +24,8 @@ class Outcome:
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Writes the outcome into the folder of the job."""
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"path": str(outcome.path), "status": outcome.status, "message": outcome.message})
-    (folder / FILE).write_text(text, encoding="utf-8")
+    write_text(folder / FILE, text, is_precious=False)
 
 
 def read_outcome(path: Path) -> Outcome:

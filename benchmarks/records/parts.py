@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError, one_line
 from benchmarks.records.files import RecordError, replacing
-from benchmarks.records.locks import alone, is_held
+from benchmarks.records.locks import LOCK, alone, is_held
 from benchmarks.records.paths import STAGING
 
 Kind = Literal["run", "search", "baseline"]
@@ -81,7 +81,7 @@ def bring(part: Part, target: Path, staging: Path) -> None:
             os.rename(whole, folder)
         elif part.kind != "run":
             _copy(part.files, folder)
-        elif is_held(folder):
+        elif is_held(folder / LOCK):
             raise RecordError(
                 f"{folder} is in use by another process; run the command again when that process has ended"
             )

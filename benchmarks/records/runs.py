@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from msgspec import Meta
 
 from benchmarks.errors import one_line, warn
-from benchmarks.records.files import SCHEMA, RecordError, read_bytes, write_json
+from benchmarks.records.files import LARGEST, SCHEMA, RecordError, read_bytes, write_json
 from benchmarks.records.json_files import check_kind, read_json
 from benchmarks.records.paths import BASELINES, CURVE, NO_RUNS, OLD_BASELINES, RECORD, run_path, runs_dir_of
 from benchmarks.records.schemas import (
@@ -35,7 +35,7 @@ from benchmarks.records.sharing import shared, shared_head
 
 Status = Literal["finished", "diverged", "failed"]
 # a curve of 64 points has some kilobytes
-MOST_BYTES_OF_CURVE = 2**18
+MOST_BYTES_OF_CURVE = LARGEST[".csv"]
 
 
 @dataclass(slots=True)  # not frozen: frozen objects are slower to make, and a report makes hundreds of thousands

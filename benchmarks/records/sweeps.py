@@ -9,9 +9,7 @@
 The folder is removed when every job has an outcome; the runs and their records stay.
 """
 
-import fcntl
 import json
-import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -25,13 +23,17 @@ from msgspec import Meta
 
 from benchmarks.records.files import SCHEMA, RecordError, write_text
 from benchmarks.records.json_files import read_json
+from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome
-from benchmarks.records.schemas import Amount, Real, Text
+from benchmarks.records.schemas import Amount, Text
 
 PLAN = "plan.json"
 JOB = "job.json"
-LOCK = "lock"
 SWEEPS = ".sweeps"
+# of a sweep: ten times what a sweep of a hundred thousand runs has
+MOST_JOBS = 1_000_000
+# seconds since 1970, until the year 5138
+Time = Annotated[float, Meta(ge=0, le=1e11)]
 
 State = Literal["waiting", "running", "interrupted", "finished", "diverged", "failed"]
 ENDED: tuple[State, ...] = ("finished", "diverged", "failed")
@@ -94,8 +96,8 @@ class _PlanFile(TypedDict):
     name: Text
     command: str
     common: list[str]
-    jobs: list[list[str]]
-    started_at: Real
+    jobs: Annotated[list[list[str]], Meta(max_length=MOST_JOBS)]
+    started_at: Time
 
 
 class _JobFile(TypedDict):
@@ -107,7 +109,7 @@ class _JobFile(TypedDict):
     unit: Literal["images", "seconds", "updates"] | None
     amount: Amount | None
     host: str
-    began_at: Real
+    began_at: Time
 
 
 @dataclass(frozen=True)
@@ -159,24 +161,6 @@ def working(folder: Path) -> Iterator[None]:
         yield
 
 
-def is_held(lock: Path) -> bool:
-    """Whether a living process holds a lock; does not wait.
-
-    The test takes a shared lock for a moment: of a lock that a run is about to take, the run would wait half a second.
-    """
-    try:
-        handle = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 def progress_of(folder: Path, number: int) -> Progress:
     """The state of a job of a sweep, from its files alone. A job that has begun, has no outcome, and that no process works on
     is interrupted."""
@@ -191,8 +175,12 @@ def progress_of(folder: Path, number: int) -> Progress:
 
 
 def has_outcome(folder: Path, number: int) -> bool:
-    """Whether a job has ended with an outcome."""
-    return (folder / str(number) / FILE).is_file()
+    """Whether a job has ended with an outcome that can be read."""
+    try:
+        read_outcome(folder / str(number) / FILE)
+    except RecordError:
+        return False
+    return True
 
 
 def forget_attempt(folder: Path, number: int) -> bool:

@@ -200,20 +200,30 @@ def _row_group(row: Row, asked: Asked, table: Table) -> Group | None:
         values=np.array(list(values.values())),
         runs=runs,
         lost=len(row.runs) - len(values),
-        facts={**row.facts, **(_machine(row) if names_in(as_written) <= COSTS else {})},
+        facts={**row.facts, **(_machine(row) if _depends_on_machine(row, as_written) else {})},
         examples=None if examples is None else examples.mean(0),
         of=of,
         floor=_below_floor(row, asked, table),
     )
 
 
+def _depends_on_machine(row: Row, quantity: str) -> bool:
+    """Whether a faster machine gives other values: costs, and every score after a budget of seconds."""
+    return names_in(quantity) <= COSTS or row.facts.get("budget", "").endswith(" seconds")
+
+
 def _machine(row: Row) -> dict[str, str]:
-    """What a cost depends on besides the method: a cost on one machine says nothing of a cost on another."""
+    """The machine of a row: a cost on one machine says nothing of a cost on another. A row whose seeds ran on several machines
+    is like no other row."""
     environments = [run.record.get("environment") for run in row.runs]
     keys = ("device", "processor", "threads")
     known = [{key: str(env[key]) for key in keys if key in env} for env in environments if isinstance(env, Mapping)]
     machines = {key: sorted({facts[key] for facts in known if key in facts}) for key in keys}
-    return {key: " or ".join(values) for key, values in machines.items() if values}
+    return {
+        key: values[0] if len(values) == 1 else f"{' or '.join(values)} in {row.label}"
+        for key, values in machines.items()
+        if values
+    }
 
 
 def _below_floor(row: Row, asked: Asked, table: Table) -> str:

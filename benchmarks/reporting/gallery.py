@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.errors import one_line, warn
-from benchmarks.records.files import read_bytes, replacing
+from benchmarks.records.files import LARGEST, file_name, read_bytes, replacing
 from benchmarks.records.paths import PICTURES
 from benchmarks.reporting.table import Row, Table
 
@@ -29,13 +29,12 @@ CAPTIONS = {
 EMBEDDED_ROWS = 12
 # of a picture that is decoded, and of its file: twice a sheet of 64 samples of 512 pixels
 MOST_PIXELS = 2**25
-MOST_BYTES = 2**26
+MOST_BYTES = LARGEST[".png"]
 
 
 def row_slug(table: Table, row: Row) -> str:
     """The name of a row's pictures: letters, digits, dashes and underscores."""
-    words = f"{table.slug}-{row.model}-{row.config_id}"
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in words)
+    return file_name(f"{table.slug}-{row.model}-{row.config_id}")
 
 
 def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Path]]:

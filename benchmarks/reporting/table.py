@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.records.columns import BY_NAME, OTHER, PARTS
 from benchmarks.records.facts import Facts, run_facts
+from benchmarks.records.files import file_name
 from benchmarks.records.runs import Run, ScoreSheet, Status
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import MIN_SEEDS, Difference
@@ -209,8 +210,8 @@ class Table:
 
     @property
     def slug(self) -> str:
-        """A name for files and keys."""
-        return "-".join([self.datamodule, self.network, self.data["id"], self.protocol_id])
+        """A name for files and keys: letters, digits, dashes and underscores."""
+        return file_name("-".join([self.datamodule, self.network, self.data["id"], self.protocol_id]))
 
     @property
     def notes(self) -> str:

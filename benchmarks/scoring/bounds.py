@@ -1,13 +1,15 @@
 """The bounds of the numbers of a record: a replay of a shared run neither trains for ever nor fills the memory."""
 
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.errors import UserError
 
 # numbers of a record: sizes, steps and seeds are below it, and a larger one would only exhaust memory or time
 MOST = 2**21
+# of a list, such as the widths of a network's layers
+MOST_ITEMS = 64
 # and of whole groups of keys
 LIMITS: Mapping[str, int] = {"threads": 256, "curve_points": 64, "devices": 64, "num_nodes": 1}
 # a replay trains for the budget of a record: ten times the largest budgets of published models, and a month
@@ -61,9 +63,22 @@ def check_numbers(node: Any, part: str) -> None:
     Raises:
         UserError: for a larger one.
     """
+    for values in _lists(node):
+        if len(values) > MOST_ITEMS:
+            raise UserError(
+                f"the record has a list of {len(values):,} values in its {part}; expected at most {MOST_ITEMS}"
+            )
     for value in _leaves(node):
         if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= MOST:
             raise UserError(f"the record has the number {brief(value)} in its {part}; expected at most {MOST:,}")
+
+
+def _lists(node: Any) -> Iterator[Sequence[Any]]:
+    if isinstance(node, list | tuple):
+        yield node
+    if isinstance(node, Mapping | list | tuple):
+        for child in node.values() if isinstance(node, Mapping) else node:
+            yield from _lists(child)
 
 
 def _leaves(node: Any) -> Iterator[Any]:

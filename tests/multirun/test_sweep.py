@@ -161,3 +161,13 @@ def test_a_sweep_without_a_run_has_no_report(tmp_path: Path, capsys: Any) -> Non
         Leaderboard().on_multirun_end(config)
     write_report.assert_not_called()
     assert "job: seed is -1" in capsys.readouterr().err
+
+
+def test_an_outcome_that_cannot_be_read_fails_the_sweep(tmp_path: Path, capsys: Any) -> None:
+    """Hydra only warned of the error, and the sweep ended with exit status 0."""
+    config = ended(tmp_path, "finished", "finished")
+    (tmp_path / "sweep" / "1" / "outcome.json").write_text("")
+    with mock.patch(WRITE_REPORT) as write_report, pytest.raises(SystemExit):
+        Leaderboard().on_multirun_end(config)
+    assert [path.name for path in write_report.call_args.args[0]] == ["run0"]
+    assert "1 of 2 jobs ended without an outcome" in capsys.readouterr().err

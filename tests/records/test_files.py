@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records.files import digest, finite_or_none, read_bytes, replacing, write_json, write_text
+from benchmarks.records.files import digest, file_name, finite_or_none, read_bytes, replacing, write_json, write_text
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -82,3 +82,8 @@ def test_a_pipe_a_link_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
     ):
         with pytest.raises(OSError, match=said):
             read_bytes(path, 100)
+
+
+def test_a_name_of_a_file_names_no_folder() -> None:
+    assert file_name("x/../../../etc-mlp_narrow") == "x----------etc-mlp_narrow"
+    assert "/" not in file_name("".join(map(chr, range(1, 2000))))

@@ -263,3 +263,16 @@ def test_baseline_rows_come_along_and_agree_up_to_rounding(tmp_path: Path) -> No
     assert "their scores in quick-p1.json differ" in (part.conflict or "")
     (path,) = (tmp_path / "to").rglob("_baselines/d/real train/scores/*.json")
     assert json.loads(path.read_text())["scores"][0]["value"] == 2.0
+
+
+@pytest.mark.parametrize(("name", "size"), [("curve.csv", 2**34), ("samples.png", 2**34), ("config.yaml", 2**21)])
+def test_files_beyond_any_honest_size_are_a_conflict(name: str, size: int, tmp_path: Path) -> None:
+    """A sparse file of gigabytes was once read into memory, or written whole."""
+    run = add(tmp_path / "a")
+    add(tmp_path / "a", seed=1)
+    with (run / name).open("wb") as stream:
+        stream.truncate(size)
+    parts = merge([tmp_path / "a"], tmp_path / "to")
+    assert [part.conflict is None for part in parts] == [False, True]
+    assert "are expected" in (parts[0].conflict or "")
+    assert {path.split("/")[3] for path in files(tmp_path / "to")} == {"seed=1"}

@@ -1,5 +1,6 @@
 """A sweep on disk: its plan, the states of its jobs, and what is removed."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.records.files import RecordError
+from benchmarks.records.locks import is_held
 from benchmarks.records.outcomes import Outcome, write_outcome
 from benchmarks.records.sweeps import (
     Job,
@@ -15,7 +17,6 @@ from benchmarks.records.sweeps import (
     find_plans,
     forget_attempt,
     has_outcome,
-    is_held,
     progress_of,
     read_plan,
     remove_sweep,
@@ -101,3 +102,28 @@ def test_a_sweep_that_is_started_again_replaces_its_old_plan_and_no_living_or_ot
     with working(sweeps / "living"):
         supersede(sweeps / "new", read_plan(sweeps / "new"))
     assert [folder.name for folder in find_plans(tmp_path)] == ["living", "other", "new"]
+
+
+def test_a_pipe_and_a_link_in_the_place_of_a_lock_are_held_by_nobody(tmp_path: Path) -> None:
+    """A pipe was once opened, which waits for a writer for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    assert not is_held(tmp_path / "pipe")
+    assert not is_held(tmp_path / "link")
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"path": 3, "status": "finished", "message": ""}'])
+def test_an_outcome_that_cannot_be_read_is_none(content: str, tmp_path: Path) -> None:
+    """A full disk once left an empty file, and the job counted as done for ever."""
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "outcome.json").write_text(content)
+    assert not has_outcome(tmp_path, 0)
+    write_outcome(tmp_path / "0", Outcome(tmp_path, "finished", "done"))
+    assert has_outcome(tmp_path, 0)
+
+
+@pytest.mark.parametrize("started_at", [1e60, -1.0])
+def test_a_plan_of_no_time_is_refused(started_at: float, tmp_path: Path) -> None:
+    write_plan(tmp_path, Plan("mine", "", [], JOBS, started_at))
+    with pytest.raises(RecordError, match="started_at"):
+        read_plan(tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Run
@@ -88,3 +89,19 @@ def test_a_report_without_any_whole_record_says_so(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"^every record is left out; restore the records that are named above$"):
         write_report([tmp_path], tmp_path / "out", "x")
     assert not (tmp_path / "out").exists()
+
+
+def test_names_of_a_record_make_no_path_outside_of_the_report(runs: list[Run], tmp_path: Path) -> None:
+    """A network of this name once put pictures into any folder."""
+    for run in runs:
+        record = json.loads((run.path / "run.json").read_text())
+        record["names"]["network"] = "x/../../../escaped/mine"
+        (run.path / "run.json").write_text(json.dumps(record))
+        Image.new("L", (8, 8)).save(run.path / "samples.png")
+    out = tmp_path / "a" / "b" / "report"
+    before = set(tmp_path.rglob("*"))
+    write_report([run.path for run in runs], out, "t")
+    new = set(tmp_path.rglob("*")) - before
+    assert any(path.suffix == ".png" for path in new)
+    assert all(path in (out, *out.parents) or path.is_relative_to(out) for path in new)
+    assert not [path for path in out.iterdir() if path.is_dir() and path.name != "pictures"]
