@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
 
+from benchmarks.multirun.journal import check_journal, open_journal
 from benchmarks.multirun.settings import SearchSettings
 from benchmarks.multirun.space import Space
 from benchmarks.records.searches import Trial
-
-JOURNAL = "tpe.journal"
 
 
 class Parameters:
@@ -25,7 +23,10 @@ class Parameters:
         settings: the settings of the search.
         spaces: the search space of each model.
         higher_is_better: whether a higher value is better.
-        folder: the folder of the search.
+        folder: the folder of the search. Nothing is written there before the first trial.
+
+    Raises:
+        RecordError: for a journal of TPE that is damaged.
     """
 
     def __init__(
@@ -40,6 +41,9 @@ class Parameters:
         directions = optuna.study.StudyDirection
         self.direction = directions.MAXIMIZE if higher_is_better else directions.MINIMIZE
         self._storage: Any = None
+        if settings.sampler == "tpe" and settings.storage is None:
+            studies = {self._study_name(model): space for model, space in self.spaces.items()}
+            check_journal(folder, studies, self.direction)
 
     def draw(self, model: str, n: int, trials: Mapping[int, Trial]) -> dict[str, Any]:
         """The parameters of trial n. One process at a time may draw for a model.
@@ -66,7 +70,7 @@ class Parameters:
             if number in trials:
                 study.add_trial(self._recorded(trials[number]))
             else:
-                study.ask(self.spaces[model])
+                self._add_running(study, self.spaces[model])
         return dict(self._study(model, n).trials[n].params)
 
     def tell(self, trial: Trial) -> None:
@@ -78,17 +82,29 @@ class Parameters:
 
     def _study(self, model: str, n: int) -> optuna.Study:
         if self._storage is None:
-            self._storage = self.settings.storage or optuna.storages.JournalStorage(
-                JournalFileBackend(str(self.folder / JOURNAL))
-            )
+            self._storage = self.settings.storage or open_journal(self.folder)
         return optuna.create_study(
-            study_name=f"{self.folder.name}-{model}",
+            study_name=self._study_name(model),
             storage=self._storage,
             direction=self.direction,
             # trials that run elsewhere count as bad ones, so that processes do not try the same values
             sampler=optuna.samplers.TPESampler(seed=self._seed(model, n), constant_liar=True),
             load_if_exists=True,
         )
+
+    def _study_name(self, model: str) -> str:
+        return f"{self.folder.name}-{model}"
+
+    def _add_running(self, study: optuna.Study, space: Mapping[str, Any]) -> None:
+        """Draws a trial in memory and adds the trial to the storage at once.
+
+        `study.ask` writes one parameter after another: a process that is killed meanwhile would leave a trial that lacks some.
+        """
+        copy = optuna.create_study(direction=self.direction, sampler=study.sampler)
+        copy.add_trials(study.trials)
+        params = copy.ask(dict(space)).params
+        running = optuna.trial.TrialState.RUNNING
+        study.add_trial(optuna.trial.create_trial(state=running, params=params, distributions=dict(space)))
 
     def _recorded(self, trial: Trial) -> optuna.trial.FrozenTrial:
         space = self.spaces[trial.model]

@@ -75,6 +75,7 @@ class SearchProgram:
         }
         self.id = digest(decisive)
         self.folder = search_path(settings.runs_dir, first.names.datamodule, settings.search_name, self.id)
+        self.parameters = Parameters(settings, self.spaces, self.higher_is_better, self.folder)
         if not (self.folder / SEARCH).is_file():
             command = shlex.join(word for word in words if not word.startswith(NOT_RECORDED))
             record = {
@@ -95,7 +96,6 @@ class SearchProgram:
             }
             write_search(self.folder, record)
         self.claims = Claims(self.folder / CLAIMS, before)
-        self.parameters = Parameters(settings, self.spaces, self.higher_is_better, self.folder)
         self._results = set[str]()
         self._started, self._done_before = time.monotonic(), self._count_done()
 

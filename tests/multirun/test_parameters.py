@@ -7,7 +7,8 @@ from typing import Any
 import optuna
 import pytest
 
-from benchmarks.multirun.parameters import JOURNAL, Parameters
+from benchmarks.multirun.journal import JOURNAL
+from benchmarks.multirun.parameters import Parameters
 from benchmarks.multirun.settings import SearchSettings
 from benchmarks.multirun.space import make_space
 from benchmarks.records.searches import Trial
