@@ -70,6 +70,24 @@ def test_the_handler_of_a_scheduler_gets_the_signal_after_the_checkpoint_and_may
     assert ends_of(path) == ends_of(one_run(sweep, "gan"))
 
 
+def test_a_job_that_its_scheduler_queues_again_leaves_with_the_schedulers_status_and_resumes(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """submitit's handler writes the job anew and exits with a status that queues it again."""
+
+    def queue_again(number: int, frame: Any) -> None:
+        raise SystemExit(122)
+
+    with handlers({signal.SIGUSR2: queue_again}):
+        result = signalled(signal.SIGUSR2, folder=tmp_path, monkeypatch=monkeypatch)
+    assert result.returncode == 122
+    (path,) = tmp_path.glob("runs/digits/gan/*/seed=0")
+    assert (path / "checkpoints" / "last.ckpt").is_file()
+    assert not (path / "run.json").exists()
+    assert run("train", *WORDS, cwd=tmp_path).returncode == 0
+    assert ends_of(path) == ends_of(one_run(sweep, "gan"))
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = signalled(signal.SIGINT, signal.SIGINT, folder=tmp_path, monkeypatch=monkeypatch)
     assert cut.returncode == 130
