@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.errors import is_users, one_line
 from benchmarks.records import files
+from benchmarks.studies.fuzz import PROTOCOL
 from tests.conftest import ROOT, TINY, run
 from tests.test_programs import said
 
@@ -46,7 +47,7 @@ def test_a_job_that_cannot_write_costs_a_line_and_the_others_go_on(
             raise OSError(number, os.strerror(number), str(target))
         real(source, target)
 
-    words = ["-m", "model=ae", "seed=0,1", *TINY]
+    words = ["-m", "model=ae", "seed=0,1", *(word for word in TINY if not word.startswith("protocol.")), *PROTOCOL]
     with monkeypatch.context() as patched:
         patched.setattr(files.os, "replace", replace)
         result = run("train", *words, cwd=tmp_path)

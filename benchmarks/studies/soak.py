@@ -33,7 +33,7 @@ WORDS = (
     *(
         "-m",
         "network=mlp_narrow",
-        "budget.amount=6400",
+        "budget.amount=3200",
         "datamodule.block_size=8",
         "checkpoint_seconds=0",
         "curve_points=4",
