@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,10 @@ SCHEMA = 1
 LARGEST = {".json": 2**24, ".yaml": 2**20, ".csv": 2**18, ".npz": 2**24, ".png": 2**26}
 # of a record; a sheet of every metric has less than 100 kilobytes
 MOST_BYTES = LARGEST[".json"]
+
+
+# a temporary file, with the number of its process
+_TEMPORARY = re.compile(r"\..+\.([0-9]{1,9})-[a-z0-9_]+")
 
 
 class RecordError(UserError):
@@ -48,7 +53,7 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         is_precious: sync the file to the disk before the rename. Files that can be made again from records skip the sync.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -73,6 +78,25 @@ def remove_leftovers(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         for leftover in folder.glob(f".{glob.escape(name)}.*"):
             leftover.unlink(missing_ok=True)
+
+
+def remove_dead_leftovers(*folders: Path) -> None:
+    """Removes temporary files of `replacing` in some folders whose process is dead; others may be at work there."""
+    for folder in folders:
+        for leftover in folder.glob(".*"):
+            named = _TEMPORARY.fullmatch(leftover.name)
+            if named is not None and not _is_alive(int(named[1])):
+                leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's process, or no number of one
+        return True
+    return True
 
 
 def write_text(path: Path, text: str, is_precious: bool = True) -> None:

@@ -21,7 +21,7 @@ from typing import Annotated, Literal, TypedDict
 from filelock import FileLock
 from msgspec import Meta
 
-from benchmarks.records.files import SCHEMA, RecordError, write_text
+from benchmarks.records.files import SCHEMA, RecordError, remove_dead_leftovers, write_text
 from benchmarks.records.json_files import read_json
 from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome
@@ -219,6 +219,7 @@ def _read_job(folder: Path) -> Job | None:
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
+    remove_dead_leftovers(folder)
     for name in names:
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records.examples import forget_examples
-from benchmarks.records.files import RecordError, write_text
+from benchmarks.records.files import RecordError, remove_dead_leftovers, write_text
 from benchmarks.records.logger_choice import is_wandb
 from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run, check_for_report, read_run
@@ -103,6 +103,7 @@ def _complete(runs: Sequence[Run]) -> Iterator[Run]:
 
 
 def _write_files(report: Report) -> None:
+    remove_dead_leftovers(report.out, report.out / "pictures")
     for table in report.tables:
         save_sheets(table, report.pictures, report.out)
     files = {

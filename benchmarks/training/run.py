@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from benchmarks.errors import UserError, is_users, one_line
-from benchmarks.records.files import remove_leftovers, write_text
+from benchmarks.records.files import remove_dead_leftovers, remove_leftovers, write_text
 from benchmarks.records.locks import alone
 from benchmarks.records.outcomes import Outcome
-from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD, checkpoint_path
+from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD, baselines_path, checkpoint_path
 from benchmarks.records.runs import has_ended, read_curve, read_record, sha256_of, write_record
 from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads
 from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
@@ -66,6 +66,8 @@ def _train_and_score(config: RunConfig) -> Outcome:
         images = record["spent"]["images"]
         tracker.log_pictures(step=images)
         data = load_data(config.parts.datamodule)
+        baselines = baselines_path(config.runs_dir, config.names.datamodule, data.info.id)
+        remove_dead_leftovers(run, run / "scores", *baselines.glob("*/scores"))
         score_baselines(config.runs_dir, data, scorer)
         sheet = score_run(run, load_trained(run, config.parts.model, device, sha256_of(record)), data, scorer)
         tracker.log_scores(sheet, step=images)

@@ -4,11 +4,21 @@ import json
 import math
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from benchmarks.records.files import digest, file_name, finite_or_none, read_bytes, replacing, write_json, write_text
+from benchmarks.records.files import (
+    digest,
+    file_name,
+    finite_or_none,
+    read_bytes,
+    remove_dead_leftovers,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -87,3 +97,16 @@ def test_a_pipe_a_link_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
 def test_a_name_of_a_file_names_no_folder() -> None:
     assert file_name("x/../../../etc-mlp_narrow") == "x----------etc-mlp_narrow"
     assert "/" not in file_name("".join(map(chr, range(1, 2000))))
+
+
+def test_temporary_files_of_dead_processes_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    dead, living = tmp_path / f".a.json.{process.pid}-ab_1", tmp_path / f".a.json.{os.getpid()}-ab_1"
+    for path in (dead, living, tmp_path / ".mine", tmp_path / "a.json"):
+        path.touch()
+    remove_dead_leftovers(tmp_path, tmp_path / "missing")
+    assert {path.name for path in tmp_path.iterdir()} == {living.name, ".mine", "a.json"}
+    with replacing(tmp_path / "b.json"):
+        remove_dead_leftovers(tmp_path)
+    assert (tmp_path / "b.json").is_file()
