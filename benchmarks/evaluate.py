@@ -12,10 +12,11 @@ from benchmarks.errors import fail, is_users, one_line
 def main(cfg: DictConfig) -> None:
     import torch
 
+    from benchmarks.records.checks import check_data, check_place
     from benchmarks.records.files import RecordError
     from benchmarks.records.paths import runs_dir_of
     from benchmarks.records.roots import find_all, folders_of
-    from benchmarks.records.runs import check_data, check_place, sha256_of
+    from benchmarks.records.runs import sha256_of
     from benchmarks.reporting.terminal import print_scores
     from benchmarks.scoring.restore import (
         at_folders,

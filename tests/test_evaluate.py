@@ -14,10 +14,11 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
+from benchmarks.records.checks import check_place
 from benchmarks.records.configurations import config_id, read_config
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_path, checkpoint_path, run_path
-from benchmarks.records.runs import check_place, read_run, write_record
+from benchmarks.records.runs import read_run, write_record
 from benchmarks.scoring.restore import load_data, load_model
 from tests.conftest import Result, composed, run
 from tests.records.fakes import RECORD

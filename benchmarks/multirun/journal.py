@@ -5,6 +5,7 @@ The folder may be shared with others: the journal is checked before anything is 
 lock is a link that a killed process leaves behind.
 """
 
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -133,7 +134,7 @@ class _Recorded(BaseJournalBackend):
             yield json.loads(line)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        raise NotImplementedError("a check writes nothing")
+        raise io.UnsupportedOperation("the journal was read, and is not written")
 
 
 def _whole(path: Path, content: bytes) -> int:

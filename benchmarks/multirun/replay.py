@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmarks.errors import UserError, printable, warn
+from benchmarks.records.checks import check_data
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import seeds_beside
-from benchmarks.records.runs import Run, ScoreSheet, check_data, read_run
+from benchmarks.records.runs import Run, ScoreSheet, read_run
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import ALPHA, Outlier, judge_next, next_value
 from benchmarks.reporting.terminal import console_of_tables

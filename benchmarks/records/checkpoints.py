@@ -40,12 +40,7 @@ def rotate(path: Path, write: Callable[[Path], None]) -> str:
         The checksum of the new checkpoint.
     """
     with replacing(path) as temporary:
-        try:
-            write(temporary)
-        except OSError as error:  # the writer may go through a folder of its own, or name no file at all
-            through = f" (through {error.filename})" if error.filename else ""
-            error.filename = f"{path}{through}"
-            raise
+        write(temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # a full disk is found before anything is replaced
         digest = checksum(temporary)

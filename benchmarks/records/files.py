@@ -66,8 +66,9 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename in (None, name):  # a write names no file
-            error.filename = str(path)
+        # a write names no file, and a writer may go through a folder of its own
+        through = "" if error.filename in (None, name, str(path)) else f" (through {error.filename})"
+        error.filename = f"{path}{through}"
         raise
     finally:
         temporary.unlink(missing_ok=True)

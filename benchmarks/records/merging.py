@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.errors import one_line
 from benchmarks.records.checkpoints import find_checkpoint
+from benchmarks.records.checks import check_place
 from benchmarks.records.copies import disagreement
 from benchmarks.records.examples import examples_path
 from benchmarks.records.files import RecordError, most_bytes, read_bytes
@@ -32,7 +33,7 @@ from benchmarks.records.paths import (
     search_path,
 )
 from benchmarks.records.roots import runs_below
-from benchmarks.records.runs import Run, ScoreSheet, check_place, read_run, read_sheets, sha256_of
+from benchmarks.records.runs import Run, ScoreSheet, read_run, read_sheets, sha256_of
 from benchmarks.records.searches import Search, Trial, find_searches, read_search
 
 # baseline rows are scored on each machine, and machines round differently
@@ -59,7 +60,6 @@ def plan_merge(sources: Sequence[Path], target: Path, with_checkpoints: bool, on
     for run in runs_below(sources, on_bad):
         try:
             check_place(run)
-            _check_name(run)
         except RecordError as error:
             on_bad(error)
         else:
@@ -231,17 +231,6 @@ def _agree(a: ScoreSheet, b: ScoreSheet) -> bool:
         and (value is None or other is None or math.isclose(value, other, **BASELINES_AGREE))
         for value, other in ((value, values[1][name]) for name, value in values[0].items())
     )
-
-
-def _check_name(run: Run) -> None:
-    """Checks that the id of the data, which names a folder of baselines, is a plain name.
-
-    Raises:
-        RecordError: for an id that is none.
-    """
-    data_id = run.record["data"].get("id")
-    if not isinstance(data_id, str) or Path(data_id).name != data_id or data_id in ("", "..", "."):
-        raise RecordError(f"{run.path / RECORD} has data.id {str(data_id)[:40]!r}, which is none; restore the record")
 
 
 def _place_of_search(search: Search) -> Path:

@@ -18,7 +18,7 @@ from msgspec import Meta
 from benchmarks.errors import one_line, warn
 from benchmarks.records.files import LARGEST, SCHEMA, RecordError, read_bytes, write_json
 from benchmarks.records.json_files import check_kind, read_json
-from benchmarks.records.paths import BASELINES, CURVE, NO_RUNS, OLD_BASELINES, RECORD, run_path, runs_dir_of
+from benchmarks.records.paths import CURVE, NO_RUNS, RECORD
 from benchmarks.records.schemas import (
     CONTROL,
     MOST_SCORES,
@@ -28,7 +28,6 @@ from benchmarks.records.schemas import (
     ProtocolFacts,
     Real,
     Record,
-    ReportRecord,
     Whole,
 )
 from benchmarks.records.sharing import shared, shared_head
@@ -194,57 +193,6 @@ def sha256_of(record: Mapping[str, Any]) -> str | None:
     """The checksum of the final checkpoint of a run; None for records of earlier versions, which have none."""
     checkpoint = record.get("checkpoint")
     return checkpoint.get("sha256") if isinstance(checkpoint, Mapping) else None
-
-
-def check_data(run: Run, data_id: str) -> None:
-    """Checks that the data at hand are those of a run.
-
-    Raises:
-        RecordError: if their id differs from the record's.
-    """
-    recorded = run.record["data"].get("id")
-    if recorded != data_id:
-        raise RecordError(
-            f"{run.path}: the data differ: {recorded} in the record, {data_id} here; set data_dir to the folder of the "
-            "recorded data"
-        )
-
-
-def check_for_report(run: Run) -> None:
-    """Checks that a record has the keys from which a report makes tables.
-
-    Raises:
-        RecordError: for a missing key, of the record or of the protocol of a sheet.
-    """
-    path = run.path / RECORD
-    check_kind(path, run.record, ReportRecord)
-    for sheet in run.sheets:
-        split = sheet.protocol.get("split")
-        if split not in run.record["data"]["sizes"]:
-            raise RecordError(
-                f"{path} lacks data.sizes.{split}, of the split of its sheet {sheet.filename}; move it away"
-            )
-        if sheet.protocol.get("encoder") and not isinstance(sheet.protocol.get("samples"), int):
-            raise RecordError(f"{run.path / 'scores' / sheet.filename} lacks protocol.samples; move it away")
-
-
-def check_place(run: Run) -> None:
-    """Checks that a run lies where its record says, so that what is written beside it stays inside the folder of runs.
-
-    Raises:
-        RecordError: for another place, or a link in the place of one of its folders.
-    """
-    names, config_id, seed = run.record["names"], run.record["config_id"], run.record["seed"]
-    expected = run_path(runs_dir_of(run.path), names["datamodule"], names["model"], config_id, seed)
-    if run.path.resolve() != expected.resolve():
-        place = f"{names['datamodule']}/{names['model']}/{config_id}/seed={seed}"
-        raise RecordError(f"{run.path} does not lie at <runs>/{place}, as its record says; move it there")
-    folders = [run.path, *run.path.glob("*/")]
-    for name in (BASELINES, OLD_BASELINES):
-        baselines = expected.parents[2] / name
-        folders += [baselines, *baselines.glob("*"), *baselines.glob("*/*"), *baselines.glob("*/*/*")]
-    if links := [folder for folder in folders if folder.is_symlink()]:
-        raise RecordError(f"{links[0]} is a link to another folder; scores are written inside the folder of runs only")
 
 
 def has_ended(run: Path) -> bool:

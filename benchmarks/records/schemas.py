@@ -147,6 +147,22 @@ class Record(TypedDict, total=False):
     finished_at: Text | None
 
 
+class _PlacedNames(TypedDict):
+    datamodule: str
+    model: str
+
+
+class _PlacedData(TypedDict):
+    id: str
+
+
+class PlacedRecord(TypedDict):
+    """What the places of a run and of its baseline rows follow from: the values are of the types of `Record` already."""
+
+    names: _PlacedNames
+    data: _PlacedData
+
+
 class _ReportNames(TypedDict):
     datamodule: str
     network: str

@@ -6,11 +6,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records.checks import check_for_report
 from benchmarks.records.examples import forget_examples
 from benchmarks.records.files import RecordError, remove_dead_leftovers, write_text
 from benchmarks.records.logger_choice import is_wandb
 from benchmarks.records.roots import find_all
-from benchmarks.records.runs import Run, check_for_report, read_run
+from benchmarks.records.runs import Run, read_run
 from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
 from benchmarks.reporting.claim_files import load_claims

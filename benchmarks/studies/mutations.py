@@ -153,7 +153,7 @@ def _tree(trap: Trap, read: Callable[[str], Any], write: Callable[[Any], bytes])
 
     def mutate(path: Path, rng: random.Random) -> str:
         tree = read(path.read_text(encoding="utf-8"))
-        parent, key = rng.choice(list(_places(tree)) or [([tree], 0)])
+        parent, key = rng.choice(list(places(tree)) or [([tree], 0)])
         value = rng.choice(trap.values())
         match rng.randrange(8):
             case 0:
@@ -174,12 +174,12 @@ def _tree(trap: Trap, read: Callable[[str], Any], write: Callable[[Any], bytes])
     return mutate
 
 
-def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+def places(node: Any) -> Iterator[tuple[Any, Any]]:
     """Every mapping and list of a tree, with each of its keys."""
     if isinstance(node, dict | list):
         for key in node if isinstance(node, dict) else range(len(node)):
             yield node, key
-            yield from _places(node[key])
+            yield from places(node[key])
 
 
 def _to_json(tree: Any) -> bytes:

@@ -276,3 +276,14 @@ def test_files_beyond_any_honest_size_are_a_conflict(name: str, size: int, tmp_p
     assert [part.conflict is None for part in parts] == [False, True]
     assert "are expected" in (parts[0].conflict or "")
     assert {path.split("/")[3] for path in files(tmp_path / "to")} == {"seed=1"}
+
+
+@pytest.mark.parametrize("keys", [{"names": {}}, {"names": {"datamodule": "digits"}}, {"data": {}}], ids=str)
+def test_a_record_that_names_no_place_is_left_out(keys: dict[str, Any], tmp_path: Path) -> None:
+    """Such a record once ended a merge in a traceback."""
+    write(add(tmp_path / "a") / "run.json", **keys)
+    add(tmp_path / "a", seed=1)
+    bad = list[RecordError]()
+    (part,) = plan_merge([tmp_path / "a"], tmp_path / "to", False, bad.append)
+    assert part.place.name == "seed=1"
+    assert "lacks" in str(bad[0])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from benchmarks.errors import UserError
 from benchmarks.records.checkpoints import listed
+from benchmarks.records.checks import check_for_report
 from benchmarks.records.configurations import flatten, read_config
 from benchmarks.records.examples import MOST, example_scores, examples_path, forget_examples, write_examples
 from benchmarks.records.facts import facts_of
@@ -26,7 +27,6 @@ from benchmarks.records.runs import (
     Run,
     Score,
     ScoreSheet,
-    check_for_report,
     read_curve,
     read_record,
     read_sheets,
@@ -35,6 +35,7 @@ from benchmarks.records.runs import (
 )
 from benchmarks.records.schemas import MOST_VALUE
 from benchmarks.records.searches import Trial, read_search, write_search, write_trial
+from benchmarks.studies.mutations import places
 
 # fresh inputs each time, and few of them: the study of fuzzing tries more
 quickly = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -109,13 +110,6 @@ def mutated(draw: st.DrawFn, valid: Any) -> Any:
             case _:
                 parent[key] = draw(values)
     return tree
-
-
-def places(node: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(node, dict | list):
-        for key in node if isinstance(node, dict) else range(len(node)):
-            yield node, key
-            yield from places(node[key])
 
 
 def contents(valid: Any) -> st.SearchStrategy[bytes]:
