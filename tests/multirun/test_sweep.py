@@ -1,5 +1,6 @@
 """A multirun: how many jobs there are, what each says, what the end gathers, and what it removes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,10 +30,13 @@ def started(*words: str) -> int | None:
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test is a process that has begun no sweep."""
+def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Every test is a process that has begun no sweep, in a folder of its own: a sweep writes its plan where it starts."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweep, "_jobs", None)
     monkeypatch.setattr(sweep, "_started", 0.0)
+    yield
+    sweep._lock.close()
 
 
 @pytest.mark.parametrize(
