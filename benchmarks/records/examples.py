@@ -6,7 +6,7 @@ A report works without the file; its intervals are then over seeds alone.
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,27 +41,6 @@ def write_examples(sheet: Path, values: Mapping[str, NDArray[np.float64]]) -> No
 def examples_path(sheet: Path) -> Path:
     """The file of values by example that belongs to a score sheet."""
     return sheet.with_suffix(".npz")
-
-
-def example_scores(runs: Sequence[Path], sheet: str, score: str) -> tuple[NDArray[np.float64] | None, int]:
-    """The values of a score by example for several runs, (runs, examples), and the number of examples of the mean.
-
-    Returns None and 0 if a run has no such values, or if the runs have values of different numbers of examples.
-
-    Args:
-        runs: their folders.
-        sheet: the name of the score sheet.
-        score: its name.
-    """
-    rows = []
-    for run in runs:
-        row = examples_of(run, sheet, score)
-        if row is None:
-            return None, 0
-        rows.append(row)
-    if not rows or len({(len(values), n) for values, n in rows}) > 1:
-        return None, 0
-    return np.stack([values for values, _ in rows]), rows[0][1]
 
 
 def examples_of(run: Path, sheet: str, score: str) -> Examples | None:

@@ -29,7 +29,6 @@ from benchmarks.reporting.specifications import STATEMENTS, Evidence, gather
 from benchmarks.reporting.table import Table
 
 Verdict = Literal["holds", "does not hold", "depends", "undecided"]
-VERDICTS: tuple[Verdict, ...] = ("holds", "does not hold", "depends", "undecided")
 
 # the data set and protocol or the search in words, the data set, and the networks
 Place = tuple[str, str, tuple[str, ...]]

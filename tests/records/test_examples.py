@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from benchmarks.records.examples import (
     MOST,
     MOST_BYTES,
-    example_scores,
     examples_path,
     forget_examples,
     write_examples,
 )
-from tests.records.fakes import Canary
+from tests.records.fakes import Canary, example_scores
 
 SHEET = "quick-1a2b3c4d.json"
 

@@ -19,7 +19,7 @@ from benchmarks.errors import UserError
 from benchmarks.records.checkpoints import listed
 from benchmarks.records.checks import check_for_report
 from benchmarks.records.configurations import flatten, read_config
-from benchmarks.records.examples import MOST, example_scores, examples_path, forget_examples, write_examples
+from benchmarks.records.examples import MOST, examples_path, forget_examples, write_examples
 from benchmarks.records.facts import facts_of
 from benchmarks.records.files import RecordError
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome, write_outcome
@@ -36,6 +36,7 @@ from benchmarks.records.runs import (
 from benchmarks.records.schemas import MOST_VALUE
 from benchmarks.records.searches import Trial, read_search, write_search, write_trial
 from benchmarks.studies.mutations import places
+from tests.records.fakes import example_scores
 
 # fresh inputs each time, and few of them: the study of fuzzing tries more
 quickly = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
