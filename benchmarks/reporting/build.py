@@ -22,6 +22,7 @@ from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.page import page
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
+from benchmarks.reporting.summary import verdicts_markdown
 from benchmarks.reporting.terminal import print_answers, print_tables, report_bad_record
 from benchmarks.reporting.verdicts import answer_all
 from benchmarks.reporting.wandb_tables import upload
@@ -108,6 +109,7 @@ def _write_files(report: Report) -> None:
     for table in report.tables:
         save_sheets(table, report.pictures, report.out)
     files = {
+        "verdicts.md": verdicts_markdown(report.answers),
         "leaderboard.md": exports.markdown(report),
         "leaderboard.tex": exports.latex(report),
         "leaderboard.csv": exports.leaderboard_csv(report.tables),

@@ -33,7 +33,7 @@ _LATEX = {
 
 def markdown(report: Report) -> str:
     """Verdicts, tables, searches and failures as GitHub's Markdown."""
-    lines = [f"# {_md(report.title)}", ""]
+    lines = [f"# {md(report.title)}", ""]
     if report.answers:
         lines += ["## Claims", "", "| verdict | claim | data | effect | p (Holm) | why |", "|" + " --- |" * 6]
         lines += [*map(_md_answer, report.answers), ""]
@@ -43,9 +43,7 @@ def markdown(report: Report) -> str:
         lines += _md_search(search)
     if report.failures:
         lines += ["## Runs without a result", ""]
-        lines += [
-            f"- {_md(str(run.path))}: {run.status}, {_md(str(run.record.get('error')))}" for run in report.failures
-        ]
+        lines += [f"- {md(str(run.path))}: {run.status}, {md(str(run.record.get('error')))}" for run in report.failures]
         lines.append("")
     lines.append(LEGEND)
     return "\n".join(lines) + "\n"
@@ -144,26 +142,26 @@ def _md_answer(answer: Answer) -> str:
     point = answer.decisive
     effect = effect_text(answer.claim, point) if point else "—"
     cells = [answer.claim.title, answer.where, effect, p_text(answer.adjusted_p), answer.reason or "—"]
-    return f"| **{answer.verdict}** | " + " | ".join(map(_md, cells)) + " |"
+    return f"| **{answer.verdict}** | " + " | ".join(map(md, cells)) + " |"
 
 
 def _md_table(table: Table) -> Iterator[str]:
-    yield from (f"## {_md(table.title)}", "", _md(table.notes), "")
+    yield from (f"## {md(table.title)}", "", md(table.notes), "")
     if table.too_few:
-        yield from (_md(table.too_few), "")
+        yield from (md(table.too_few), "")
     for part, columns, rows in table.parts:
         yield from (f"### {part}", "")
-        yield "| " + " | ".join(["model", "seeds", *(_md(column.heading) for column in columns)]) + " |"
+        yield "| " + " | ".join(["model", "seeds", *(md(column.heading) for column in columns)]) + " |"
         yield "|" + " --- |" * (2 + len(columns))
         for row in rows:
             cells = [_md_cell(row, column) for column in columns]
-            yield "| " + " | ".join([_md(row.label), row.seeds, *cells]) + " |"
+            yield "| " + " | ".join([md(row.label), row.seeds, *cells]) + " |"
         yield ""
 
 
 def _md_search(search: Search) -> Iterator[str]:
     yield from (
-        f"## Search: {_md(search.title)}",
+        f"## Search: {md(search.title)}",
         "",
         "| model | trials | best | expected best of n |",
         "|" + " --- |" * 4,
@@ -173,8 +171,8 @@ def _md_search(search: Search) -> Iterator[str]:
         sizes = [n for n in (1, 2, 5, 10, 20, 50, 100) if n <= len(curve)]
         expected = ", ".join(f"{n}: {number(point[0])}" for n in sizes if (point := curve[n - 1]) is not None)
         value = number(best.value) if best is not None and best.value is not None else "—"
-        yield f"| {_md(model)} | {len(curve)} | {value} | {expected or '—'} |"
-    yield from ("", f"Validation {_md(search.record['select'])}; {_md(search.record['command'])}", "")
+        yield f"| {md(model)} | {len(curve)} | {value} | {expected or '—'} |"
+    yield from ("", f"Validation {md(search.record['select'])}; {md(search.record['command'])}", "")
 
 
 def _tex_table(table: Table) -> Iterator[str]:
@@ -206,7 +204,7 @@ def _tex_cell(row: Row, column: ColumnHead) -> str:
     return rf"\textbf{{{text}}}" if cell.is_best else text + (r"$^\dagger$" if cell.is_tied else "")
 
 
-def _md(text: str) -> str:
+def md(text: str) -> str:
     """Text of a record, escaped for Markdown: no markup, no HTML, no cell borders."""
     for character in "\\`*_{}[]<>|#":
         text = text.replace(character, f"\\{character}")

@@ -46,10 +46,12 @@ class Answer:
         reason: what the reader has to know of the verdict.
         points: the tests, in order of their effects; of many tests a part.
         tests: the number of tests.
+        passed, failed: the numbers of tests that are passed, and that show the opposite, at 5% alone.
         p: of the verdict, before the correction.
         adjusted_p: after Holm's correction.
         decisive: the test with the least evidence for the claim.
         split: for "depends", the two tests that disagree.
+        split_by: for "depends", the choices that alone turn a passed test into a failed one.
     """
 
     claim: Claim
@@ -60,10 +62,13 @@ class Answer:
     reason: str
     points: tuple[Point, ...] = ()
     tests: int = 0
+    passed: int = 0
+    failed: int = 0
     p: float | None = None
     adjusted_p: float | None = None
     decisive: Point | None = None
     split: tuple[Point, Point] | None = None
+    split_by: tuple[str, ...] = ()
 
     @property
     def runs(self) -> list[Path]:
@@ -170,6 +175,8 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
         "; ".join([*evidence.closed, *evidence.remarks]),
         tuple(evidence.points),
         evidence.tests,
+        evidence.passed,
+        evidence.failed,
         evidence.p,
         p,
         evidence.decisive,
@@ -193,7 +200,7 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
     elif verdict == "depends" and evidence.split is not None:
         alone = [f"choices that split it alone: {', '.join(evidence.split_by)}"] if len(evidence.split_by) > 1 else []
         reasons[:0] = [_what_splits(*evidence.split), *alone, _counts(evidence)]
-        answer = replace(answer, split=evidence.split)
+        answer = replace(answer, split=evidence.split, split_by=evidence.split_by)
     return replace(answer, verdict=verdict, reason="; ".join(reasons))
 
 
