@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
     sources, target = _folders(cfg)
     bad: list[RecordError] = []
     print(f"reading {', '.join(printable(str(source)) for source in sources)}", flush=True)
-    parts = plan_merge(sources, target, cfg.checkpoints, bad.append)
+    parts = plan_merge(sources, target, cfg.checkpoints, bad.append, cfg.pictures)
     errors = [one_line(error) for error in bad]
     errors += [f"{part.kind} {part.place}: {part.conflict}" for part in parts if part.conflict is not None]
     for line in errors:
@@ -50,7 +50,7 @@ def _folders(cfg: DictConfig) -> tuple[list[Path], Path]:
     """The folders to merge, and the folder that they are merged into."""
     if cfg["from"] is None or not isinstance(cfg.to, str):
         raise UserError("from and to are needed, as in from=machine_a/runs to=runs")
-    for key in ("checkpoints", "dry_run"):
+    for key in ("checkpoints", "pictures", "dry_run"):
         if not isinstance(cfg[key], bool):
             raise UserError(f"{key} is {cfg[key]!r}; expected true or false")
     sources, target = folders_of(cfg["from"], "from"), Path(cfg.to)

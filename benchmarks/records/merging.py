@@ -44,7 +44,9 @@ OnBad = Callable[[RecordError], None]
 Files = dict[str, Path]
 
 
-def plan_merge(sources: Sequence[Path], target: Path, with_checkpoints: bool, on_bad: OnBad) -> list[Part]:
+def plan_merge(
+    sources: Sequence[Path], target: Path, with_checkpoints: bool, on_bad: OnBad, with_pictures: bool = True
+) -> list[Part]:
     """What a merge brings, and its conflicts: searches after the runs of their trials, baseline rows first.
 
     Args:
@@ -52,6 +54,7 @@ def plan_merge(sources: Sequence[Path], target: Path, with_checkpoints: bool, on
         target: the folder of runs that they are merged into.
         with_checkpoints: whether checkpoints come along.
         on_bad: called for each record that cannot be read or does not lie at its place. It is left out.
+        with_pictures: whether pictures come along.
 
     Raises:
         RecordError: if no source holds a run.
@@ -73,7 +76,7 @@ def plan_merge(sources: Sequence[Path], target: Path, with_checkpoints: bool, on
     return [
         *_baselines([run for copies in runs.values() for run in copies], target, on_bad),
         *(
-            _planned("run", place, target, partial(_of_run, copies, target / place, with_checkpoints))
+            _planned("run", place, target, partial(_of_run, copies, target / place, with_checkpoints, with_pictures))
             for place, copies in sorted(runs.items())
         ),
         *(
@@ -100,7 +103,7 @@ def _planned(kind: Kind, place: Path, target: Path, files_of: Callable[[], Files
     return Part(kind, place, tuple(files.items()), not folder.exists())
 
 
-def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool) -> Files:
+def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool, with_pictures: bool) -> Files:
     """The files of a run that the target lacks.
 
     Raises:
@@ -127,7 +130,7 @@ def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool) -> File
             raise RecordError(f"{' and '.join(str(run.path) for run in everywhere)}: their {name} differ")
     files: Files = {}
     for run in copies:
-        files = _files_of_run(run) | files
+        files = _files_of_run(run, with_pictures) | files
     if with_checkpoints and not checkpoint_path(folder).exists():
         files = _checkpoint_of(copies) | files
     # the record comes last
@@ -144,9 +147,9 @@ def _content(path: Path) -> bytes:
         raise RecordError(f"{path} cannot be read ({one_line(error)})") from error
 
 
-def _files_of_run(run: Run) -> Files:
+def _files_of_run(run: Run, with_pictures: bool) -> Files:
     folder = run.path
-    paths = [folder / name for name in (CONFIG, CURVE, *PICTURES.values())]
+    paths = [folder / name for name in (CONFIG, CURVE, *(PICTURES.values() if with_pictures else ()))]
     paths += sorted(folder.glob("run.failed-*.json"))
     for sheet in sorted((folder / "scores").glob("*.json")):
         paths += [examples_path(sheet), sheet]

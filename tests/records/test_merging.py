@@ -78,6 +78,14 @@ def test_a_new_run_is_brought_without_its_checkpoint_and_logs(tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["digits"]
 
 
+def test_pictures_can_stay_behind(tmp_path: Path) -> None:
+    add(tmp_path / "a")
+    (part,) = plan_merge([tmp_path / "a"], tmp_path / "to", False, [].append, with_pictures=False)
+    names = {name for name, _ in part.files}
+    assert "samples.png" not in names
+    assert {"config.yaml", "curve.csv", "run.json"} < names
+
+
 def test_checkpoints_can_be_brought_at_once_or_later(tmp_path: Path) -> None:
     run = add(tmp_path / "a")
     (run / "checkpoints" / "previous.ckpt").write_bytes(b"older")
