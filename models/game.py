@@ -141,8 +141,13 @@ class GenerativeModel(LightningModule, ABC):
         """Steps of the player that samples."""
         return self.steps[self.sampling_player.name]
 
+    def note(self, name: str, value: Tensor) -> None:
+        """Adds a scalar to the means of `losses`: each player's loss, and what else a paper follows during training."""
+        self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value.detach()
+        self._loss_counts[name] += 1
+
     def losses(self) -> dict[str, float]:
-        """The mean loss of each player since `forget_losses`."""
+        """The mean loss of each player, and of each noted scalar, since `forget_losses`."""
         return {name: float(total) / self._loss_counts[name] for name, total in self._loss_sums.items()}
 
     def forget_losses(self) -> None:
@@ -185,8 +190,7 @@ class GenerativeModel(LightningModule, ABC):
         if player.samples and self.ema is not None:
             self.ema.update_parameters(player.modules)
         self.steps[player.name] += 1
-        self._loss_sums[player.name] = self._loss_sums.get(player.name, 0.0) + loss.detach()
-        self._loss_counts[player.name] += 1
+        self.note(player.name, loss)
 
     def _swap_ema(self) -> None:
         if self.ema is not None:

@@ -69,3 +69,80 @@ class Uniform:
 
     def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
         return (a + b) / 2
+
+
+class NoiseAndCode:
+    """Noise N(0, I) and a code of independent parts: `uniforms` latents U(-1, 1) and one of `categories` equal categories.
+
+    A latent is (uniform codes, category, noise). The category takes `categories` normal latents: the category is the place of the
+    largest one. So each category has the same probability, and p(z) has a density and a score that samplers of latents can use.
+    `one_hot` is what a generator sees.
+
+    Raises:
+        ValueError: for fewer than two categories, fewer than no uniform codes, or a `dim` that is too small for the code.
+    """
+
+    def __init__(self, dim: int, categories: int, uniforms: int) -> None:
+        if categories < 2 or uniforms < 0:
+            raise ValueError(
+                f"model.prior has {categories} categories and {uniforms} uniform codes; expected 2 or more, and 0 or more"
+            )
+        if dim < categories + uniforms:
+            raise ValueError(
+                f"model.prior has {dim} latents for {categories} categories and {uniforms} uniform codes: "
+                f"set latent_dim to {categories + uniforms} or more, or model.prior.categories to fewer"
+            )
+        self.dim, self.categories, self.uniforms = dim, categories, uniforms
+        self._uniform, self._normal = Uniform(uniforms), Normal(dim - uniforms)
+
+    @property
+    def code_entropy(self) -> float:
+        """H(c) of the code in nats: log K of the category, and log 2 of each uniform code."""
+        return math.log(self.categories) + self.uniforms * math.log(2.0)
+
+    def code(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The uniform codes (B, uniforms) and the category (B,) of latents."""
+        uniform, category, _ = self._parts(z)
+        return uniform, category.argmax(-1)
+
+    def one_hot(self, z: Tensor) -> Tensor:
+        """The latents with the category as a one-hot vector, (B, Z) -> (B, Z). The gradient is that of a softmax, so that a
+        search over latents can leave a category."""
+        uniform, category, noise = self._parts(z)
+        hard = torch.nn.functional.one_hot(category.argmax(-1), self.categories).to(z)
+        soft = category.softmax(-1)
+        return torch.cat([uniform, hard + (soft - soft.detach()), noise], dim=-1)
+
+    def sample(self, n: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
+        return torch.cat(
+            [self._uniform.sample(n, generator, device), self._normal.sample(n, generator, device)], dim=-1
+        )
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        uniform, normal = self._halves(z)
+        return self._uniform.log_prob(uniform) + self._normal.log_prob(normal)
+
+    def score(self, z: Tensor) -> Tensor:
+        uniform, normal = self._halves(z)
+        return torch.cat([self._uniform.score(uniform), self._normal.score(normal)], dim=-1)
+
+    def project(self, z: Tensor) -> Tensor:
+        uniform, normal = self._halves(z)
+        return torch.cat([self._uniform.project(uniform), normal], dim=-1)
+
+    def reflect(self, z: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
+        (uniform, normal), (p, q) = self._halves(z), self._halves(momentum)
+        uniform, p = self._uniform.reflect(uniform, p)
+        return torch.cat([uniform, normal], dim=-1), torch.cat([p, q], dim=-1)
+
+    def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
+        """Straight between the uniform codes, on the great circle between the normal latents."""
+        (a_uniform, a_normal), (b_uniform, b_normal) = self._halves(a), self._halves(b)
+        middle = self._uniform.midpoint(a_uniform, b_uniform), self._normal.midpoint(a_normal, b_normal)
+        return torch.cat(middle, dim=-1)
+
+    def _halves(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z[..., : self.uniforms], z[..., self.uniforms :]
+
+    def _parts(self, z: Tensor) -> tuple[Tensor, ...]:
+        return z.split([self.uniforms, self.categories, self.dim - self.uniforms - self.categories], dim=-1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.adversarial import AdversarialModel, Pieces
 from models.losses import gradient_penalty, wasserstein_loss
-from models.networks.norm import has_batch_norm
+from models.networks.norm import refuse_batch_norm
 
 
 class WGANGP(AdversarialModel):
@@ -29,8 +29,7 @@ class WGANGP(AdversarialModel):
         if penalty < 0:
             raise ValueError(f"model.penalty is {penalty}; expected 0 or more")
         super().__init__(**pieces)
-        if has_batch_norm(self.critic):
-            raise ValueError("a WGAN-GP's critic takes no batch norm: set model.trunk.norm to layer or none")
+        refuse_batch_norm(self.critic, "WGAN-GP")
         self.penalty = penalty
 
     def critic_loss(self, x: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ _KEYS = {
     "precision": ("trainer", "precision"),
     "devices": ("trainer", "devices"),
 }
-# keys of a network that follow from the data or the latent size
-_DERIVED = ("shape", "latent_dim")
+# keys of a network that follow from the data, the latent size, or the method
+_DERIVED = ("shape", "latent_dim", "packed")
 # what Lightning calls each precision in full, by its short names
 _PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]*)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)

@@ -3,8 +3,15 @@
 from typing import cast
 
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from models.networks.norm import has_spectral_norm
 
 
 def with_head(trunk: nn.Module, outputs: int) -> nn.Sequential:
-    """The trunk and a linear layer on its features: an encoder, or a critic. (B, ...) -> (B, outputs)."""
-    return nn.Sequential(trunk, nn.Linear(cast(int, trunk.features), outputs))
+    """The trunk and a linear layer on its features: an encoder, or a critic. (B, ...) -> (B, outputs).
+
+    On a trunk with spectral norm the layer has it too: the whole map is Lipschitz.
+    """
+    head = nn.Linear(cast(int, trunk.features), outputs)
+    return nn.Sequential(trunk, spectral_norm(head) if has_spectral_norm(trunk) else head)

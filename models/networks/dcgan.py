@@ -10,23 +10,23 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from models.networks.norm import Norm, norm1d, norm2d
+from models.networks.norm import Norm, norm1d, norm2d, norm_weights
 
 INIT_STD = 0.02
 
 
 class Trunk(nn.Sequential):
-    """Images (B, C, H, W) to features (B, 16·width).
+    """Images (B, C, H, W) to features (B, 16·width); with `packed` images in one, (B, packed·C, H, W).
 
     Raises:
         ValueError: for a shape that is not (C, H, W) with H and W multiples of 4.
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 64, norm: Norm = "none") -> None:
+    def __init__(self, shape: Sequence[int], width: int = 64, norm: Norm = "none", packed: int = 1) -> None:
         c, h, w = image_shape(shape, multiple=4, network="dcgan")
         bias = norm != "batch"
         super().__init__(
-            nn.Conv2d(c, width, 4, 2, 1),
+            nn.Conv2d(packed * c, width, 4, 2, 1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 4, 2, 1, bias=bias),
             norm2d(norm, 2 * width),
@@ -38,6 +38,7 @@ class Trunk(nn.Sequential):
         )
         self.features = 16 * width
         init_normal(self)
+        norm_weights(norm, self)
 
 
 class Decoder(nn.Sequential):
@@ -66,6 +67,7 @@ class Decoder(nn.Sequential):
             nn.ConvTranspose2d(width, c, 4, 2, 1),
         )
         init_normal(self)
+        norm_weights(norm, self)
 
 
 def image_shape(shape: Sequence[int], multiple: int, network: str) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.networks.dcgan import image_shape
-from models.networks.norm import Norm, norm2d
+from models.networks.norm import Norm, norm2d, norm_weights
 
 Resample = Literal["up", "down", "none"]
 
@@ -42,14 +42,16 @@ class Block(nn.Module):
 class Trunk(nn.Sequential):
     """Images (B, C, H, W) to features (B, width): two blocks down, two level, global mean.
 
+    With `packed` images in one, (B, packed·C, H, W).
+
     Raises:
         ValueError: for a shape that is not (C, H, W) with H and W multiples of 8.
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 128, norm: Norm = "none") -> None:
+    def __init__(self, shape: Sequence[int], width: int = 128, norm: Norm = "none", packed: int = 1) -> None:
         c, _, _ = image_shape(shape, multiple=8, network="resnet")
         super().__init__(
-            Block(c, width, "down", norm, first=True),
+            Block(packed * c, width, "down", norm, first=True),
             Block(width, width, "down", norm),
             Block(width, width, "none", norm),
             Block(width, width, "none", norm),
@@ -58,6 +60,7 @@ class Trunk(nn.Sequential):
             nn.Flatten(),
         )
         self.features = width
+        norm_weights(norm, self)
 
 
 class Decoder(nn.Sequential):
@@ -78,3 +81,4 @@ class Decoder(nn.Sequential):
             nn.ReLU(),
             nn.Conv2d(width, c, 3, padding=1),
         )
+        norm_weights(norm, self)

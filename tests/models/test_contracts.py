@@ -24,7 +24,12 @@ EVERY = [
 ]
 
 
+# what a family cannot do without: a code of ten categories does not fit into two latents
+NEEDS = {("infogan", "ring"): ["latent_dim=16"]}
+
+
 def make(model: str, datamodule: str, network: str, extra: list[str]) -> tuple[GenerativeModel, tuple[int, ...]]:
+    extra = [*extra, *NEEDS.get((model, datamodule), [])]
     config = composed(f"model={model}", f"datamodule={datamodule}", f"network={network}", *extra)
     made = instantiate(config.model, _convert_="all")
     made.configure_model()

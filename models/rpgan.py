@@ -1,0 +1,45 @@
+"""Relativistic pairing GAN with R1 and R2: the loss of R3GAN, which converges locally and drops no modes.
+
+Huang et al. 2024, eq. 2 and 5: each real example is compared with one sample, and the critic's gradient is penalised at both.
+The numbers are the start of the authors' schedules for CIFAR-10. Differs from the paper: no schedules and no average of
+weights; the networks.
+"""
+
+from typing import ClassVar, Unpack
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from models.adversarial import AdversarialModel, Pieces
+from models.losses import squared_gradient
+from models.networks.norm import refuse_batch_norm
+
+
+class RpGAN(AdversarialModel):
+    """min over G, max over D of E log σ(D(x) - D(G(z))) - ½γ E ‖∇D(x)‖² - ½γ E ‖∇D(G(z))‖², G non-saturating.
+
+    Args:
+        gamma: γ.
+        **pieces: as `AdversarialModel`.
+
+    Raises:
+        ValueError: for a negative γ, or for batch norm in the discriminator.
+    """
+
+    critic_name: ClassVar[str] = "discriminator"
+
+    def __init__(self, gamma: float = 0.05, **pieces: Unpack[Pieces]) -> None:
+        if gamma < 0:
+            raise ValueError(f"model.gamma is {gamma}; expected 0 or more")
+        super().__init__(**pieces)
+        refuse_batch_norm(self.critic, "RpGAN")
+        self.gamma = gamma
+
+    def critic_loss(self, x: Tensor) -> Tensor:
+        x_fake = self.fake_detached(len(x))
+        loss = softplus(self.critic(x_fake) - self.critic(x)).mean()
+        r1, r2 = (squared_gradient(self.critic, at).mean() for at in (x, x_fake))
+        return loss + 0.5 * self.gamma * (r1 + r2)
+
+    def generator_loss(self, x: Tensor) -> Tensor:
+        return softplus(self.critic(x) - self.critic(self.sample(len(x)))).mean()
