@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.scoring.protocol import Protocol
 from benchmarks.training.budget import Budget
-from tests.conftest import CONF, choices, composed
+from tests.conftest import CONF, choices, composed, composed_model
 
 GROUPS = ["datamodule", "network", "model", "rates", "budget", "protocol", "trainer", "logger", "sweep"]
 IMAGES_32 = {"cifar10", "image_folder"}
@@ -26,15 +26,25 @@ def test_every_choice_composes_and_resolves(group: str, choice: str) -> None:
 
 @pytest.mark.parametrize("likelihood", choices("model/likelihood"))
 def test_every_likelihood_instantiates(likelihood: str) -> None:
-    config = composed("model=vae", f"model/likelihood={likelihood}")
+    config = composed_model("model=vae", f"model/likelihood={likelihood}")
     assert instantiate(config.model, _convert_="all").likelihood is not None
 
 
 @pytest.mark.parametrize("model", choices("model"))
 @pytest.mark.parametrize("network", choices("network"))
 def test_every_model_instantiates_on_every_network(model: str, network: str) -> None:
-    config = composed(f"model={model}", f"network={network}", "datamodule=cifar10")
+    config = composed_model(f"model={model}", f"network={network}", "datamodule=cifar10")
     instantiate(config.model, _convert_="all")
+
+
+@pytest.mark.parametrize("model", ["vae", "sn_gan"])
+def test_a_model_alone_is_what_a_run_composes(model: str) -> None:
+    overrides = (f"model={model}", "network=dcgan", "datamodule=mnist")
+    whole, alone = (OmegaConf.to_container(made(*overrides), resolve=True) for made in (composed, composed_model))
+    assert isinstance(whole, dict)
+    assert isinstance(alone, dict)
+    assert alone == {key: whole[key] for key in alone}
+    assert {"model", "datamodule", "shape", "latent_dim"} <= set(alone)
 
 
 @pytest.mark.parametrize("datamodule", choices("datamodule"))

@@ -1,5 +1,6 @@
 """One property test over every family: whatever file is added to conf/model/ is held to the same contract."""
 
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from models.contracts import Bounds, Decodes, Elbo, Encodes, Reconstructs, Samples
 from models.game import GenerativeModel
-from tests.conftest import choices, composed
+from tests.conftest import choices, composed_model
 
 SETTINGS = [
     ("digits", "mlp", []),
@@ -30,10 +31,22 @@ NEEDS = {("infogan", "ring"): ["latent_dim=16"]}
 
 def make(model: str, datamodule: str, network: str, extra: list[str]) -> tuple[GenerativeModel, tuple[int, ...]]:
     extra = [*extra, *NEEDS.get((model, datamodule), [])]
-    config = composed(f"model={model}", f"datamodule={datamodule}", f"network={network}", *extra)
+    config = composed_model(f"model={model}", f"datamodule={datamodule}", f"network={network}", *extra)
     made = instantiate(config.model, _convert_="all")
     made.configure_model()
     return made, tuple(config.shape)
+
+
+@lru_cache
+def _made(model: str, datamodule: str, network: str, extra: tuple[str, ...]) -> tuple[GenerativeModel, tuple[int, ...]]:
+    return make(model, datamodule, network, [*extra])
+
+
+def shared(model: str, datamodule: str, network: str, extra: list[str]) -> tuple[GenerativeModel, tuple[int, ...]]:
+    """One model for all tests of a setting, in training mode and without gradients."""
+    made, shape = _made(model, datamodule, network, tuple(extra))
+    made.train().zero_grad()
+    return made, shape
 
 
 def examples(shape: tuple[int, ...], n: int = 8) -> Tensor:
@@ -42,7 +55,7 @@ def examples(shape: tuple[int, ...], n: int = 8) -> Tensor:
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
 def test_samples_have_the_datas_shape_and_range(model: str, datamodule: str, network: str, extra: list[str]) -> None:
-    made, shape = make(model, datamodule, network, extra)
+    made, shape = shared(model, datamodule, network, extra)
     assert isinstance(made, Samples)
     with made.scoring():
         drawn = made.sample(6, torch.Generator().manual_seed(1))
@@ -57,14 +70,14 @@ def test_samples_have_the_datas_shape_and_range(model: str, datamodule: str, net
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
 def test_every_family_decodes_its_prior(model: str, datamodule: str, network: str, extra: list[str]) -> None:
-    made, shape = make(model, datamodule, network, extra)
+    made, shape = shared(model, datamodule, network, extra)
     assert isinstance(made, Decodes)
     assert made.decode(made.prior.sample(3)).shape == (3, *shape)
 
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
 def test_capabilities_keep_their_shapes(model: str, datamodule: str, network: str, extra: list[str]) -> None:
-    made, shape = make(model, datamodule, network, extra)
+    made, shape = shared(model, datamodule, network, extra)
     x = examples(shape)
     with made.scoring():
         if isinstance(made, Reconstructs):
@@ -85,7 +98,7 @@ def test_capabilities_keep_their_shapes(model: str, datamodule: str, network: st
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
 def test_each_players_loss_moves_all_that_it_owns(model: str, datamodule: str, network: str, extra: list[str]) -> None:
-    made, shape = make(model, datamodule, network, extra)
+    made, shape = shared(model, datamodule, network, extra)
     for player in made.players():
         made.zero_grad()
         loss = player.loss(examples(shape))
@@ -102,7 +115,7 @@ def test_each_players_loss_moves_all_that_it_owns(model: str, datamodule: str, n
 def test_one_player_samples_and_players_share_nothing(
     model: str, datamodule: str, network: str, extra: list[str]
 ) -> None:
-    made, _ = make(model, datamodule, network, extra)
+    made, _ = shared(model, datamodule, network, extra)
     owned = [{id(w) for w in player.modules.parameters()} for player in made.players()]
     assert sum(map(len, owned)) == len(set().union(*owned)) == len(list(made.parameters()))
     decoder = {id(w) for w in made.decoder.parameters()}
@@ -112,7 +125,7 @@ def test_one_player_samples_and_players_share_nothing(
 
 @pytest.mark.parametrize("model", choices("model"))
 def test_the_critics_turn_leaves_no_graph_through_the_generator(model: str) -> None:
-    made, shape = make(model, "digits", "mlp", [])
+    made, shape = shared(model, "digits", "mlp", [])
     for player in made.players():
         if not player.samples:
             made.zero_grad()
@@ -142,12 +155,23 @@ BAD_OPTIONS: list[tuple[str, list[str], str]] = [
     ("wgan_gp", ["model.penalty=-1"], "model.penalty is -1"),
     ("wgan_gp", ["model.trunk.norm=batch"], "no batch norm"),
     ("ae", ["model.ema_decay=1.5"], "model.ema_decay is 1.5"),
+    ("dragan", ["model.noise=-1"], "model.noise is -1"),
+    ("dragan", ["model.trunk.norm=batch"], "a DRAGAN's critic takes no batch norm"),
+    ("began", ["model.lambda_k=0"], "model.lambda_k is 0"),
+    ("rpgan", ["model.gamma=-1"], "model.gamma is -1"),
+    ("rpgan", ["model.trunk.norm=batch"], "a RpGAN's critic takes no batch norm"),
+    ("pacgan", ["model.packing=0"], "model.packing is 0"),
+    ("improved_gan", ["model.generator_loss=hinge"], "model.generator_loss is 'hinge'"),
+    ("improved_gan", ["model.kernels=0"], "model.kernels is 0"),
+    ("infogan", ["model.information=-1"], "model.information is -1"),
+    ("infogan", ["latent_dim=11"], "set latent_dim to 12 or more"),
+    ("infogan", ["model.prior.categories=1"], "has 1 categories"),
 ]
 
 
 @pytest.mark.parametrize(("model", "options", "message"), BAD_OPTIONS)
 def test_a_bad_option_is_refused_by_name(model: str, options: list[str], message: str) -> None:
-    config = composed(f"model={model}", *options)
+    config = composed_model(f"model={model}", *options)
     with pytest.raises(Exception, match=message) as caught:
         instantiate(config.model, _convert_="all")
     assert isinstance(caught.value.__cause__, ValueError)

@@ -12,17 +12,20 @@ from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError
 from benchmarks.multirun.space import Parameter, make_space, words_of
-from tests.conftest import choices, composed
+from tests.conftest import choices, composed, composed_model
 
 
 def test_every_search_space_is_known_to_the_program_and_makes_models() -> None:
-    spaces = composed(program="search").spaces
+    known = composed(program="search").spaces
+    added = [f"+search@spaces.{model}={model}" for model in choices("search") if model not in known]
+    spaces = composed(*added, program="search").spaces
     assert set(choices("search")) == set(spaces) <= set(choices("model"))
+    assert set(composed(program="search").families) == set(known)
     for model, space in spaces.items():
         for parameter in space.values():
             made = Parameter(**{**parameter, "choices": tuple(parameter.get("choices", ()))})
             value = made.choices[0] if made.choices else made.low
-            assert composed(f"model={model}", made.word(value)) is not None
+            assert composed_model(f"model={model}", made.word(value)) is not None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.records.facts import differences, facts_of, run_facts
 from benchmarks.records.runs import Run
-from tests.conftest import choices, composed
+from tests.conftest import choices, composed, composed_model
 from tests.records.fakes import RECORD
 
 RAN: dict[str, Any] = {
@@ -81,7 +81,10 @@ def test_another_kind_of_network_differs() -> None:
 
 
 def test_every_family_as_conf_has_it_has_the_same_facts_but_for_the_norm_of_its_trunk() -> None:
-    facts = {model: facts_of(config(f"model={model}"), RAN) for model in choices("model")}
+    facts = {
+        model: facts_of(dict(OmegaConf.to_container(composed_model(f"model={model}"), resolve=True)), RAN)  # type: ignore[arg-type]
+        for model in choices("model")
+    }
     for model, own in facts.items():
         assert set(own) == set(facts["vae"]), model
         assert set(differences(own, facts["vae"])) <= {"trunk norm"}, model

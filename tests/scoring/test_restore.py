@@ -23,7 +23,7 @@ from benchmarks.scoring.restore import (
     set_threads,
 )
 from models.game import GenerativeModel
-from tests.conftest import choices, composed
+from tests.conftest import choices, composed_model
 from tests.datamodules.fakes import folder_of_images
 from tests.records.fakes import Canary
 
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 def node(part: str, *overrides: str) -> dict[str, Any]:
     """A group of a configuration, resolved."""
-    group: Any = OmegaConf.to_container(composed("network=mlp_narrow", *overrides)[part], resolve=True)
+    group: Any = OmegaConf.to_container(composed_model("network=mlp_narrow", *overrides)[part], resolve=True)
     return dict(group)
 
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from benchmarks.errors import UserError
 from benchmarks.records.configurations import read_config
 from benchmarks.scoring.trust import PARTS, check_config, check_part, composable, keywords_of
-from tests.conftest import choices, composed, one_run, run
+from tests.conftest import choices, composed, composed_model, one_run, run
 
 
 def config(*overrides: str) -> dict[str, Any]:
@@ -114,7 +114,8 @@ def test_names_of_folders_are_one_name(name: Any) -> None:
 def test_everything_that_conf_composes_may_be_in_a_record() -> None:
     for model in choices("model"):
         for network in ("mlp", "dcgan"):
-            check_config(config(f"model={model}", f"network={network}", "datamodule=mnist"))
+            alone = composed_model(f"model={model}", f"network={network}", "datamodule=mnist")
+            check_part(OmegaConf.to_container(alone.model, resolve=True), "model")
     check_config(config("network=resnet", "datamodule=cifar10"))
     for data in choices("datamodule"):
         extra = ["datamodule.folder=somewhere"] if data == "image_folder" else []
