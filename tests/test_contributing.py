@@ -36,14 +36,14 @@ def test_the_worked_examples_work(tmp_path: Path) -> None:
     train, search = re.findall(r"^```sh\n(python .*?)\n```", text, re.MULTILINE | re.DOTALL)
     assert "mean_gap" in run(*train.replace("python", sys.executable, 1).split())
     searched = run(*search.replace("python", sys.executable, 1).split())
-    assert "lsgan · trial 1 of 1" in searched
-    assert "A least-squares GAN's samples have a mean nearer to the data's than a GAN's" in searched
-    (sheet,) = tmp_path.glob("runs/moons/lsgan/*/seed=0/scores/with_mean_gap-*.json")
+    assert "pearson_gan · trial 1 of 1" in searched
+    assert "A χ² GAN's samples have a mean nearer to the data's than a GAN's" in searched
+    (sheet,) = tmp_path.glob("runs/moons/pearson_gan/*/seed=0/scores/with_mean_gap-*.json")
     scores = {score["name"]: score["value"] for score in json.loads(sheet.read_text())["scores"]}
     assert scores["mean_gap"] > 0
 
     # the contract tests find the newcomers by themselves
-    words = ["-q", "-p", "no:cacheprovider", "-k", "lsgan or moons or mean_gap"]
+    words = ["-q", "-p", "no:cacheprovider", "-k", "pearson_gan or moons or mean_gap"]
     tests = ["tests/models/test_contracts.py", "tests/test_configs.py", "tests/test_architecture.py"]
     passed = re.search(r"(\d+) passed", run(sys.executable, "-m", "pytest", *words, *tests))
     assert passed is not None

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from models.priors import Normal, Uniform
+from models.contracts import Prior
+from models.priors import NoiseAndCode, Normal, Uniform
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,8 @@ def test_a_bouncing_particle_that_turns_around_comes_back() -> None:
     torch.testing.assert_close(-turned, p)
 
 
-@pytest.mark.parametrize("prior", [Normal(4), Uniform(4)], ids=["normal", "uniform"])
-def test_a_generator_pins_the_latents_and_leaves_the_global_one_alone(prior: Normal | Uniform) -> None:
+@pytest.mark.parametrize("prior", [Normal(4), Uniform(4), NoiseAndCode(9, 3, 2)], ids=["normal", "uniform", "code"])
+def test_a_generator_pins_the_latents_and_leaves_the_global_one_alone(prior: Prior) -> None:
     seed = int(torch.randint(2**31, ()))
     before = torch.get_rng_state()
     first, again = (prior.sample(9, torch.Generator().manual_seed(seed)) for _ in range(2))
@@ -87,10 +88,64 @@ def test_a_generator_pins_the_latents_and_leaves_the_global_one_alone(prior: Nor
     assert prior.sample(9, torch.Generator().manual_seed(seed), torch.device("cpu")).equal(first)
 
 
-@pytest.mark.parametrize("prior", [Normal(4), Uniform(4)], ids=["normal", "uniform"])
-def test_without_a_generator_the_global_one_gives_fresh_latents(prior: Normal | Uniform) -> None:
+@pytest.mark.parametrize("prior", [Normal(4), Uniform(4), NoiseAndCode(9, 3, 2)], ids=["normal", "uniform", "code"])
+def test_without_a_generator_the_global_one_gives_fresh_latents(prior: Prior) -> None:
     torch.manual_seed(5)
     first, second = prior.sample(3), prior.sample(3)
     torch.manual_seed(5)
     assert torch.equal(prior.sample(3), first)
     assert not torch.equal(first, second)
+
+
+# ---------------------------------------------------------------------------------------------------- noise and code
+
+
+def test_a_code_is_uniform_and_its_categories_are_equally_likely() -> None:
+    prior, n = NoiseAndCode(9, categories=4, uniforms=2), 40_000
+    assert isinstance(prior, Prior)
+    z = prior.sample(n)
+    uniform, category = prior.code(z)
+    assert uniform.abs().max() <= 1
+    assert uniform.var().item() == pytest.approx(1 / 3, abs=0.02)
+    shares = torch.bincount(category, minlength=4) / n
+    assert (shares - 0.25).abs().max() < 8 * math.sqrt(0.25 * 0.75 / n)
+    assert z[:, 6:].var().item() == pytest.approx(1, abs=0.05)
+    assert prior.code_entropy == pytest.approx(math.log(4) + 2 * math.log(2))
+
+
+def test_the_density_of_noise_and_code_is_the_product_of_its_parts() -> None:
+    prior = NoiseAndCode(9, categories=4, uniforms=2)
+    z = prior.sample(50).double().requires_grad_()
+    uniform = torch.distributions.Uniform(-torch.ones(2).double(), torch.ones(2).double())
+    normal = torch.distributions.Normal(torch.zeros(7).double(), torch.ones(7).double())
+    torch.testing.assert_close(
+        prior.log_prob(z), uniform.log_prob(z[:, :2]).sum(-1) + normal.log_prob(z[:, 2:]).sum(-1)
+    )
+    (gradient,) = torch.autograd.grad(prior.log_prob(z).sum(), z)
+    torch.testing.assert_close(prior.score(z), gradient)
+    outside = z.detach() + torch.tensor([3.0, *[0.0] * 8])
+    assert prior.log_prob(outside).isneginf().all()
+    assert prior.log_prob(prior.project(outside)).isfinite().all()
+
+
+def test_a_category_is_a_one_hot_vector_for_the_generator_with_the_gradient_of_a_softmax() -> None:
+    prior = NoiseAndCode(9, categories=4, uniforms=2)
+    z = prior.sample(30).requires_grad_()
+    seen = prior.one_hot(z)
+    assert torch.equal(seen[:, 2:6], torch.nn.functional.one_hot(z[:, 2:6].argmax(1), 4).float())
+    assert torch.equal(seen[:, [0, 1, 6, 7, 8]], z[:, [0, 1, 6, 7, 8]])
+    pull = torch.randn(30, 9)
+    (gradient,) = torch.autograd.grad((seen * pull).sum(), z, retain_graph=True)
+    (expected,) = torch.autograd.grad((z[:, 2:6].softmax(1) * pull[:, 2:6]).sum(), z)
+    torch.testing.assert_close(gradient[:, 2:6], expected[:, 2:6])
+
+
+def test_each_part_of_a_code_moves_as_its_own_prior_does() -> None:
+    prior = NoiseAndCode(9, categories=4, uniforms=2)
+    a, b, p = 2 * torch.randn(3, 20, 9)
+    (z, momentum), (walls, bounced) = prior.reflect(a, p), Uniform(2).reflect(a[:, :2], p[:, :2])
+    assert torch.equal(z, torch.cat([walls, a[:, 2:]], 1))
+    assert torch.equal(momentum, torch.cat([bounced, p[:, 2:]], 1))
+    middle = torch.cat([Uniform(2).midpoint(a[:, :2], b[:, :2]), Normal(7).midpoint(a[:, 2:], b[:, 2:])], 1)
+    assert torch.equal(prior.midpoint(a, b), middle)
+    assert torch.equal(prior.project(a), torch.cat([a[:, :2].clamp(-1, 1), a[:, 2:]], 1))
