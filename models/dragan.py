@@ -1,7 +1,7 @@
 """DRAGAN: a penalty on the discriminator's gradient around the data, where sharp gradients lead to mode collapse.
 
-Kodali et al. 2017, sec. 2.3, with λ = 10 and k = 1. The perturbation and Adam with step size 1e-4 and β = (0.5, 0.9) are the
-authors' code (github.com/kodalinaveen3/DRAGAN). Differs from the paper: x + δ is uniform on the segment from x to
+Kodali et al. 2017, sec. 2, with λ = 10 and k = 1. The perturbation and Adam with step size 1e-4 and β = (0.5, 0.9) are from
+the authors' code (github.com/kodalinaveen3/DRAGAN). Differs from the paper: x + δ is uniform on the segment from x to
 x + noise·σ·u, with σ the deviation of the minibatch and u ~ U(0, 1) for each dimension, as in the authors' code, and not
 δ ~ N(0, cI).
 """

@@ -1,10 +1,10 @@
-"""Improved GAN: a discriminator that compares the examples of a minibatch, and a generator that matches features.
+"""Improved GAN: a discriminator that compares the examples of a minibatch, and a generator that may match features.
 
-Salimans et al. 2016: minibatch discrimination (sec. 3.2), and feature matching as a choice of the generator's loss (sec. 3.1),
-because the paper's best samples are made without it (table 3). Step size, β₁, and the numbers of kernels and dimensions are the
-authors' code (github.com/openai/improved-gan). Differs from the paper: no labels, label smoothing, historical averaging or
-virtual batch norm; closeness is a mean over the other examples and not a sum, so that it does not depend on the batch size; one
-generator step per minibatch, where the code takes three.
+Salimans et al. 2016: minibatch discrimination (sec. 3.2), and feature matching as a choice of the generator's loss (sec.
+3.1), because the paper's best samples are made without it (table 3). Step size, β₁, and the numbers of kernels and
+dimensions are from the authors' code (github.com/openai/improved-gan). Differs from the paper: no labels, label smoothing,
+historical averaging or virtual batch norm; closeness is a mean over the other examples and not a sum, so that it does not
+depend on the batch size; one generator step per minibatch, where the code takes three.
 """
 
 from typing import ClassVar, Literal, Unpack, cast
@@ -77,6 +77,6 @@ class Closeness(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         f = self.trunk(x)
-        m = self.tensor(f).unflatten(1, (self.kernels, -1))
-        close = (-(m[:, None] - m[None]).abs().sum(-1)).exp().sum(1) - 1  # an example is not compared with itself
+        m = self.tensor(f).unflatten(1, (self.kernels, -1)).transpose(0, 1)
+        close = (-torch.cdist(m, m, p=1)).exp().sum(2).T - 1  # an example is not compared with itself
         return torch.cat([f, close / max(len(f) - 1, 1)], dim=1)

@@ -1,8 +1,9 @@
 """PacGAN: the discriminator sees m examples at once, so that a generator that lacks modes is found out.
 
-Lin et al. 2018, sec. 2: m packed examples side by side in the input, everything else as in a GAN. Adam's step size and β₁ are the
-authors' code for mixtures (github.com/fjxmlzn/PacGAN), whose networks are `network=mlp_maxout`. Differs from the paper: a
-minibatch of B examples makes B/m packs, where the paper takes B packs, so that each family sees the same number of examples.
+Lin et al. 2018, sec. 2: m packed examples side by side in the input, everything else as in a GAN. Adam's step size and β₁
+are from the authors' code for mixtures (github.com/fjxmlzn/PacGAN), whose networks are `network=mlp_maxout`. Differs from
+the paper: a minibatch of B examples makes B/m packs, where the paper takes B packs, so that each family sees the same
+number of examples.
 """
 
 from typing import ClassVar, Unpack

@@ -1,6 +1,6 @@
-"""Relativistic pairing GAN with R1 and R2: the loss of R3GAN, which converges locally and drops no modes.
+"""Relativistic pairing GAN with R1 and R2: the loss of R3GAN, with a proof of local convergence.
 
-Huang et al. 2024, eq. 2 and 5: each real example is compared with one sample, and the critic's gradient is penalised at both.
+Huang et al. 2024, sec. 2: each real example is compared with one sample, and the critic's gradient is penalised at both.
 The numbers are the start of the authors' schedules for CIFAR-10. Differs from the paper: no schedules and no average of
 weights; the networks.
 """

@@ -1,8 +1,8 @@
 """SN-GAN: each layer of the discriminator is divided by its largest singular value, which bounds its Lipschitz constant.
 
 Miyato et al. 2018: spectral norm (the trunk's `norm`), the hinge loss of eq. 16 and 17, and Adam with step size 2e-4,
-β = (0, 0.9) and five steps of the discriminator per step of the generator, as for CIFAR-10 with residual networks
-(sec. 4.1.3). Differs from the paper: the networks.
+β = (0, 0.9) and five steps of the discriminator per step of the generator, as the authors' code has for CIFAR-10
+(github.com/pfnet-research/sngan_projection). Differs from the paper: the networks.
 """
 
 from typing import ClassVar

@@ -45,7 +45,7 @@ class Decoder(nn.Sequential):
 
 
 class Maxout(nn.Module):
-    """The largest of `pieces` neighbours, (B, features * pieces) -> (B, features). Goodfellow et al. 2013, eq. 1."""
+    """The largest of `pieces` neighbours, (B, features * pieces) -> (B, features). Goodfellow et al. 2013, sec. 3."""
 
     def __init__(self, pieces: int) -> None:
         super().__init__()

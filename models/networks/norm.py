@@ -38,7 +38,7 @@ def norm2d(norm: Norm, channels: int) -> nn.Module:
 def norm_weights(norm: Norm, network: nn.Module) -> None:
     """For "spectral": each weight of a network is divided by its largest singular value, W / σ(W). Call it after initialisation.
 
-    A forward pass in training mode makes one step of power iteration (Miyato et al. 2018, sec. 2.1 and Alg. 1).
+    A forward pass in training mode makes one step of power iteration (Miyato et al. 2018, sec. 2.2 and Alg. 1).
     """
     if norm == "spectral":
         for layer in list(network.modules()):
