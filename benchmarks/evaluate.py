@@ -59,7 +59,8 @@ def main(cfg: DictConfig) -> None:
             check_place(run)
             score_baselines(runs_dir_of(run.path), data, scorer)
             seconds: dict[str, float] = {}
-            model = load_trained(run.path, config.model, device, sha256_of(run.record))
+            identity = run.record["config_id"], run.record["seed"]
+            model = load_trained(run.path, config.model, device, sha256_of(run.record), identity)
             score_run(run.path, model, data, scorer, seconds.__setitem__)
             print_scores(run.path, scorer.id)
             spent = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items() if s >= 0.05)

@@ -214,6 +214,16 @@ def test_a_run_lies_where_its_record_says(change: dict[str, Any], tmp_path: Path
         check_place(found)
 
 
+def test_a_copy_of_a_run_under_another_seed_is_not_scored(tmp_path: Path) -> None:
+    """Its folder and its record agree, and its checkpoint names the seed that was trained."""
+    path = checkpoint_path(untrained(tmp_path / "runs", seed=1))
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save(checkpoint | {"run": [path.parents[2].name, 0]}, path)
+    result = evaluate(tmp_path)
+    assert result.returncode == 1
+    assert "with seed 1, as the record says: the run is an edited copy of another" in result.stderr
+
+
 def test_a_seed_that_is_no_number_is_refused_as_the_record_is_read(tmp_path: Path) -> None:
     path = untrained(tmp_path / "runs")
     changed(path, seed="0/../../../../../../elsewhere")

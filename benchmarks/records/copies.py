@@ -1,13 +1,37 @@
 """Copies of a run: which folders hold the same run, and whether their records and scores agree.
 
 A record is written once and never edited, so copies of a run have equal records. They may have the scores of different protocols.
+A copy whose seed was edited is found by what two trainings never share.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from benchmarks.errors import warn
 from benchmarks.records.files import RecordError
-from benchmarks.records.runs import Run, ScoreSheet
+from benchmarks.records.runs import Run, ScoreSheet, sha256_of
+
+# what two trainings of a row never share
+CHECKSUM = "checksum of the checkpoint"
+COSTS = "measured costs and scores"
+
+
+class SeedCopy(NamedTuple):
+    """A run that is another run of its row under an edited seed.
+
+    Args:
+        run: the run that does not count.
+        original: the run that counts.
+        evidence: what both share and two trainings never share.
+    """
+
+    run: Run
+    original: Run
+    evidence: str
+
+    def __str__(self) -> str:
+        seeds = f"seeds {self.run.record['seed']} and {self.original.record['seed']}"
+        return f"{self.run.path} is a copy of {self.original.path}: {seeds} have the same {self.evidence}"
 
 
 def disagreement(runs: Sequence[Run]) -> str | None:
@@ -44,6 +68,53 @@ def once_each(runs: Iterable[Run], on_conflict: Callable[[RecordError], None]) -
         more = f"; {len(others) - 1} more copies do not count" if len(others) > 1 else ""
         warn(f"{others[0]}; the copy does not count{more}")
     return chosen
+
+
+def seeds_once(runs: Iterable[Run]) -> tuple[list[Run], list[SeedCopy]]:
+    """The runs that count, and the copies of them under other seeds, which do not. Of a run and its copies, the first one counts.
+
+    Two runs of a row are one run if they share
+
+    - the checksum of the checkpoint: a checkpoint holds the seed and the states of the generators; or
+    - the measured costs, and every score under each protocol that both have: speeds are quotients of a clock in nanoseconds.
+
+    Equal scores alone are no evidence: collapsed models whose samples are all black have equal scores under every seed.
+
+    Args:
+        runs: in any order, each once.
+    """
+    kept, copies = list[Run](), list[SeedCopy]()
+    known: dict[tuple[object, ...], Run] = {}
+    for run in runs:
+        traces = list(_traces(run))
+        matches = ((known[key], evidence) for key, evidence in traces if key in known)
+        found = next(
+            ((other, evidence) for other, evidence in matches if evidence is CHECKSUM or _agree(run, other)), None
+        )
+        if found is None:
+            kept.append(run)
+        else:
+            copies.append(SeedCopy(run, *found))
+        for key, _ in traces:  # those of a copy too: a copy of the copy may share others
+            known.setdefault(key, run if found is None else found[0])
+    return kept, copies
+
+
+def _traces(run: Run) -> Iterator[tuple[tuple[object, ...], str]]:
+    """What no other training of the row leaves, each with its name."""
+    row = _identity(run)[:-1]
+    if row and (sha256 := sha256_of(run.record)) is not None:
+        yield (*row, CHECKSUM, sha256), CHECKSUM
+    cost = run.record.get("cost") or {}
+    speed = cost.get("images_per_second")
+    if row and isinstance(speed, float) and not speed.is_integer():  # a whole number may be a rounded one
+        yield (*row, COSTS, *sorted(cost.items())), COSTS
+
+
+def _agree(a: Run, b: Run) -> bool:
+    """Whether two runs have the same scores under each protocol that both have."""
+    sheets = {sheet.filename: sheet.scores for sheet in a.sheets}
+    return all(sheets.get(sheet.filename, sheet.scores) == sheet.scores for sheet in b.sheets)
 
 
 def _chosen(

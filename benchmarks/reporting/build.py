@@ -6,7 +6,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import warn
 from benchmarks.records.checks import check_for_report
+from benchmarks.records.copies import seeds_once
 from benchmarks.records.examples import forget_examples
 from benchmarks.records.files import RecordError, remove_dead_leftovers, write_text
 from benchmarks.records.logger_choice import is_wandb
@@ -79,6 +81,9 @@ def make_report(
     if not runs and not searches:
         raise missing or RecordError("every record is left out; restore the records that are named above")
     runs, searches = only.select(runs, searches)
+    runs, copies = seeds_once(runs)
+    for copy in copies:
+        warn(f"{copy}; the copy does not count")
     tables = make_tables(runs, min_seeds)
     return Report(
         title=title,
@@ -87,6 +92,7 @@ def make_report(
         answers=answer_all(claims, tables, searches, [*runs, *_trial_runs(searches, runs)], min_seeds),
         searches=searches,
         failures=[run for run in runs if run.status != "finished" and not run.is_trial],
+        copies=copies,
         pictures=copy_pictures(tables, out),
         runs=len(runs),
         min_seeds=min_seeds,

@@ -45,6 +45,9 @@ def markdown(report: Report) -> str:
         lines += ["## Runs without a result", ""]
         lines += [f"- {md(str(run.path))}: {run.status}, {md(str(run.record.get('error')))}" for run in report.failures]
         lines.append("")
+    if report.copies:
+        lines += ["## Copies under other seeds, which do not count", ""]
+        lines += [*(f"- {_md(str(copy))}" for copy in report.copies), ""]
     lines.append(LEGEND)
     return "\n".join(lines) + "\n"
 

@@ -70,6 +70,7 @@ def page(report: Report) -> str:
         title=report.title,
         tables=tables,
         failures=report.failures,
+        copies=report.copies,
         claims=list(by_claim.values()),
         counts={verdict: sum(a.verdict == verdict for a in report.answers) for verdict in BADGES},
         searches=searches,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.records.copies import SeedCopy
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
@@ -22,6 +23,7 @@ class Report:
         answers: to the claims.
         searches: of hyper-parameters.
         failures: runs without a result.
+        copies: runs that are other runs under edited seeds, and do not count.
         pictures: files by row and kind.
         runs: the number of runs read.
         min_seeds: rows with fewer finished seeds get no interval, no rank and no verdict.
@@ -33,6 +35,7 @@ class Report:
     answers: Sequence[Answer] = ()
     searches: Sequence[Search] = ()
     failures: Sequence[Run] = ()
+    copies: Sequence[SeedCopy] = ()
     pictures: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     runs: int = 0
     min_seeds: int = MIN_SEEDS

@@ -125,7 +125,11 @@ def load_model(node: Mapping[str, Any]) -> GenerativeModel:
 
 
 def load_trained(
-    run: Path, node: Mapping[str, Any], device: torch.device, sha256: str | None = None
+    run: Path,
+    node: Mapping[str, Any],
+    device: torch.device,
+    sha256: str | None = None,
+    identity: tuple[str, int] | None = None,
 ) -> GenerativeModel:
     """The trained model of a run, on a device, in training mode. Score the model inside `model.scoring()`.
 
@@ -134,9 +138,10 @@ def load_trained(
         node: the `model` group.
         device: the device of the model.
         sha256: the checksum of the checkpoint in the run's record; None for records without one.
+        identity: the config id and the seed of the record; None if they need not be those of the checkpoint.
 
     Raises:
-        UserError: for a checkpoint that is missing, damaged, or of another model.
+        UserError: for a checkpoint that is missing, damaged, of another model, or of another run.
     """
     path = find_checkpoint(run, sha256)
     _check_size(node, path)
@@ -149,6 +154,12 @@ def load_trained(
         raise UserError(
             f"{path} cannot be loaded ({one_line(error)[:160]}); move it away and train the run again"
         ) from error
+    written_by = checkpoint.get("run")  # older checkpoints do not say whose they are
+    if identity is not None and written_by is not None and written_by != list(identity):
+        raise UserError(
+            f"{path} is not the checkpoint of configuration {identity[0]} with seed {identity[1]}, as the record says: the "
+            "run is an edited copy of another; move it away"
+        )
     return model.to(device)
 
 

@@ -19,6 +19,20 @@ def test_a_run_that_is_named_twice_counts_once(runs: list[Run], tmp_path: Path, 
     assert "| vae | 3 |" in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
+def test_copies_of_a_run_under_other_seeds_count_once_and_are_named(tmp_path: Path, capsys: Any) -> None:
+    """A folder that was copied by hand, with its seed edited, made ten seeds of one run."""
+    for seed in range(3):
+        path = add_run(tmp_path / "runs", "vae", seed, {"fid": 1.0 + seed}) / "run.json"
+        checksum = "a" * 64 if seed else "b" * 64
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint": {"sha256": checksum}}))
+    report = write_report([tmp_path / "runs"], tmp_path / "out", "x")
+    line = "seeds 2 and 1 have the same checksum of the checkpoint"
+    assert [row.seeds for row in report.tables[0].rows] == ["2"]
+    assert f"{line}; the copy does not count\n" in capsys.readouterr().err
+    for name in ("index.html", "leaderboard.md"):
+        assert line in (tmp_path / "out" / name).read_text()
+
+
 def test_a_report_is_rebuilt_byte_for_byte(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
     for out in ("one", "two"):
         write_report([tmp_path], tmp_path / out, "again")

@@ -168,6 +168,16 @@ def test_a_checkpoint_of_other_weights_is_not_the_records(tmp_path: Path) -> Non
         load_trained(tmp_path, node("model", "model=ae"), CPU, recorded)
 
 
+def test_the_checkpoint_of_another_seed_is_not_the_records(tmp_path: Path) -> None:
+    model = trained(tmp_path, "model=ae")
+    load_trained(tmp_path, node("model", "model=ae"), CPU, identity=("1a2b", 1))  # an older one names no seed
+    torch.save({"state_dict": model.state_dict(), "run": ["1a2b", 0]}, checkpoint_path(tmp_path))
+    load_trained(tmp_path, node("model", "model=ae"), CPU, identity=("1a2b", 0))
+    for other in (("1a2b", 1), ("3c4d", 0)):
+        with pytest.raises(UserError, match=rf"configuration {other[0]} with seed {other[1]}, as the record says"):
+            load_trained(tmp_path, node("model", "model=ae"), CPU, identity=other)
+
+
 def test_a_model_that_is_larger_than_its_checkpoint_is_refused_before_it_is_allocated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
