@@ -57,10 +57,11 @@ class Only:
             if not kept and not kept_searches:
                 there = sorted({fact for run in left_runs for fact in [FACTS[key](run)] if fact})
                 more = f" and {len(there) - 8} more" if len(there) > 8 else ""
+                expected = f"expected {'one of ' if there[1:] else ''}{', '.join(there[:8])}{more}"
                 others = f" among those that match {', '.join(before)}" if (before := self._before(key)) else ""
                 raise UserError(
-                    f"only.{key}={','.join(self.patterns[key])} matches no run{others}; there is "
-                    f"{', '.join(there[:8]) or 'none with that key'}{more}"
+                    f"only.{key}={','.join(self.patterns[key])} matches no run{others}; "
+                    f"{expected if there else f'no run has a {key}'}"
                 )
             left_runs, left_searches = kept, kept_searches
         return left_runs, left_searches

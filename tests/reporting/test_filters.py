@@ -57,10 +57,11 @@ def test_a_search_keeps_the_trials_of_the_models_that_match() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"model": "vea"}, "only.model=vea matches no run; there is gan, vae, wgan"),
+        ({"model": "vea"}, "only.model=vea matches no run; expected one of gan, vae, wgan"),
+        ({"row": "gan"}, "only.row=gan matches no run; expected vae_tuned"),
         (
             {"model": "gan", "budget": "1 images"},
-            "only.budget=1 images matches no run among those that match only.model; there is none with that key",
+            "only.budget=1 images matches no run among those that match only.model; no run has a budget",
         ),
         ({"modle": "vae"}, "only has no key modle; expected one of datamodule"),
         ({"model": {"a": 1}}, "only.model is {'a': 1}; expected a name, a glob, or a list of them"),
