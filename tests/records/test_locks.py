@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, is_users, one_line
 from benchmarks.records import locks
 from benchmarks.records.files import RecordError
 from benchmarks.records.locks import alone
@@ -81,6 +81,23 @@ def test_a_lock_file_that_was_left_behind_holds_nothing(tmp_path: Path, capsys: 
     with alone(tmp_path):
         pass
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_link_in_the_place_of_a_lock_is_not_followed(target: str, tmp_path: Path) -> None:
+    """A lock that is followed would empty, or make, any file of the user."""
+    run = tmp_path / "seed=0"
+    run.mkdir()
+    (tmp_path / "elsewhere").write_text("mine")
+    (run / "lock").symlink_to(tmp_path / target)
+    with pytest.raises(OSError, match="lock") as error, alone(run):
+        pass
+    assert is_users(error.value)
+    assert one_line(error.value) == (
+        f"{run / 'lock'}: Too many levels of symbolic links; move away the link and run the same command again"
+    )
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])

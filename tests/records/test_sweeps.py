@@ -122,6 +122,17 @@ def test_an_outcome_that_cannot_be_read_is_none(content: str, tmp_path: Path) ->
     assert has_outcome(tmp_path, 0)
 
 
+def test_a_plan_of_more_jobs_than_a_sweep_may_have_is_refused(tmp_path: Path) -> None:
+    write_plan(tmp_path, Plan("mine", "", [], [["seed=0"]], 0.0))
+    path = tmp_path / "plan.json"
+    head, tail = path.read_text().split('["seed=0"]')
+    path.write_text(f"{head}{'[],' * 999_999}[]{tail}")
+    assert len(read_plan(tmp_path).jobs) == 1_000_000
+    path.write_text(f"{head}{'[],' * 1_000_000}[]{tail}")
+    with pytest.raises(RecordError, match=r"plan\.json has jobs .*: expected array of length <= 1000000"):
+        read_plan(tmp_path)
+
+
 @pytest.mark.parametrize("started_at", [1e60, -1.0])
 def test_a_plan_of_no_time_is_refused(started_at: float, tmp_path: Path) -> None:
     write_plan(tmp_path, Plan("mine", "", [], JOBS, started_at))

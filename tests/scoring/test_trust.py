@@ -208,6 +208,16 @@ def test_a_number_that_would_exhaust_the_machine_is_refused(path: str, value: An
     assert "\n" not in str(error.value)
 
 
+def test_a_list_that_would_exhaust_the_machine_is_refused() -> None:
+    """A record of a kilobyte may ask for any number of layers."""
+    document = config("model=vae")
+    document["model"]["trunk"]["widths"] = [1] * 64
+    check_config(document)
+    document["model"]["trunk"]["widths"].append(1)
+    with pytest.raises(UserError, match="the record has a list of 65 values in its model; expected at most 64"):
+        check_config(document)
+
+
 @pytest.mark.parametrize("program", ["evaluate", "replay"])
 @pytest.mark.parametrize("place", ["model", "datamodule", "optimizer"])
 def test_a_shared_run_executes_nothing(program: str, place: str, sweep: Path, tmp_path: Path) -> None:
