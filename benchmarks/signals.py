@@ -1,9 +1,11 @@
 """Signals that ask a process to end: Ctrl-C, and those of schedulers and of machines that are taken away."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -38,13 +40,33 @@ def raise_interrupted(number: int, frame: FrameType | None = None) -> None:
     raise Interrupted(number)
 
 
+def guard_imports() -> None:
+    """Makes Ctrl-C one line and its status while a program imports its modules, and while the interpreter ends.
+
+    Does nothing in a process that only imports genbench: a script of a user, a test, a worker of a launcher.
+    """
+    # while Python looks for a module of -m, its name is not yet in argv; a worker gets the argv of the command, not its words
+    name = "".join(sys.argv[:1])
+    is_program = name == "-m" or (os.path.basename(name).startswith("genbench-") and name in sys.orig_argv)
+    if is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once. An exception would pass through modules that are half imported, and some would swallow it."""
+    with suppress(Exception):  # the signal may have come in the middle of a print
+        sys.stdout.flush()
+    os.write(2, f"error: {Interrupted(number)}\n".encode())
+    os._exit(128 + number)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Inside the block, the signals of `ENDING` raise `Interrupted`.
 
     A handler that the surroundings installed stays (submitit's queues a job again), and so does "ignore".
     """
-    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    defaults = (signal.SIG_DFL, signal.default_int_handler, _leave)
     with handlers({number: raise_interrupted for number in ENDING if signal.getsignal(number) in defaults}):
         yield
 
