@@ -60,14 +60,17 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+# the handlers in place of which a program, or a job, has its own
+DEFAULTS = (signal.SIG_DFL, signal.default_int_handler, _leave)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Inside the block, the signals of `ENDING` raise `Interrupted`.
 
     A handler that the surroundings installed stays (submitit's queues a job again), and so does "ignore".
     """
-    defaults = (signal.SIG_DFL, signal.default_int_handler, _leave)
-    with handlers({number: raise_interrupted for number in ENDING if signal.getsignal(number) in defaults}):
+    with handlers({number: raise_interrupted for number in ENDING if signal.getsignal(number) in DEFAULTS}):
         yield
 
 

@@ -10,7 +10,8 @@ import os
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -22,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from benchmarks.errors import fail, one_line, warn
 from benchmarks.multirun.progress import Reporter
+from benchmarks.multirun.workers import in_worker, saves_first
 from benchmarks.records.sweeps import forget_attempt, has_outcome
 
 Jobs = dict[int, Sequence[str]]
@@ -31,6 +33,7 @@ RESOURCE_KEYS = ("resources.", "trainer.")
 # launchers that ask a cluster for resources, and those of submitit
 ASK_FOR_RESOURCES = ("SlurmLauncher", "RayLauncher")
 OF_SUBMITIT = ("SlurmLauncher", "LocalLauncher")
+OF_JOBLIB = "JoblibLauncher"
 
 
 def persistent(
@@ -53,6 +56,8 @@ class Persistent(Launcher):
         self, launcher: Launcher, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self.launcher, self.kind = launcher, type(launcher).__name__
+        if self.kind == OF_JOBLIB:
+            launcher.task_function = partial(in_worker, task_function)  # type: ignore[attr-defined]
         self.context, self.task, self.config = hydra_context, task_function, config
         if not isinstance(config.retries, int) or config.retries < 0:
             _leave(f"retries is {config.retries!r}; expected a whole number of 0 or more")
@@ -102,7 +107,8 @@ class Persistent(Launcher):
             except (Exception, SystemExit) as error:  # the process of a job died, or left with a status
                 errors.append(error)
 
-        with _waiting_for_every_job(self.kind):
+        saving = saves_first(self.folder, jobs) if self.kind == OF_JOBLIB else nullcontext()
+        with _waiting_for_every_job(self.kind), saving:
             groups = list(self._groups(jobs))
             if len(groups) == 1 or self.kind == "LocalLauncher":
                 for launcher, numbers in groups:
