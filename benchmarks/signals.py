@@ -75,7 +75,7 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def handlers(by_number: Mapping[int, Handler]) -> Iterator[None]:
+def handlers(by_number: Mapping[int, Handler | signal.Handlers]) -> Iterator[None]:
     """Installs handlers for the block. Does nothing outside the main thread, where Python has no handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,6 +1,7 @@
 """Further processes of one machine that share the trials of a search."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,7 @@ from hydra import initialize_config_module
 from benchmarks.errors import exits_cleanly
 from benchmarks.multirun.search import SearchProgram
 from benchmarks.multirun.settings import SearchSettings
-from benchmarks.signals import interruptible
+from benchmarks.signals import handlers, interruptible
 
 
 @contextmanager
@@ -21,8 +22,10 @@ def helpers(program: SearchProgram) -> Iterator[None]:
     context = multiprocessing.get_context("spawn")
     arguments = (program.settings, program.command_words, program.claims.before)
     crew = [context.Process(target=_work, args=arguments) for _ in range(program.settings.workers - 1)]
-    for process in crew:
-        process.start()
+    # Ctrl-C reaches every process of a terminal: these inherit that it is ignored, and get SIGTERM from this one
+    with handlers({signal.SIGINT: signal.SIG_IGN}):
+        for process in crew:
+            process.start()
     try:
         yield
     except BaseException:

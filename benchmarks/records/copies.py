@@ -103,7 +103,7 @@ def seeds_once(runs: Iterable[Run]) -> tuple[list[Run], list[SeedCopy]]:
 def _traces(run: Run) -> Iterator[tuple[tuple[object, ...], str]]:
     """What no other training of the row leaves, each with its name."""
     row = _identity(run)[:-1]
-    if row and (sha256 := sha256_of(run.record)) is not None:
+    if row and (sha256 := sha256_of(run.record)):
         yield (*row, CHECKSUM, sha256), CHECKSUM
     cost = run.record.get("cost") or {}
     speed = cost.get("images_per_second")

@@ -82,8 +82,8 @@ def make_report(
         raise missing or RecordError("every record is left out; restore the records that are named above")
     runs, searches = only.select(runs, searches)
     runs, copies = seeds_once(runs)
-    for copy in copies:
-        warn(f"{copy}; the copy does not count")
+    if copies:
+        warn(f"{copies[0]} (copies that do not count: {len(copies)}; the page lists them)")
     tables = make_tables(runs, min_seeds)
     return Report(
         title=title,

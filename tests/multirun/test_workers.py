@@ -1,4 +1,4 @@
-"""Signals to a sweep in workers of joblib: a worker ends its job and lives on, and the command waits for the jobs."""
+"""Signals to workers: one of joblib ends its job and lives on, and the command waits; those of a search leave Ctrl-C alone."""
 
 import os
 import signal
@@ -12,7 +12,8 @@ import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from benchmarks.multirun import workers
+from benchmarks.multirun import crew, workers
+from benchmarks.multirun.crew import helpers
 from benchmarks.multirun.launching import Persistent
 from benchmarks.multirun.workers import in_worker, saves_first
 from benchmarks.signals import ENDING, Interrupted, handlers, raise_interrupted
@@ -24,7 +25,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process as joblib starts it, with the handlers of Python."""
     monkeypatch.setattr(workers, "_received", None)
     defaults = dict.fromkeys(ENDING, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
-    with handlers(defaults):  # type: ignore[arg-type]
+    with handlers(defaults):
         yield
 
 
@@ -106,3 +107,20 @@ def test_jobs_of_joblib_are_started_so(tmp_path: Path) -> None:
     with mock.patch.object(workers, "is_held", return_value=False) as looks, pytest.raises(Interrupted):
         sweep.launch([["seed=0"], ["seed=1"]], initial_job_idx=7)
     assert [call.args[0].parent.name for call in looks.call_args_list] == ["7", "8"]
+
+
+@pytest.mark.usefixtures("command")
+def test_further_processes_of_a_search_leave_ctrl_c_to_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that gets Ctrl-C while it imports torch shows a traceback. The first process sends each of them SIGTERM."""
+    seen = []
+
+    class Process(mock.Mock):
+        def start(self) -> None:
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    monkeypatch.setattr(crew.multiprocessing, "get_context", lambda kind: SimpleNamespace(Process=Process))
+    search: Any = mock.Mock()
+    search.settings.workers = 3
+    with helpers(search):
+        assert signal.getsignal(signal.SIGINT) is raise_interrupted
+    assert seen == [signal.SIG_IGN] * 2

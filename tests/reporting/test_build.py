@@ -21,16 +21,19 @@ def test_a_run_that_is_named_twice_counts_once(runs: list[Run], tmp_path: Path, 
 
 def test_copies_of_a_run_under_other_seeds_count_once_and_are_named(tmp_path: Path, capsys: Any) -> None:
     """A folder that was copied by hand, with its seed edited, made ten seeds of one run."""
-    for seed in range(3):
-        path = add_run(tmp_path / "runs", "vae", seed, {"fid": 1.0 + seed}) / "run.json"
+    for seed in range(4):
+        path = add_run(tmp_path / "<b>runs", "vae", seed, {"fid": 1.0 + seed}) / "run.json"
         checksum = "a" * 64 if seed else "b" * 64
         path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint": {"sha256": checksum}}))
-    report = write_report([tmp_path / "runs"], tmp_path / "out", "x")
+    report = write_report([tmp_path / "<b>runs"], tmp_path / "out", "x")
     line = "seeds 2 and 1 have the same checksum of the checkpoint"
     assert [row.seeds for row in report.tables[0].rows] == ["2"]
-    assert f"{line}; the copy does not count\n" in capsys.readouterr().err
+    assert f"{line} (copies that do not count: 2; the page lists them)\n" in capsys.readouterr().err
     for name in ("index.html", "leaderboard.md"):
-        assert line in (tmp_path / "out" / name).read_text()
+        text = (tmp_path / "out" / name).read_text()
+        assert line in text
+        assert line.replace("seeds 2", "seeds 3") in text
+        assert "<b>runs" not in text
 
 
 def test_a_report_is_rebuilt_byte_for_byte(runs: list[Run], tmp_path: Path, capsys: Any) -> None:
