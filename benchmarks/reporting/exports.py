@@ -47,7 +47,7 @@ def markdown(report: Report) -> str:
         lines.append("")
     if report.copies:
         lines += ["## Copies under other seeds, which do not count", ""]
-        lines += [*(f"- {_md(str(copy))}" for copy in report.copies), ""]
+        lines += [*(f"- {md(str(copy))}" for copy in report.copies), ""]
     lines.append(LEGEND)
     return "\n".join(lines) + "\n"
 
