@@ -4,18 +4,16 @@ Comparisons pair rows by example with these values. The file is bounded: it hold
 A report works without the file; its intervals are then over seeds alone.
 """
 
-import io
-import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import one_line, warn
 from benchmarks.records.files import LARGEST, read_bytes, replacing
+from benchmarks.records.npz import Npz, array_of
 
 # of each score; enough for the standard deviation over examples to 2%
 MOST = 2000
@@ -67,20 +65,19 @@ def _name(sheet: str) -> str:
 class _File:
     """The values by example of a run. Those of a score are unpacked when they are asked for, because claims ask for few."""
 
-    def __init__(self, path: str, archive: zipfile.ZipFile | None) -> None:
-        """No archive is an empty one.
+    def __init__(self, path: str, arrays: Npz | None) -> None:
+        """None stands for a file without arrays.
 
         Raises:
-            Exception: of many kinds, for an archive that `write_examples` did not write.
+            Exception: of many kinds, for a file that `write_examples` did not write.
         """
-        self._path, self._archive = path, archive
-        self._places: dict[str, tuple[int, int]] = {}  # by score: its place in the archive, and its number of examples
+        self._path, self._arrays = path, arrays
+        self._places: Mapping[str, tuple[str, int]] = {}  # by score: the name of its array, and its number of examples
         self._known: dict[str, Examples | None] = {}
-        if archive is not None:
-            names, counts = self._read(_NAMES).tolist(), self._read(_COUNTS)
-            if not {f"score{i}.npy" for i in range(len(names))} <= set(archive.namelist()):
+        if arrays is not None:
+            self._places = _places(arrays.content(_NAMES), arrays.content(_COUNTS))
+            if not all(name in arrays for name, _ in self._places.values()):
                 raise ValueError("it lacks the values of a score")
-            self._places = {str(name): (i, int(n)) for i, (name, n) in enumerate(zip(names, counts, strict=True))}
 
     def values(self, score: str) -> Examples | None:
         """The values of a score; None for a score that is missing, damaged (with a warning), or without two finite values."""
@@ -92,48 +89,25 @@ class _File:
                 self._known[score] = None
         return self._known.get(score)
 
-    def _checked(self, place: int, n: int) -> Examples | None:
-        array = self._read(f"score{place}")
+    def _checked(self, name: str, n: int) -> Examples | None:
+        assert self._arrays is not None
+        array = self._arrays.array(name)
         is_ours = array.dtype == np.float32 and array.ndim == 1 and 2 <= len(array) <= min(MOST, n)
         return (array.astype(np.float64), n) if is_ours and np.isfinite(array).all() else None
 
-    def _read(self, name: str) -> NDArray[Any]:
-        assert self._archive is not None
-        return _array(self._archive.read(f"{name}.npy"))
 
-
-def _array(content: bytes) -> NDArray[Any]:
-    """The array of a .npy file. Files have few different headers, and to parse one takes longer than all the rest.
-
-    Raises:
-        ValueError: for another file, or for an array of objects, which would be unpickled.
-    """
-    end = 10 + int.from_bytes(content[8:10], "little")  # of the header of version 1
-    layout = _layout(content[:end])
-    if layout is None:
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    dtype, count = layout
-    return np.frombuffer(content, dtype, count, end)
-
-
-@lru_cache(maxsize=256)
-def _layout(header: bytes) -> tuple[np.dtype[Any], int] | None:
-    """The type and the number of values of a list of numbers or texts; None for every other array."""
-    stream = io.BytesIO(header)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        return None
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    return None if dtype.hasobject or len(shape) != 1 else (dtype, shape[0])
+@lru_cache(maxsize=256)  # the runs of a sweep have the same
+def _places(names: bytes, counts: bytes) -> Mapping[str, tuple[str, int]]:
+    """By score: the name of its array, and its number of examples. From the .npy files of the names and the numbers."""
+    pairs = zip(array_of(names).tolist(), array_of(counts), strict=True)
+    return {str(name): (f"score{i}", int(n)) for i, (name, n) in enumerate(pairs)}
 
 
 @lru_cache(maxsize=512)  # of texts: to hash a Path takes longer than to look it up
 def _open(path: str) -> _File:
     """The values of a run; none for a file that is missing, and with a warning for another."""
     try:
-        archive = zipfile.ZipFile(io.BytesIO(read_bytes(Path(path), MOST_BYTES)))
-        if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:  # a small file may unpack to any size
-            raise OSError(f"it unpacks to more than {MOST_BYTES:,} bytes")
-        return _File(path, archive)
+        return _File(path, Npz(read_bytes(Path(path), MOST_BYTES), MOST_BYTES))
     except FileNotFoundError:
         return _File(path, None)
     except Exception as error:

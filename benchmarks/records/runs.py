@@ -9,11 +9,12 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-from msgspec import Meta
+from msgspec import Meta, Struct, field
+from msgspec.structs import asdict
 
 from benchmarks.errors import one_line, warn
 from benchmarks.records.files import LARGEST, SCHEMA, RecordError, read_bytes, write_json
@@ -30,15 +31,14 @@ from benchmarks.records.schemas import (
     Record,
     Whole,
 )
-from benchmarks.records.sharing import shared, shared_head
+from benchmarks.records.sharing import Head, keep_head, shared, shared_head
 
 Status = Literal["finished", "diverged", "failed"]
 # a curve of 64 points has some kilobytes
 MOST_BYTES_OF_CURVE = LARGEST[".csv"]
 
 
-@dataclass(slots=True)  # not frozen: frozen objects are slower to make, and a report makes hundreds of thousands
-class Score:
+class Score(Struct, gc=False):  # a report makes hundreds of thousands: a dataclass takes twice the time
     """One score. `value` is None if the score does not apply or failed; `detail["reason"]` then says why."""
 
     name: Annotated[str, Meta(max_length=200)]
@@ -103,7 +103,7 @@ class Run:
 def write_sheet(run: Path, sheet: ScoreSheet) -> Path:
     """Writes a score sheet into a run's folder and returns the sheet's path."""
     path = run / "scores" / sheet.filename
-    write_json(path, {"schema": SCHEMA, **asdict(sheet)})
+    write_json(path, {"schema": SCHEMA, **vars(sheet), "scores": [asdict(score) for score in sheet.scores]})
     return path
 
 
@@ -156,17 +156,23 @@ def _read_sheet(path: Path) -> ScoreSheet:
     sheet = read_json(path, _SheetFile)
     scores = sheet["scores"]
     check_kind(path, sheet["protocol"], ProtocolFacts, "protocol")
-    check_kind(path, [score.detail for score in scores], list[Detail], "detail of scores")
-    # one search for all texts: a pattern in the type of a score would double the time of reading
-    if CONTROL.search("".join([f"{score.name}{score.unit}{score.detail.get('encoder')}" for score in scores])):
-        raise RecordError(f"{path} has control characters in a name, a unit or an encoder of a score; move it away")
-    for score in scores:
-        score.name, score.unit, score.detail = shared_head(score.name, score.unit, score.detail)
+    for i, score in enumerate(scores):
+        head = shared_head(score.name, score.unit, score.detail) or _new_head(path, i, score)
+        score.name, score.unit, score.detail = head
     status: Any = sheet["status"]
     found = ScoreSheet(shared(sheet["protocol"]), sheet["protocol_id"], status, scores)
     if found.filename != path.name:  # a copy under another name would count a seed twice
         raise RecordError(f"{path} is the sheet {found.filename} by its content; move it away, or rename it")
     return found
+
+
+def _new_head(path: Path, i: int, score: Score) -> Head:
+    """What the score at the place `i` of a sheet has besides its value, checked."""
+    check_kind(path, score.detail, Detail, f"detail of scores[{i}]")
+    # here, and not in the type of a score: a pattern would double the time of reading
+    if CONTROL.search(f"{score.name}{score.unit}{score.detail.get('encoder')}"):
+        raise RecordError(f"{path} has control characters in a name, a unit or an encoder of a score; move it away")
+    return keep_head(score.name, score.unit, score.detail)
 
 
 def read_curve(run: Path) -> list[dict[str, float]]:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
+# the name, the unit and the detail of a score
+Head = tuple[str, str, dict[str, Any]]
 
 # parts that differ in every run fill the memory of known parts in vain; it is emptied at this size
 _MOST = 2**14
@@ -22,11 +24,14 @@ def shared(part: T) -> T:
     return _keep(_encode(part), part)
 
 
-def shared_head(name: str, unit: str, detail: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """What a score has besides its value, shared as a whole; names and units are shared alone too. Nobody may change it."""
-    key = _encode((name, unit, detail))
-    known: tuple[str, str, dict[str, Any]] | None = _known.get(key)
-    return known or _keep(key, (sys.intern(name), sys.intern(unit), detail))
+def shared_head(name: str, unit: str, detail: dict[str, Any]) -> Head | None:
+    """What a score has besides its value, if an equal head was kept before: it has been checked, too. Nobody may change it."""
+    return _known.get(_encode((name, unit, detail)))
+
+
+def keep_head(name: str, unit: str, detail: dict[str, Any]) -> Head:
+    """Keeps a head that has been checked. It is shared as a whole; names and units are shared alone too."""
+    return _keep(_encode((name, unit, detail)), (sys.intern(name), sys.intern(unit), detail))
 
 
 def _keep(key: bytes, part: T) -> T:
