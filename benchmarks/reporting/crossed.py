@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.reporting.seed_statistics import CONFIDENCE, Array
+
+# differences by example that are in memory at once: so few that the system need not give and take their memory each time
+_FEW = 32
 
 
 class Crossed(NamedTuple):
@@ -61,22 +65,42 @@ class Measured:
         return cls(float(scaled.mean()), float(scaled.var(ddof=1) / len(values)), len(values) - 1, relative)
 
 
-def crossed_differences(a: Measured, b: Sequence[Measured], of: int) -> Crossed:
-    """The differences of a row from others that share its examples, and their errors, (len(b),) each.
+@dataclass(frozen=True)
+class MeasuredRows:
+    """The parts of several rows, as arrays: a row may be in thousands of differences.
+
+    Args:
+        mean, variance, freedom: (rows,), as those of `Measured`.
+        per_example: (rows, I).
+    """
+
+    mean: Array
+    variance: Array
+    freedom: Array
+    per_example: Array
+
+    @classmethod
+    def of(cls, rows: Sequence[Measured]) -> "MeasuredRows":
+        """Of rows with equal numbers of examples."""
+        numbers = (np.array([getattr(row, name) for row in rows]) for name in ("mean", "variance", "freedom"))
+        return cls(*numbers, np.stack([row.per_example for row in rows]))
+
+
+def crossed_differences(a: Measured, b: MeasuredRows, places: NDArray[np.int64], of: int) -> Crossed:
+    """The differences of a row from others that share its examples, and their errors, (len(places),) each.
 
     Args:
         a: the row.
-        b: the others.
+        b: the others are among these rows.
+        places: of the others.
         of: the number of examples that a score is the mean of, I or more.
     """
-    paired = np.stack([other.per_example for other in b])
-    np.subtract(a.per_example, paired, out=paired)
     parts = [
-        (np.full(len(b), a.variance), a.freedom),
-        (np.array([other.variance for other in b]), np.array([other.freedom for other in b])),
-        (paired.var(axis=1, ddof=1) / of, paired.shape[1] - 1),
+        (np.full(len(places), a.variance), a.freedom),
+        (b.variance[places], b.freedom[places]),
+        (_variances(a.per_example, b.per_example, places) / of, len(a.per_example) - 1),
     ]
-    return _total(a.mean - np.array([other.mean for other in b]), parts)
+    return _total(a.mean - b.mean[places], parts)
 
 
 def crossed_difference(a: Array, b: Array, examples_a: Array, examples_b: Array, of: int, is_ratio: bool) -> Crossed:
@@ -89,13 +113,27 @@ def crossed_difference(a: Array, b: Array, examples_a: Array, examples_b: Array,
         is_ratio: whether logarithms are compared. An example's part is then relative to the mean (delta method).
     """
     left, right = (Measured.of(x, per.mean(0), is_ratio) for x, per in ((a, examples_a), (b, examples_b)))
-    return Crossed(*(array[0] for array in crossed_differences(left, [right], of)))
+    return Crossed(*(array[0] for array in crossed_differences(left, MeasuredRows.of([right]), np.zeros(1, int), of)))
 
 
 def crossed_mean(a: Measured, of: int, constant: float) -> Crossed:
     """The difference of a row's mean from a number, (1,), and its error. For ratios the number is a logarithm."""
     parts = [(np.array([a.variance]), a.freedom), (a.per_example.var(ddof=1) / of, len(a.per_example) - 1)]
     return _total(np.array([a.mean - constant]), parts)
+
+
+def _variances(a: Array, rows: Array, places: NDArray[np.int64]) -> Array:
+    """The variance over examples of the differences of a row, (I,), from some of the rows, (rows, I)."""
+    variances = np.empty(len(places))
+    memory = np.empty((_FEW, len(a)))
+    for i in range(0, len(places), _FEW):
+        few = places[i : i + _FEW]
+        paired = np.take(rows, few, axis=0, out=memory[: len(few)], mode="clip")  # the mode for which no copy is made
+        np.subtract(a, paired, out=paired)
+        paired -= paired.mean(1, keepdims=True)
+        paired *= paired
+        variances[i : i + _FEW] = paired.sum(1) / (len(a) - 1)
+    return variances
 
 
 def _total(value: Array, parts: Sequence[tuple[Any, Any]]) -> Crossed:

@@ -67,27 +67,24 @@ class RowGroups:
 
     def __init__(self, claims: Sequence[Claim], tables: Sequence[Table]) -> None:
         self._groups: dict[tuple[int, Asked], Group | None] = {}
-        self._matches: dict[tuple[int, Side], bool] = {}
+        self._rows: dict[tuple[int, Side], list[Row]] = {}
         self._asked: dict[Side, dict[Asked, None]] = {}
         for claim in claims:
             for specification in claim.specifications if claim.over == "seeds" else ():
                 for is_right, side in claim.sides:
                     self._asked.setdefault(side, {})[_asked(claim, specification, is_right)] = None
-        self._tables = tables  # so that the ids of their rows stay theirs
+        self._tables = tables  # so that the ids of the tables and of their rows stay theirs
         for table in tables:
+            measured = {
+                side: [each for each in asked if names_in(each.quantity) <= table.measured]
+                for side, asked in self._asked.items()
+            }
             for row in table.rows:
-                for side, asked in self._asked.items():
-                    if self.matches(row, side):
+                for side, asked in measured.items():
+                    if side.matches(row):
+                        self._rows.setdefault((id(table), side), []).append(row)
                         for each in asked:
-                            if names_in(each.quantity) <= table.measured:
-                                self._groups[id(row), each] = _row_group(row, each, table)
-
-    def matches(self, row: Row, side: Side) -> bool:
-        """Whether a row is of a side."""
-        key = id(row), side
-        if key not in self._matches:
-            self._matches[key] = side.matches(row)
-        return self._matches[key]
+                            self._groups[id(row), each] = _row_group(row, each, table)
 
     def of(self, claim: Claim, specification: Specification, table: Table) -> Groups:
         """The groups of a claim on a table, under one specification.
@@ -100,10 +97,9 @@ class RowGroups:
             asked = _asked(claim, specification, is_right)
             if not names_in(asked.quantity) <= table.measured:
                 continue
-            for row in table.rows:
-                group = self._groups[id(row), asked] if self.matches(row, side) else None
-                if group is not None:
-                    groups.setdefault((is_right, side), []).append(group)
+            with_values = [self._groups[id(row), asked] for row in self._rows.get((id(table), side), ())]
+            if found := [group for group in with_values if group is not None]:
+                groups.setdefault((is_right, side), []).extend(found)
         return groups
 
 

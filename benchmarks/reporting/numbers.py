@@ -7,7 +7,7 @@ def number(value: float) -> str:
     """Four significant digits, thousands separated; an exponent only below 0.001."""
     if not math.isfinite(value):
         return f"{value:g}"
-    if abs(value) >= 1000 or value == round(value):
+    if abs(value) >= 1000 or value % 1 == 0:
         return f"{value:,.0f}"
     digits = max(0, 3 - math.floor(math.log10(abs(value))))
     return f"{value:.{digits}f}" if digits <= 6 else f"{value:.2e}"

@@ -159,9 +159,9 @@ def _records(row: Row, out: Path) -> Markup:
 
 def _record(run: Run, out: Path) -> str:
     """An item of a list in HTML, escaped. Python builds it faster than the template, and there is one for each run."""
-    record, folder = run.record, _link(run.path, out)
+    record, folder = run.record, escape(_link(run.path, out))
     names = [RECORD, CONFIG, CURVE, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
-    links = [f'<a href="{escape(f"{folder}/{name}")}">{escape(name.rpartition("/")[2])}</a> ' for name in names]
+    links = [f'<a href="{folder}/{name}">{shown}</a> ' for name, shown in map(_escaped_name, names)]
     return (
         f"      <li>seed {record['seed']}, {run.status}: <code>{escape(record.get('command', ''))}</code><br>\n"
         "      to train the run again and compare: "
@@ -169,6 +169,12 @@ def _record(run: Run, out: Path) -> str:
         f'      <span class="soft">{escape(_environment(record))}</span><br>\n'
         f"{''.join(links)}</li>\n"
     )
+
+
+@lru_cache(maxsize=256)
+def _escaped_name(name: str) -> tuple[str, str]:
+    """The name of a file inside a run, and its last part, in HTML."""
+    return str(escape(name)), str(escape(name.rpartition("/")[2]))
 
 
 def _environment(record: Mapping[str, Any]) -> str:

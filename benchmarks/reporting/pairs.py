@@ -1,6 +1,7 @@
 """The tests of a claim: pairs of rows, tested as arrays, because a claim may have millions of them."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.reporting.claims import Claim
-from benchmarks.reporting.crossed import Crossed, Measured, crossed_differences, crossed_mean
+from benchmarks.reporting.crossed import Crossed, Measured, MeasuredRows, crossed_differences, crossed_mean
 from benchmarks.reporting.evidence import Group
 from benchmarks.reporting.seed_statistics import Array, Moments, deviations, one_sided_of
 
 # pairs that are tested in one call: their arrays fit a processor's cache
-CHUNK = 2**16
+CHUNK = 2**13
 
 Pair = tuple[Group, Group | float]
 Places = NDArray[np.int64]
@@ -66,8 +67,7 @@ def run_tests(claim: Claim, pairs: Pairs) -> Results:
         effects[places] = crossed.value
         holds[places], fails[places] = _decide(claim, crossed.one_sided)
     for places in by_shape(pairs, np.nonzero(~is_crossed)[0]):
-        for part in np.array_split(places, 1 + len(places) // CHUNK):
-            effects[part], holds[part], fails[part] = _test_alike(claim, pairs, part)
+        effects[places], holds[places], fails[places] = _test_alike(claim, pairs, places)
     lost_left, lost_right = pairs.facts(lambda group: group.lost, 0)
     lost = np.nonzero(lost_left + lost_right)[0]
     # the ranks of all seeds and the means of those that are left must agree
@@ -92,15 +92,21 @@ def _test_alike(claim: Claim, pairs: Pairs, places: Places) -> tuple[Array, Arra
     """The tests over seeds alone, of pairs with equal numbers of values."""
     rows, left = np.unique(pairs.left[places], return_inverse=True)
     a = scaled(claim, [pairs.groups[i].values for i in rows])
-    b: Moments | float
-    if pairs.right[places[0]] >= 0:
-        rows, right = np.unique(pairs.right[places], return_inverse=True)
-        b = Moments.of(scaled(claim, [pairs.groups[i].values for i in rows])).at(right)
-        effects = a.mean(1)[left] - b.mean
-    else:
-        b = number_of(claim)
-        effects = a.mean(1)[left] - b
-    return effects, *_decide(claim, lambda margin: one_sided_of(Moments.of(a - margin).at(left), b))
+    means = a.mean(1)[left]
+    if pairs.right[places[0]] < 0:
+        number = number_of(claim)
+        return means - number, *_decide(claim, lambda margin: one_sided_of(Moments.of(a - margin).at(left), number))
+    rows, right = np.unique(pairs.right[places], return_inverse=True)
+    b = Moments.of(scaled(claim, [pairs.groups[i].values for i in rows]))
+
+    def p_at(margin: float) -> Array:
+        shifted, p = Moments.of(a - margin), np.empty((2, len(places)))
+        for i in range(0, len(places), CHUNK):
+            part = slice(i, i + CHUNK)
+            p[:, part] = one_sided_of(shifted.at(left[part]), b.at(right[part]))
+        return p
+
+    return means - b.mean[right], *_decide(claim, p_at)
 
 
 def _decide(claim: Claim, p_at: Callable[[float], tuple[Any, Any]]) -> tuple[Any, Any]:
@@ -146,25 +152,27 @@ def are_crossed(claim: Claim, pairs: Pairs) -> NDArray[np.bool_]:
 
 def crossed_parts(claim: Claim, pairs: Pairs, places: Places) -> Iterator[tuple[Places, Crossed]]:
     """The differences with their errors over examples too, in parts that share the row on the left."""
-    is_ratio = claim.scale == "ratio"
+    if not len(places):
+        return
+    by_size: dict[int, list[Measured]] = defaultdict(list)
+    where = np.full(1 + len(pairs.groups), -1)  # the place of each row among those with as many examples
     measured: dict[int, Measured] = {}
-
-    def at(i: int) -> Measured:
-        if i not in measured:
+    for i in np.unique([pairs.left[places], pairs.right[places]]).tolist():
+        if i >= 0:
             group = pairs.groups[i]
             assert group.examples is not None
-            measured[i] = Measured.of(group.values, group.examples, is_ratio)
-        return measured[i]
+            measured[i] = Measured.of(group.values, group.examples, claim.scale == "ratio")
+            where[i] = len(by_size[len(group.examples)])
+            by_size[len(group.examples)].append(measured[i])
+    others = {size: MeasuredRows.of(rows) for size, rows in by_size.items()}
 
     order = places[np.argsort(pairs.left[places], kind="stable")]
-    for part in np.split(order, np.nonzero(np.diff(pairs.left[order]))[0] + 1) if len(order) else ():
-        row = int(pairs.left[part[0]])
-        for few in np.array_split(part, 1 + len(part) // 256):
-            of = pairs.groups[row].of
-            if pairs.right[few[0]] < 0:
-                yield few, crossed_mean(at(row), of, number_of(claim))
-            else:
-                yield few, crossed_differences(at(row), [at(int(i)) for i in pairs.right[few]], of)
+    for part in np.split(order, np.nonzero(np.diff(pairs.left[order]))[0] + 1):
+        row, of = measured[int(pairs.left[part[0]])], pairs.groups[int(pairs.left[part[0]])].of
+        if pairs.right[part[0]] < 0:
+            yield part, crossed_mean(row, of, number_of(claim))
+        else:
+            yield part, crossed_differences(row, others[len(row.per_example)], where[pairs.right[part]], of)
 
 
 def _test_ranks(claim: Claim, pairs: Pairs, places: Places) -> tuple[Any, Any]:

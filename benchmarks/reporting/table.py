@@ -213,7 +213,7 @@ class Table:
         """A name for files and keys: letters, digits, dashes and underscores."""
         return file_name("-".join([self.datamodule, self.network, self.data["id"], self.protocol_id]))
 
-    @property
+    @cached_property
     def notes(self) -> str:
         """What the numbers depend on."""
         protocol, data = self.protocol, self.data
@@ -234,7 +234,7 @@ class Table:
             facts.append(f"budget {budgets.pop()} each" if len(budgets) == 1 else different)
         return ", ".join(facts)
 
-    @property
+    @cached_property
     def too_few(self) -> str | None:
         """Names the rows that have too few seeds for statistics; None if there is no such row."""
         counts = [(row, row.count("finished")) for row in self.models]
