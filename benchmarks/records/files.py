@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,12 @@ def write_text(path: Path, text: str, is_precious: bool = True) -> None:
     """Writes UTF-8 text atomically."""
     with replacing(path, is_precious) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_pieces(path: Path, pieces: Iterable[str], is_precious: bool = True) -> None:
+    """Writes the pieces of a UTF-8 text atomically; they need not be in memory together."""
+    with replacing(path, is_precious) as temporary, temporary.open("w", encoding="utf-8", buffering=2**20) as stream:
+        stream.writelines(pieces)
 
 
 def write_json(path: Path, value: Any) -> None:

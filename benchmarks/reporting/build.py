@@ -10,7 +10,7 @@ from benchmarks.errors import warn
 from benchmarks.records.checks import check_for_report
 from benchmarks.records.copies import seeds_once
 from benchmarks.records.examples import forget_examples
-from benchmarks.records.files import RecordError, remove_dead_leftovers, write_text
+from benchmarks.records.files import RecordError, remove_dead_leftovers, write_pieces, write_text
 from benchmarks.records.logger_choice import is_wandb
 from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run, read_run
@@ -18,16 +18,20 @@ from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
 from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.claims import Claims
+from benchmarks.reporting.cores import beside
 from benchmarks.reporting.filters import EVERYTHING, Only
 from benchmarks.reporting.gallery import copy_pictures, save_sheets
 from benchmarks.reporting.leaderboard import make_tables
-from benchmarks.reporting.page import page
+from benchmarks.reporting.page import page_pieces
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.summary import verdicts_markdown
 from benchmarks.reporting.terminal import print_answers, print_tables, report_bad_record
 from benchmarks.reporting.verdicts import answer_all
 from benchmarks.reporting.wandb_tables import upload
+
+# the page of so many runs takes longer than a fork
+MANY_RUNS = 2000
 
 
 def write_report(
@@ -59,8 +63,10 @@ def write_report(
     # records are many small objects without cycles; the search for cycles would take a quarter of the time
     with _without_garbage_collection():
         report = make_report(roots, out, title, asked, min_seeds, only)
-        _write_files(report)
-        _print(report)
+        remove_dead_leftovers(report.out, report.out / "pictures")
+        with beside(lambda: _write_page(report), pays=report.runs >= MANY_RUNS):
+            _write_files(report)
+            _print(report)
     if logger and is_wandb(logger):
         upload(report, logger)
     print(f"{out / 'index.html'}: {sum(len(table.rows) for table in report.tables)} rows of {report.runs} runs")
@@ -110,21 +116,20 @@ def _complete(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
 
 
+def _write_page(report: Report) -> None:
+    write_pieces(report.out / "index.html", page_pieces(report), is_precious=False)
+
+
 def _write_files(report: Report) -> None:
-    remove_dead_leftovers(report.out, report.out / "pictures")
     for table in report.tables:
         save_sheets(table, report.pictures, report.out)
-    files = {
-        "verdicts.md": verdicts_markdown(report.answers),
-        "leaderboard.md": exports.markdown(report),
-        "leaderboard.tex": exports.latex(report),
-        "leaderboard.csv": exports.leaderboard_csv(report.tables),
-        "comparisons.csv": exports.comparisons_csv(report.tables),
-        "claims.csv": exports.claims_csv(report.answers),
-        "index.html": page(report),
-    }
-    for name, text in files.items():
-        write_text(report.out / name, text, is_precious=False)
+    # one after another: each may have a hundred megabytes
+    write_text(report.out / "verdicts.md", verdicts_markdown(report.answers), is_precious=False)
+    write_text(report.out / "leaderboard.md", exports.markdown(report), is_precious=False)
+    write_text(report.out / "leaderboard.tex", exports.latex(report), is_precious=False)
+    write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
+    write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
+    write_text(report.out / "claims.csv", exports.claims_csv(report.answers), is_precious=False)
 
 
 def _print(report: Report) -> None:

@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -31,7 +31,12 @@ from benchmarks.reporting.verdicts import Answer
 
 
 def page(report: Report) -> str:
-    """The whole page. Everything that comes from a record is escaped."""
+    """The whole page."""
+    return "".join(page_pieces(report))
+
+
+def page_pieces(report: Report) -> Iterator[str]:
+    """The page in pieces, because a page may have hundreds of megabytes. Everything that comes from a record is escaped."""
     tables, searches, out = report.tables, report.searches, report.out
     environment = Environment(
         loader=PackageLoader("benchmarks.reporting"),
@@ -66,7 +71,7 @@ def page(report: Report) -> str:
     assets = resources.files("benchmarks.reporting") / "templates"
     needs_charts = bool(tables or searches)
     charts = {"tables": [table_chart(table) for table in tables], "searches": [search_chart(s) for s in searches]}
-    return environment.get_template("report.html.j2").render(
+    yield from environment.get_template("report.html.j2").generate(
         title=report.title,
         tables=tables,
         failures=report.failures,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.reporting.claims import Claim
+from benchmarks.reporting.cores import in_threads
 from benchmarks.reporting.crossed import Crossed, Measured, MeasuredRows, crossed_differences, crossed_mean
 from benchmarks.reporting.evidence import Group
 from benchmarks.reporting.seed_statistics import Array, Moments, deviations, one_sided_of
@@ -101,9 +102,13 @@ def _test_alike(claim: Claim, pairs: Pairs, places: Places) -> tuple[Array, Arra
 
     def p_at(margin: float) -> Array:
         shifted, p = Moments.of(a - margin), np.empty((2, len(places)))
-        for i in range(0, len(places), CHUNK):
-            part = slice(i, i + CHUNK)
-            p[:, part] = one_sided_of(shifted.at(left[part]), b.at(right[part]))
+
+        def test(starts: Sequence[int]) -> None:
+            for i in starts:
+                part = slice(i, i + CHUNK)
+                p[:, part] = one_sided_of(shifted.at(left[part]), b.at(right[part]))
+
+        in_threads(test, range(0, len(places), CHUNK))
         return p
 
     return means - b.mean[right], *_decide(claim, p_at)

@@ -1,0 +1,82 @@
+"""Work of large reports on several cores. Every result is the same as on one core."""
+
+import multiprocessing
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+# more would wait for each other
+MOST_THREADS = 4
+# of fewer parts, threads cost more than they save
+LEAST_PARTS = 8
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(work: Callable[[Sequence[int]], None], parts: Sequence[int]) -> None:
+    """Does work on every part, shared among threads: numpy lets other threads run while it computes.
+
+    Args:
+        work: on some of the parts. It writes its results into arrays, each part into a place of its own.
+        parts: all of them.
+    """
+    threads = min(cores(), MOST_THREADS) if len(parts) >= LEAST_PARTS else 1
+    if threads == 1:
+        work(parts)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, [parts[i::threads] for i in range(threads)]))
+
+
+@contextmanager
+def beside(work: Callable[[], None], pays: bool) -> Iterator[None]:
+    """Does work in a forked process at the same time as the block, or before the block where a fork does not pay or is not safe.
+
+    A fork has everything that this process has in memory, so nothing is copied between them. If the fork dies or its work
+    raises an error, this process does the work again, and the error is raised here.
+
+    Args:
+        work: writes files, and changes nothing else.
+        pays: whether the work takes much longer than a fork.
+    """
+    if not (pays and _can_fork()):
+        work()
+        yield
+        return
+    fork = multiprocessing.get_context("fork").Process(target=_without_words, args=(work,), daemon=True)
+    with warnings.catch_warnings():
+        # of threads, from Python 3.12 on. Those of Python were counted, and those of numpy's BLAS may be forked
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fork.start()
+    try:
+        yield
+        fork.join()
+    finally:
+        fork.kill()  # after an error in the block; nothing if the fork has ended
+        fork.join()
+    if fork.exitcode != 0:
+        work()
+
+
+def _can_fork() -> bool:
+    """Whether a fork is possible, and safe: a lock that another thread holds is never released in a fork."""
+    return (
+        cores() > 1
+        and multiprocessing.get_all_start_methods()[0] == "fork"  # macOS has forks, and its libraries may break in them
+        and threading.active_count() == 1
+        and not multiprocessing.current_process().daemon  # such processes may have no children
+    )
+
+
+def _without_words(work: Callable[[], None]) -> None:
+    """Does the work; the process that waits for it tells of an error."""
+    try:
+        work()
+    except BaseException:
+        os._exit(1)
