@@ -1,0 +1,98 @@
+"""Work on several cores gives what one core gives, whatever becomes of the other process."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.records.runs import Run
+from benchmarks.reporting import build, cores
+from benchmarks.reporting.build import write_report
+from benchmarks.reporting.cores import LEAST_PARTS, beside, in_threads
+
+needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a machine with one core, and on one whose Python starts no forks by default."""
+    monkeypatch.setattr(cores, "cores", lambda: 2)
+    monkeypatch.setattr(cores, "_can_fork", lambda: True)
+
+
+@pytest.mark.parametrize("parts", [0, 1, LEAST_PARTS - 1, LEAST_PARTS, 5 * LEAST_PARTS + 1])
+def test_threads_do_each_part_once(parts: int, two_cores: None) -> None:
+    done, names = np.zeros(parts, int), set()
+
+    def work(some: Sequence[int]) -> None:
+        names.add(threading.current_thread().name)
+        done[list(some)] += 1
+
+    in_threads(work, range(parts))
+    assert (done == 1).all()
+    assert (threading.main_thread().name in names) == (parts < LEAST_PARTS)
+
+
+def test_an_error_in_a_thread_is_raised(two_cores: None) -> None:
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda some: [1 // i for i in some] and None, range(3 * LEAST_PARTS))
+
+
+@needs_forks
+def test_a_fork_does_the_work_once_and_elsewhere(tmp_path: Path, two_cores: None) -> None:
+    with beside(lambda: (tmp_path / str(os.getpid())).touch(), pays=True):
+        pass
+    (file,) = tmp_path.iterdir()
+    assert file.name != str(os.getpid())
+
+
+@needs_forks
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 // 0], ids=["killed", "error"])
+def test_work_that_a_fork_did_not_finish_is_done_here(end: Any, tmp_path: Path, two_cores: None, capfd: Any) -> None:
+    here = os.getpid()
+
+    def work() -> None:
+        if os.getpid() != here:
+            end()
+        (tmp_path / "file").touch()
+
+    with beside(work, pays=True):
+        assert not (tmp_path / "file").exists()
+    assert (tmp_path / "file").exists()
+    assert not capfd.readouterr().err, "no traceback of the fork"
+
+
+@needs_forks
+def test_an_error_of_the_work_is_raised_here(two_cores: None) -> None:
+    with pytest.raises(ZeroDivisionError), beside(lambda: 1 // 0 and None, pays=True):
+        pass
+
+
+@needs_forks
+def test_an_error_beside_the_work_ends_the_fork(tmp_path: Path, two_cores: None) -> None:
+    def work() -> None:
+        signal.pause()
+
+    with pytest.raises(KeyboardInterrupt), beside(work, pays=True):
+        raise KeyboardInterrupt
+
+
+def test_without_a_fork_the_work_comes_first(tmp_path: Path) -> None:
+    with beside(lambda: (tmp_path / str(os.getpid())).touch(), pays=False):
+        assert (tmp_path / str(os.getpid())).exists()
+
+
+@needs_forks
+def test_a_report_is_the_same_with_a_fork(
+    runs: list[Run], tmp_path: Path, two_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report([tmp_path], tmp_path / "one", "again")
+    monkeypatch.setattr(build, "MANY_RUNS", 1)
+    write_report([tmp_path], tmp_path / "two", "again")
+    one, two = ((tmp_path / out / "index.html").read_bytes() for out in ("one", "two"))
+    assert one == two
