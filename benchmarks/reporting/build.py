@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from benchmarks.records.runs import Run, read_run
 from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
 from benchmarks.reporting.claim_files import load_claims
-from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.cores import beside
 from benchmarks.reporting.filters import EVERYTHING, Only
 from benchmarks.reporting.gallery import copy_pictures, save_sheets
@@ -30,7 +30,7 @@ from benchmarks.reporting.terminal import print_answers, print_tables, report_ba
 from benchmarks.reporting.verdicts import answer_all
 from benchmarks.reporting.wandb_tables import upload
 
-# the page of so many runs takes longer than a fork
+# the files of so many runs take longer than a fork
 MANY_RUNS = 2000
 
 
@@ -62,10 +62,13 @@ def write_report(
     forget_examples()  # this process may have scored runs since its last report
     # records are many small objects without cycles; the search for cycles would take a quarter of the time
     with _without_garbage_collection():
-        report = make_report(roots, out, title, asked, min_seeds, only)
-        remove_dead_leftovers(report.out, report.out / "pictures")
-        with beside(lambda: _write_page(report), pays=report.runs >= MANY_RUNS):
-            _write_files(report)
+        tabulated, runs = _tabulated(roots, out, title, min_seeds, only)
+        remove_dead_leftovers(out, out / "pictures")
+        with beside(lambda: _write_tables(tabulated), pays=len(runs) >= MANY_RUNS):
+            answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
+        report = replace(tabulated, answers=answers)
+        with beside(lambda: _write_page(report), pays=len(runs) >= MANY_RUNS):
+            _write_documents(report)
             _print(report)
     if logger and is_wandb(logger):
         upload(report, logger)
@@ -73,10 +76,14 @@ def write_report(
     return report
 
 
-def make_report(
-    roots: Sequence[Path], out: Path, title: str, claims: Claims, min_seeds: int, only: Only = EVERYTHING
-) -> Report:
-    """Reads the records at or below the roots, makes the tables, answers the claims, and copies pictures into `out`."""
+def _tabulated(
+    roots: Sequence[Path], out: Path, title: str, min_seeds: int, only: Only
+) -> tuple[Report, Sequence[Run]]:
+    """Reads the records at or below the roots, makes the tables, and copies pictures into `out`.
+
+    Returns:
+        The report without answers to claims, and every run, those of the searches' trials included.
+    """
     missing: RecordError | None = None
     try:
         runs = list(_complete(find_all(roots, report_bad_record)))
@@ -91,11 +98,10 @@ def make_report(
     if copies:
         warn(f"{copies[0]} (copies that do not count: {len(copies)}; the page lists them)")
     tables = make_tables(runs, min_seeds)
-    return Report(
+    report = Report(
         title=title,
         out=out,
         tables=tables,
-        answers=answer_all(claims, tables, searches, [*runs, *_trial_runs(searches, runs)], min_seeds),
         searches=searches,
         failures=[run for run in runs if run.status != "finished" and not run.is_trial],
         copies=copies,
@@ -103,6 +109,7 @@ def make_report(
         runs=len(runs),
         min_seeds=min_seeds,
     )
+    return report, [*runs, *_trial_runs(searches, runs)]
 
 
 def _complete(runs: Sequence[Run]) -> Iterator[Run]:
@@ -120,15 +127,18 @@ def _write_page(report: Report) -> None:
     write_pieces(report.out / "index.html", page_pieces(report), is_precious=False)
 
 
-def _write_files(report: Report) -> None:
+def _write_tables(report: Report) -> None:
+    """Writes what needs no answers to claims. Not all at once: each file may have a hundred megabytes."""
     for table in report.tables:
         save_sheets(table, report.pictures, report.out)
-    # one after another: each may have a hundred megabytes
+    write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
+    write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
+
+
+def _write_documents(report: Report) -> None:
     write_text(report.out / "verdicts.md", verdicts_markdown(report.answers), is_precious=False)
     write_text(report.out / "leaderboard.md", exports.markdown(report), is_precious=False)
     write_text(report.out / "leaderboard.tex", exports.latex(report), is_precious=False)
-    write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
-    write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
     write_text(report.out / "claims.csv", exports.claims_csv(report.answers), is_precious=False)
 
 
