@@ -16,8 +16,9 @@ from benchmarks.records.checks import check_data
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import seeds_beside
 from benchmarks.records.runs import Run, ScoreSheet, read_run
+from benchmarks.reporting.next_seed import Outlier, judge_next, next_value
 from benchmarks.reporting.numbers import number
-from benchmarks.reporting.seed_statistics import ALPHA, Outlier, judge_next, next_value
+from benchmarks.reporting.seed_statistics import ALPHA
 from benchmarks.reporting.terminal import console_of_tables
 from benchmarks.scoring.protocol import protocol_of
 from benchmarks.scoring.restore import at_folders, check_parameters, load_data, set_threads

@@ -82,8 +82,12 @@ class MeasuredRows:
     @classmethod
     def of(cls, rows: Sequence[Measured]) -> "MeasuredRows":
         """Of rows with equal numbers of examples."""
-        numbers = (np.array([getattr(row, name) for row in rows]) for name in ("mean", "variance", "freedom"))
-        return cls(*numbers, np.stack([row.per_example for row in rows]))
+        return cls(
+            np.array([row.mean for row in rows]),
+            np.array([row.variance for row in rows]),
+            np.array([row.freedom for row in rows]),
+            np.stack([row.per_example for row in rows]),
+        )
 
 
 def crossed_differences(a: Measured, b: MeasuredRows, places: NDArray[np.int64], of: int) -> Crossed:

@@ -100,7 +100,7 @@ def _test_alike(claim: Claim, pairs: Pairs, places: Places) -> tuple[Array, Arra
     rows, right = np.unique(pairs.right[places], return_inverse=True)
     b = Moments.of(scaled(claim, [pairs.groups[i].values for i in rows]))
 
-    def p_at(margin: float) -> Array:
+    def p_at(margin: float) -> tuple[Array, Array]:
         shifted, p = Moments.of(a - margin), np.empty((2, len(places)))
 
         def test(starts: Sequence[int]) -> None:
@@ -109,7 +109,7 @@ def _test_alike(claim: Claim, pairs: Pairs, places: Places) -> tuple[Array, Arra
                 p[:, part] = one_sided_of(shifted.at(left[part]), b.at(right[part]))
 
         in_threads(test, range(0, len(places), CHUNK))
-        return p
+        return p[0], p[1]
 
     return means - b.mean[right], *_decide(claim, p_at)
 

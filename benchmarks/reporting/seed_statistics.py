@@ -84,7 +84,7 @@ def differences(a: Array, b: Array) -> list[Difference]:
         result = stats.ttest_ind(a, b, axis=1, equal_var=False)
         interval = result.confidence_interval(CONFIDENCE)
     value = a.mean(1) - b.mean(1)
-    constant = _is_constant(a) & _is_constant(b)
+    constant = is_constant(a) & is_constant(b)
     apart = np.where(value == 0, 1.0, _permutation_p(a.shape[1], b.shape[1]))
     p = np.where(constant, apart, result.pvalue)
     low, high = (np.where(constant, value, side) for side in (interval.low, interval.high))
@@ -100,64 +100,10 @@ def differences_from(a: Array, constant: float) -> list[Difference]:
         n = a.shape[1]
         effects = (1 - 3 / (4 * (n - 1) - 1)) * (a.mean(1) - constant) / a.std(1, ddof=1)
     value = a.mean(1) - constant
-    constant_rows = _is_constant(a)
+    constant_rows = is_constant(a)
     p = np.where(constant_rows, np.where(value == 0, 1.0, _sign_p(n)), result.pvalue)
     low, high = (np.where(constant_rows, value, side - constant) for side in (interval.low, interval.high))
     return _as_differences(value, low, high, p, effects)
-
-
-@dataclass(frozen=True)
-class Outlier:
-    """Whether one more seed of a row is another distribution's, judged over all scores together.
-
-    Args:
-        shift: the mean over scores of t², t the distance from the mean of the seeds in standard errors of a prediction.
-        shift_limit: of `shift`.
-        largest: the largest |t| of any score.
-        largest_limit: of `largest`.
-    """
-
-    shift: float
-    shift_limit: float
-    largest: float
-    largest_limit: float
-
-    @property
-    def is_one(self) -> bool:
-        return self.shift > self.shift_limit or self.largest > self.largest_limit
-
-
-def judge_next(seeds: Array, value: Array, alpha: float = ALPHA) -> Outlier:
-    """Tests whether the scores of one more seed are from the normal distribution of a row's seeds.
-
-    Two statistics share alpha in halves. The mean of t² over scores finds a shift of many scores; its limit is that of a single
-    t², which is exact if all scores move together and conservative if they do not. The largest |t| finds a shift of one
-    score (Bonferroni). `python -m benchmarks.studies.replay_power` measures false alarms and power.
-
-    Args:
-        seeds: (n, scores), n at least 2.
-        value: (scores,).
-        alpha: the rate of false alarms.
-    """
-    n, scores = seeds.shape
-    with np.errstate(all="ignore"):
-        t = (value - seeds.mean(0)) / (seeds.std(0, ddof=1) * math.sqrt(1 + 1 / n))
-    # a score that no seed varies: equal or not
-    t = np.where(_is_constant(seeds.T), np.where(np.isclose(value, seeds[0], rtol=1e-12, atol=0), 0.0, np.inf), t)
-    shift_limit = float(stats.f.ppf(1 - alpha / 2, 1, n - 1))
-    largest_limit = float(stats.t.ppf(1 - alpha / (4 * scores), n - 1))
-    return Outlier(float(np.mean(t**2)), shift_limit, float(np.abs(t).max()), largest_limit)
-
-
-def next_value(values: Sequence[float]) -> tuple[float, float]:
-    """The 95% prediction interval of one more draw from the normal distribution of the values: mean ± t·s·√(1 + 1/n).
-
-    Args:
-        values: two or more.
-    """
-    n, mean = len(values), float(np.mean(values))
-    reach = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
-    return mean - reach, mean + reach
 
 
 @dataclass(frozen=True)
@@ -184,7 +130,7 @@ class Moments:
         mean = values.mean(1)
         with np.errstate(all="ignore"):
             variance = ((values - mean[:, None]) ** 2).mean(1) * (np.float64(n) / (n - 1))
-        return cls(n, mean, variance, _is_constant(values), values[:, 0])
+        return cls(n, mean, variance, is_constant(values), values[:, 0])
 
     def at(self, places: NDArray[np.int64]) -> "Moments":
         """The rows at these places."""
@@ -287,7 +233,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _is_constant(values: Array) -> NDArray[np.bool_]:
+def is_constant(values: Array) -> NDArray[np.bool_]:
     """Row by row, whether the values differ only by rounding."""
     same: NDArray[np.bool_] = np.ptp(values, axis=1) <= 1e-12 * np.abs(values).max(axis=1)
     return same

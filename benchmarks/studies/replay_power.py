@@ -5,7 +5,8 @@ Draws five seeds and one more of 20 normal scores with a common correlation; the
 
 import numpy as np
 
-from benchmarks.reporting.seed_statistics import Array, judge_next
+from benchmarks.reporting.next_seed import judge_next
+from benchmarks.reporting.seed_statistics import Array
 from benchmarks.studies.words import study
 
 DRAWS, SEEDS, SCORES = 2_000, 5, 20

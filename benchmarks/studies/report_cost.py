@@ -8,6 +8,7 @@ each row has pictures; no report opens the pictures of other seeds. The numbers 
 
 import contextlib
 import io
+import os
 import random
 import resource
 import sys
@@ -48,9 +49,15 @@ def main(count: int) -> None:
         with _timed("a report of them, from reading to its files"), contextlib.redirect_stdout(printed):
             write_report([root], out, "cost")
         size = (out / "index.html").stat().st_size / 2**20
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10)
+        own, forks = (
+            resource.getrusage(who).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10)
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
         what = printed.getvalue().splitlines()[-1].partition(": ")[2]
-        print(f"{what}, a page of {size:.1f} MiB, a peak of {peak:,.0f} MiB of memory")
+        print(
+            f"{what}, a page of {size:.1f} MiB, a peak of {own:,.0f} MiB of memory, and of {forks:,.0f} MiB in a fork,"
+        )
+        print("which shares most of it")
 
 
 def make_records(root: Path, count: int) -> None:
@@ -101,11 +108,13 @@ def make_records(root: Path, count: int) -> None:
 
 @contextlib.contextmanager
 def _timed(what: str) -> Iterator[None]:
-    start, start_cpu = time.perf_counter(), time.process_time()
+    start, before = time.perf_counter(), os.times()
     yield
-    took, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    took, after = time.perf_counter() - start, os.times()
+    own, forks = (sum(after[i] - before[i] for i in places) for places in ((0, 1), (2, 3)))
     # the rest is time of the disk and of other programs
-    print(f"{what:<45} {took:6.2f} s, {cpu:.2f} s of it processor time", file=sys.__stdout__, flush=True)
+    words = f"{took:6.2f} s; processor time: {own:.2f} s, and {forks:.2f} s in forks"
+    print(f"{what:<45} {words}", file=sys.__stdout__, flush=True)
 
 
 if __name__ == "__main__":

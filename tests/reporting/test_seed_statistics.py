@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
+from benchmarks.reporting.next_seed import next_value
 from benchmarks.reporting.seed_statistics import (
     RESAMPLES,
     Moments,
@@ -17,7 +18,6 @@ from benchmarks.reporting.seed_statistics import (
     differences_from,
     holm,
     mean_intervals,
-    next_value,
     one_sided,
     one_sided_of,
     rank_intervals,
