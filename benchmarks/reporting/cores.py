@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +69,7 @@ def _can_fork() -> bool:
     """Whether a fork is possible, and safe: a lock that another thread holds is never released in a fork."""
     return (
         cores() > 1
-        and multiprocessing.get_all_start_methods()[0] == "fork"  # macOS has forks, and its libraries may break in them
+        and sys.platform == "linux"  # macOS has forks, and its libraries may break in them
         and threading.active_count() == 1
         and not multiprocessing.current_process().daemon  # such processes may have no children
     )
