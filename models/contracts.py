@@ -4,7 +4,7 @@ Images are float32 in [0, 1] of shape (B, C, H, W), points are (B, D), latents (
 example, summed over every dimension, with every constant.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -74,6 +74,18 @@ class Decodes(Protocol):
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z), (B, Z) -> (B, ...)."""
+        ...
+
+
+@runtime_checkable
+class Folds(Protocol):
+    """Makes a cheaper decoder for metrics that decode many thousand times."""
+
+    def folded_decode(self) -> Callable[[Tensor], Tensor]:
+        """A function that equals `decode` in evaluation mode at the present weights, to rounding.
+
+        Gradients exist with respect to the latents only.
+        """
         ...
 
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.contracts import Prior
+from models.networks.folding import folded
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -84,6 +85,11 @@ class GenerativeModel(LightningModule, ABC):
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z), (B, Z) -> (B, ...), in the data's range."""
         return self.to_data(self.decoder(z))
+
+    def folded_decode(self) -> Callable[[Tensor], Tensor]:
+        """A function that equals `decode` in evaluation mode at the present weights, to rounding, at a lower cost."""
+        decoder = folded(self.decoder)
+        return lambda z: self.to_data(decoder(z))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """(n, ...) examples: latents from the prior, decoded."""

@@ -118,7 +118,7 @@ class AIS(Ruler):
         model: Decodes = subject.model
         x = torch.cat(list(subject.likelihood_examples("val", self.tuning_examples)))
         settings = (self.settings, self.tuning_tolerance, self.tuning_rounds, generator, "AIS, tuning sigma")
-        return tune_sigma(model.decode, model.prior, x, *settings)
+        return tune_sigma(subject.folded_decode, model.prior, x, *settings)
 
     def _real(
         self, subject: Subject, sigma: float, generator: torch.Generator, detail: dict[str, Any]
@@ -197,7 +197,7 @@ class AIS(Ruler):
 
     def _target(self, subject: Subject, x: Tensor, sigma: float) -> Target:
         model: Decodes = subject.model
-        return Target(model.decode, model.prior, x, sigma, self.settings.chains)
+        return Target(subject.folded_decode, model.prior, x, sigma, self.settings.chains)
 
 
 def _with_error(values: Tensor, detail: dict[str, Any]) -> Value:

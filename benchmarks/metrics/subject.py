@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.encoders.base import FeatureEncoder
 from datamodules.contracts import Data, Split
-from models.contracts import Decodes, Encodes, Samples
+from models.contracts import Decodes, Encodes, Folds, Samples
 
 # of the noise of `likelihood_examples`, equal for every model
 DEQUANTIZATION_SEED = 4
@@ -109,6 +109,12 @@ class Subject:
         model: Decodes = self.model
         decoded = [model.decode(batch.to(self.device)).float().cpu() for batch in z.split(self.batch_size)]
         return finite(torch.cat(decoded), "decoded latents")
+
+    @cached_property
+    def folded_decode(self) -> Callable[[Tensor], Tensor]:
+        """The model's `decode` on its device, (B, Z) -> (B, ...), for the chains of metrics: cheaper if the model can."""
+        model: Decodes = self.model
+        return model.folded_decode() if isinstance(model, Folds) else model.decode
 
     def codes(self, split: Split, limit: int | None = None, drawn: bool = False) -> Tensor:
         """The codes of the first `limit` examples of a split, or one draw of q(z|x) for each, (n, Z) on the CPU; made once."""

@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
-from models.contracts import Bounds, Decodes, Elbo, Encodes, Reconstructs, Samples
+from models.contracts import Bounds, Decodes, Elbo, Encodes, Folds, Reconstructs, Samples
 from models.game import GenerativeModel
 from tests.conftest import choices, composed_model
 
@@ -69,10 +69,16 @@ def test_samples_have_the_datas_shape_and_range(model: str, datamodule: str, net
 
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
-def test_every_family_decodes_its_prior(model: str, datamodule: str, network: str, extra: list[str]) -> None:
+def test_every_family_decodes_its_prior_and_folds_its_decoder(
+    model: str, datamodule: str, network: str, extra: list[str]
+) -> None:
     made, shape = shared(model, datamodule, network, extra)
     assert isinstance(made, Decodes)
-    assert made.decode(made.prior.sample(3)).shape == (3, *shape)
+    assert isinstance(made, Folds)
+    z = made.prior.sample(3)
+    assert made.decode(z).shape == (3, *shape)
+    with made.scoring():
+        torch.testing.assert_close(made.folded_decode()(z), made.decode(z), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
