@@ -5,6 +5,8 @@ for the other implementations.
 
     python -m benchmarks.studies.scoring_cost                 the columns of samples, at 64 and 2,048 dimensions; FID's arithmetic
     python -m benchmarks.studies.scoring_cost part=ais        100 images x 16 chains x 1,000 temperatures on an MNIST-sized MLP
+    python -m benchmarks.studies.scoring_cost part=decoder    a gradient through the folded decoder of AIS, beside the decoder
+    python -m benchmarks.studies.scoring_cost part=leapfrog   the error of AIS by leapfrog steps and temperatures
     python -m benchmarks.studies.scoring_cost part=memory     50,000 against 50,000 features of 2,048 dimensions
 """
 
@@ -13,6 +15,7 @@ import io
 import itertools
 import os
 import resource
+import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -30,16 +33,19 @@ from benchmarks.metrics.frechet import fid_of, frechet_distance, frechet_infinit
 from benchmarks.metrics.kernel import polynomial, squared_mmd
 from benchmarks.metrics.neighbours import manifold_scores
 from benchmarks.studies.words import study
+from models.networks.dcgan import Decoder
+from models.networks.folding import folded
 from models.priors import Normal
 
 SAMPLES, NEIGHBOURS = 10_000, 5
+ALTERNATIONS = 15
 
 
-@study(part=("samples", "ais", "memory"))
+@study(part=("samples", "ais", "decoder", "leapfrog", "memory"))
 def main(part: str) -> None:
     warnings.simplefilter("ignore")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    {"samples": samples, "ais": ais, "memory": memory}[part]()
+    {"samples": samples, "ais": ais, "decoder": decoder, "leapfrog": leapfrog, "memory": memory}[part]()
 
 
 def samples() -> None:
@@ -129,6 +135,51 @@ def ais() -> None:
     value = float(log_mean_weight(run.log_weights).mean())
     print(f"100 images x 16 chains x 1,000 temperatures x 5 leapfrog steps: tuning {tuning / 60:.1f} min, ", end="")
     print(f"measuring {seconds / 60:.1f} min; {value:.1f} nats, {run.acceptance:.2f} of the proposals taken")
+
+
+def decoder() -> None:
+    """The gradient of log p(x|z) for 16 chains of n images, through the decoder of `dcgan_narrow` and through the folded one."""
+    torch.manual_seed(0)
+    network = nn.Sequential(Decoder(64, (1, 28, 28), width=16, norm="batch"), nn.Sigmoid())
+    network(torch.randn(256, 64))  # statistics of batch norms
+    network.eval()
+    networks = {"decoder": network, "folded": folded(network)}
+    table = Table("images", "decoder [ms]", "folded [ms]", "ratio", "largest difference of gradients")
+    for n in (8, 32):
+        x, z = torch.rand(n, 1, 28, 28), torch.randn(16 * n, 64)
+        targets = {name: Target(part, Normal(64), x, 0.1, 16) for name, part in networks.items()}
+        gradients, times = {}, {name: list[float]() for name in targets}
+        for _ in range(ALTERNATIONS):  # in turns, because other work on the machine comes and goes
+            for name, target in targets.items():
+                start = time.process_time()
+                gradients[name] = target.at(z).gradient
+                times[name].append(1e3 * (time.process_time() - start))
+        slow, fast = (statistics.median(times[name]) for name in targets)
+        difference = float((gradients["decoder"] - gradients["folded"]).abs().max() / gradients["decoder"].abs().max())
+        table.add_row(str(n), f"{slow:.1f}", f"{fast:.1f}", f"{fast / slow:.2f}", f"{difference:.1g} of the largest")
+    print("processor milliseconds, medians")
+    Console(width=130).print(table)
+
+
+def leapfrog() -> None:
+    """What AIS lacks on probabilistic PCA, whose log p(x) is exact, by leapfrog steps L and temperatures T. 16 chains."""
+    torch.manual_seed(0)
+    weight, sigma = torch.randn(64, 10), 0.1  # the posterior is far narrower than the prior
+    x = torch.randn(64, 10) @ weight.T + sigma * torch.randn(64, 64)
+    covariance = weight.double() @ weight.double().T + sigma**2 * torch.eye(64, dtype=torch.float64)
+    exact = torch.distributions.MultivariateNormal(torch.zeros(64).double(), covariance).log_prob(x.double())
+    target = Target(lambda z: z @ weight.T, Normal(10), x, sigma, chains=16)
+    table = Table("leapfrog steps", "temperatures", "product", "exact - AIS [nats], two seeds")
+    for steps, temperatures in ((10, 160), (5, 320), (3, 533), (2, 800), (1, 1600), (2, 400), (2, 320)):
+        settings = Settings(16, temperatures, steps)
+        lacking = []
+        for seed in range(2):
+            generator = torch.Generator().manual_seed(seed)
+            run = forward(target, tune(target, settings, generator, "tuning"), steps, generator, "AIS")
+            lacking.append(float((exact - log_mean_weight(run.log_weights)).mean()))
+        values = ", ".join(f"{value:.2f}" for value in lacking)
+        table.add_row(str(steps), str(temperatures), str(steps * temperatures), values)
+    Console(width=130).print(table)
 
 
 def memory() -> None:
