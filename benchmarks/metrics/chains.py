@@ -39,11 +39,13 @@ class Target:
         """log p(x|z) with its constant, and its gradient."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            error = self.squared_error(z)
-            (gradient,) = torch.autograd.grad(error.sum(), z)
+            decoded = self.decode(z)
+        residual = decoded.detach().flatten(1) - self._x
+        # the gradient of the squared error with respect to g(z) is 2 (g(z) - x): one pass through g serves value and gradient
+        (gradient,) = torch.autograd.grad(decoded, z, (2 * residual).view_as(decoded))
         precision = self.sigma**-2
         constant = self.dimensions * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
-        return State(z.detach(), -0.5 * precision * error.detach() - constant, -0.5 * precision * gradient)
+        return State(z.detach(), -0.5 * precision * residual.square().sum(1) - constant, -0.5 * precision * gradient)
 
     def prior_draws(self, generator: torch.Generator) -> Tensor:
         return self.prior.sample(self.chains * self.examples, generator, self.device)

@@ -144,7 +144,7 @@ def decoder() -> None:
     network(torch.randn(256, 64))  # statistics of batch norms
     network.eval()
     networks = {"decoder": network, "folded": folded(network)}
-    table = Table("images", "decoder [ms]", "folded [ms]", "ratio", "largest difference of gradients")
+    table = Table("images", "decoder [ms]", "folded [ms]", "ratio", "difference of gradients")
     for n in (8, 32):
         x, z = torch.rand(n, 1, 28, 28), torch.randn(16 * n, 64)
         targets = {name: Target(part, Normal(64), x, 0.1, 16) for name, part in networks.items()}
@@ -155,8 +155,10 @@ def decoder() -> None:
                 gradients[name] = target.at(z).gradient
                 times[name].append(1e3 * (time.process_time() - start))
         slow, fast = (statistics.median(times[name]) for name in targets)
-        difference = float((gradients["decoder"] - gradients["folded"]).abs().max() / gradients["decoder"].abs().max())
-        table.add_row(str(n), f"{slow:.1f}", f"{fast:.1f}", f"{fast / slow:.2f}", f"{difference:.1g} of the largest")
+        plain = gradients["decoder"]
+        # of the median latent: where a unit of ReLU is within rounding of 0, its gradient is either of two
+        difference = float(((plain - gradients["folded"]).norm(dim=1) / plain.norm(dim=1)).median())
+        table.add_row(str(n), f"{slow:.1f}", f"{fast:.1f}", f"{fast / slow:.2f}", f"{difference:.1g}")
     print("processor milliseconds, medians")
     Console(width=130).print(table)
 
@@ -169,7 +171,7 @@ def leapfrog() -> None:
     covariance = weight.double() @ weight.double().T + sigma**2 * torch.eye(64, dtype=torch.float64)
     exact = torch.distributions.MultivariateNormal(torch.zeros(64).double(), covariance).log_prob(x.double())
     target = Target(lambda z: z @ weight.T, Normal(10), x, sigma, chains=16)
-    table = Table("leapfrog steps", "temperatures", "product", "exact - AIS [nats], two seeds")
+    table = Table("leapfrog steps", "temperatures", "product", "exact minus AIS in nats, two seeds")
     for steps, temperatures in ((10, 160), (5, 320), (3, 533), (2, 800), (1, 1600), (2, 400), (2, 320)):
         settings = Settings(16, temperatures, steps)
         lacking = []
