@@ -1,6 +1,7 @@
 """AIS against the exact log-likelihood of a linear-Gaussian decoder (probabilistic PCA, Tipping & Bishop 1999)."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -254,6 +255,30 @@ def test_the_ruler_gives_bit_identical_numbers_and_says_what_they_depend_on() ->
     assert len(first["ais"].by_example) == 6
     assert max(detail["sigma_curve"], key=lambda pair: pair[1])[0] == pytest.approx(detail["sigma"], rel=0.45)
     assert first["bits_per_dim"] == "points are not dequantised"
+
+
+def test_all_chains_run_through_the_folded_decoder_of_a_model_that_has_one() -> None:
+    class Folding(PPCA):
+        def __init__(self) -> None:
+            super().__init__(12, 3)
+            self.decoded = 0
+
+        def decode(self, z: Tensor) -> Tensor:
+            self.decoded += len(z)
+            return super().decode(z)
+
+        def folded_decode(self) -> Callable[[Tensor], Tensor]:
+            return super().decode
+
+    model = Folding()
+    data = FakeData(model.draw(40))
+    model.decoded = 0
+    few = {"temperatures": 16, "leapfrog": 1, "tuning_rounds": 1}
+    folded = measured(model, data, **few)
+    assert model.decoded == 64 + 5  # the check of samples, and the simulated examples
+    plain = PPCA(12, 3)
+    plain.weight, plain.bias, plain.sigma = model.weight, model.bias, model.sigma
+    assert folded == measured(plain, data, **few)
 
 
 def test_grey_images_are_dequantised_and_scored_in_bits_by_the_same_numbers() -> None:
