@@ -14,7 +14,8 @@ from torch import Tensor
 class Elbo(NamedTuple):
     """The two parts of the evidence lower bound, each (B,), in nats: log p(x) >= reconstruction - kl.
 
-    Kingma & Welling 2014, eq. 3.
+    Kingma & Welling 2014, eq. 3. Where the KL has no closed form it is log q(z|x) - log p(z) of one draw, which may be below 0
+    for an example; its mean over draws is not.
     """
 
     reconstruction: Tensor
@@ -28,7 +29,7 @@ class Elbo(NamedTuple):
 
 @runtime_checkable
 class Prior(Protocol):
-    """p(z), a distribution over latents that is simple to sample."""
+    """p(z), a distribution over latents that is simple to sample. A prior with tensors of its own is a module."""
 
     dim: int
 
@@ -133,3 +134,12 @@ class Calibrates(Protocol):
     """Sets parameters that no gradient learns, once, from validation data."""
 
     def calibrate(self, batches: Iterable[Tensor]) -> None: ...
+
+
+@runtime_checkable
+class FitsPrior(Protocol):
+    """Replaces its prior by a density that is fitted to the codes of training data, after training, before any scoring."""
+
+    def fit_prior(self, batches: Iterable[Tensor]) -> None:
+        """Called inside `scoring`, on batches (B, ...) of every training example."""
+        ...

@@ -1,5 +1,6 @@
 """The one training loop: a model is a game of players, each with its modules, its optimiser and its loss."""
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +33,10 @@ class Player:
         every: n, if the player plays on every n-th minibatch.
         project: the function to call after the player's step, e.g. the weight clipping of a WGAN's critic.
         samples: whether the player owns the decoder. Exactly one player does.
+        phase: the shares of the budget from which on and until which the player plays, e.g. (0.5, 1.0) for the second half.
+
+    Raises:
+        ValueError: for a phase that is not two shares in rising order.
     """
 
     name: str
@@ -41,6 +46,22 @@ class Player:
     every: int = 1
     project: Callable[[], None] | None = None
     samples: bool = False
+    phase: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        start, end = self.phase
+        if not 0 <= start < end <= 1:
+            raise ValueError(
+                f"the phase of {self.name} is {self.phase}; expected two shares from 0 to 1 in rising order"
+            )
+
+    def plays(self, minibatch: int, spent: Callable[[], float]) -> bool:
+        """Whether the player plays on a minibatch, counted from 1, before which `spent()` of the budget is spent."""
+        if minibatch % self.every:
+            return False
+        start, end = self.phase
+        # the last block of a budget of seconds may begin after its end
+        return self.phase == (0, 1) or start <= min(spent(), math.nextafter(1, 0)) < end
 
 
 class GenerativeModel(LightningModule, ABC):
@@ -50,7 +71,8 @@ class GenerativeModel(LightningModule, ABC):
 
     Args:
         decoder: the map from latents (B, Z) to raw outputs (B, ...).
-        prior: p(z), of the decoder's latent dimension.
+        prior: p(z), of the decoder's latent dimension. A prior that is a module moves with the model and is saved with it; a
+            player that has the prior among its modules trains it.
         to_data: the map from raw outputs to the data's range.
         ema_decay: the decay of an exponential moving average of the sampling player's weights; None for no average. The
             averaged weights are scored, and the checkpoint has both sets.
@@ -75,6 +97,8 @@ class GenerativeModel(LightningModule, ABC):
         self.minibatches = 0
         self.images = 0
         self.steps: Counter[str] = Counter()
+        # the share of the budget that is spent; training sets it, because a model does not know its budget
+        self.spent: Callable[[], float] = float
         self._loss_sums: dict[str, Tensor] = {}
         self._loss_counts: Counter[str] = Counter()
 
@@ -136,16 +160,17 @@ class GenerativeModel(LightningModule, ABC):
         if not isinstance(optimizers, list):
             optimizers = [optimizers]
         for x in block:
+            plays = [player.plays(self.minibatches + 1, self.spent) for player in self._players]
             self.minibatches += 1
             self.images += len(x) * self.trainer.world_size
-            for player, optimizer in zip(self._players, optimizers, strict=True):
-                if self.minibatches % player.every == 0:
+            for player, optimizer, is_due in zip(self._players, optimizers, plays, strict=True):
+                if is_due:
                     self._play(player, optimizer, x)
 
     @property
     def updates(self) -> int:
-        """Steps of the player that samples."""
-        return self.steps[self.sampling_player.name]
+        """Turns of the player that samples, outside of its phase too: a budget of updates does not end with a phase."""
+        return self.minibatches // self.sampling_player.every
 
     def note(self, name: str, value: Tensor) -> None:
         """Adds a scalar to the means of `losses`: each player's loss, and what else a paper follows during training."""

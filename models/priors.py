@@ -31,13 +31,9 @@ class Normal:
     def midpoint(self, a: Tensor, b: Tensor) -> Tensor:
         """On the great circle (White 2016, sec. 2.1), because a straight line between two draws passes too near the origin.
 
-        slerp(a, b; ½) = (a + b) / (2 cos θ/2), where θ is the angle between a and b; opposite latents get the
-        straight midpoint.
+        Opposite latents get the straight midpoint.
         """
-        cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).unsqueeze(-1)
-        half_angle_cosine = ((1 + cosine) / 2).clamp(min=0).sqrt()
-        opposite = half_angle_cosine < 1e-3
-        return (a + b) / (2 * torch.where(opposite, 1.0, half_angle_cosine))
+        return great_circle_midpoint(a, b)
 
 
 class Uniform:
@@ -146,3 +142,14 @@ class NoiseAndCode:
 
     def _parts(self, z: Tensor) -> tuple[Tensor, ...]:
         return z.split([self.uniforms, self.categories, self.dim - self.uniforms - self.categories], dim=-1)
+
+
+def great_circle_midpoint(a: Tensor, b: Tensor) -> Tensor:
+    """slerp(a, b; ½) = (a + b) / (2 cos θ/2), where θ is the angle between a and b, (B, Z) each -> (B, Z).
+
+    Opposite latents get the straight midpoint. White 2016, sec. 2.1.
+    """
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).unsqueeze(-1)
+    half_angle_cosine = ((1 + cosine) / 2).clamp(min=0).sqrt()
+    opposite = half_angle_cosine < 1e-3
+    return (a + b) / (2 * torch.where(opposite, 1.0, half_angle_cosine))

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,23 @@ class Watch(Callback):
         """Ends every process if one of them has a reason: a process that went on would wait for the others for ever."""
         if trainer.strategy.reduce_boolean_decision(reason is not None, all=False):
             raise Diverged(reason or "another process diverged")
+
+
+class Phases(Callback):
+    """Tells the model which share of the budget is spent, for players that play in a phase of the budget.
+
+    Seconds are read once a block, on one process: every process must see the same players play.
+    """
+
+    def __init__(self, clock: Clock, budget: Budget) -> None:
+        self.clock, self.budget = clock, budget
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        assert isinstance(pl_module, GenerativeModel)
+        seconds = self.clock.seconds
+        if self.budget.unit == "seconds":
+            seconds = trainer.strategy.broadcast(seconds)
+        pl_module.spent = partial(self.budget.fraction, pl_module, seconds)
 
 
 class Curve(Callback):

@@ -1,4 +1,4 @@
-"""Fits a model: the trainer, its callbacks, resuming from a checkpoint, calibration at the end."""
+"""Fits a model: the trainer, its callbacks, resuming from a checkpoint, and what is set after training."""
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
@@ -6,16 +6,18 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError, one_line
+from benchmarks.metrics.base import seeded
 from benchmarks.records.checkpoints import checksum
 from benchmarks.records.paths import CURVE, checkpoint_path
 from benchmarks.scoring.scorer import make_scorer
-from benchmarks.training.callbacks import Curve, ProgressBar, Watch
+from benchmarks.training.callbacks import Curve, Phases, ProgressBar, Watch
 from benchmarks.training.checkpoint import Checkpoint, resumable
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.interruption import Interruption
 from benchmarks.training.record import reset_peak_memory
 from benchmarks.training.task import Fitted, Training
-from models.contracts import Calibrates
+from datamodules.base import DataModule
+from models.contracts import Calibrates, FitsPrior
 from models.game import GenerativeModel
 
 
@@ -32,6 +34,7 @@ def fit(training: Training) -> Fitted:
     checkpoint = Checkpoint(path, clock, config.checkpoint_seconds, (config.id, config.seed), training.check_lock)
     callbacks = [
         clock,
+        Phases(clock, config.budget),
         Watch(clock, config.budget),
         _curve(training),
         checkpoint,
@@ -51,6 +54,11 @@ def fit(training: Training) -> Fitted:
         pl.seed_everything(config.seed, verbose=False)
         model.to(trainer.strategy.root_device)
         model.calibrate(x.to(model.device) for x in data.batches("val", 256))
+    if isinstance(model, FitsPrior):
+        model.to(trainer.strategy.root_device)
+        with model.scoring():
+            _fit_prior(model, data, config.seed)
+    if isinstance(model, Calibrates | FitsPrior):
         checkpoint.save(trainer)
     # a run that was killed after its last checkpoint has nothing left to save
     sha256 = checkpoint.sha256 or (checksum(resume) if resume is not None else None)
@@ -59,11 +67,19 @@ def fit(training: Training) -> Fitted:
     return Fitted(trainer.is_global_zero, sha256)
 
 
+def _fit_prior(model: GenerativeModel, data: DataModule, seed: int) -> None:
+    """Fits the prior of a model that has one to fit, and leaves the random numbers of training alone."""
+    if isinstance(model, FitsPrior):
+        with seeded(seed, "fitted prior"):
+            model.fit_prior(x.to(model.device) for x in data.batches("train", 256))
+
+
 def _curve(training: Training) -> Curve:
     config, data = training.config, training.data
     scorer = make_scorer({**config.parts.curve, "encoder": "auto"}, config.feature_encoder, training.device)
 
     def score(model: GenerativeModel) -> dict[str, float | None]:
+        _fit_prior(model, data, config.seed)  # a curve shows what the model would be if training ended here
         scores = scorer.score(model, data).scores
         return {f"val_{score.name}": score.value for score in scores if score.value is not None}
 

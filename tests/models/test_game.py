@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from benchmarks.training.budget import UNITS, Budget
+from benchmarks.training.callbacks import Phases
 from benchmarks.training.checkpoint import Checkpoint
 from benchmarks.training.clock import Clock
 from datamodules.base import DataModule
@@ -39,19 +41,25 @@ class Random(DataModule):
 class Recorder(GenerativeModel):
     """Two players that write down what they see; each has one weight, and its loss pulls on both weights."""
 
-    def __init__(self, every: int = 1, ema_decay: float | None = None) -> None:
+    def __init__(self, every: int = 1, ema_decay: float | None = None, change: float | None = None) -> None:
         super().__init__(nn.Linear(1, 1), Normal(1), nn.Identity(), ema_decay)
         self.critic = nn.Linear(1, 1)
         self.every = every
+        # the share of the budget at which the generator stops and the critic starts
+        self.phases = ((0.0, 1.0), (0.0, 1.0)) if change is None else ((change, 1.0), (0.0, change))
         self.log_book: list[tuple[str, list[bool], Tensor]] = []
 
     def players(self) -> Sequence[Player]:
         def sgd(weights: Any) -> torch.optim.Optimizer:
             return torch.optim.SGD(weights, lr=0.1)
 
+        def plays(name: str) -> Callable[[Tensor], Tensor]:
+            return lambda x: self._write(name, x)
+
+        late, early = self.phases
         return [
-            Player("critic", self.critic, lambda x: self._write("critic", x), sgd),
-            Player("generator", self.decoder, lambda x: self._write("generator", x), sgd, self.every, samples=True),
+            Player("critic", self.critic, plays("critic"), sgd, phase=late),
+            Player("generator", self.decoder, plays("generator"), sgd, self.every, samples=True, phase=early),
         ]
 
     def _write(self, name: str, x: Tensor) -> Tensor:
@@ -71,6 +79,37 @@ def test_each_player_plays_on_its_turn(tmp_path: Path) -> None:
     assert [name for name, _, _ in model.log_book] == ["critic", "critic", "critic", "generator"] * 3 + ["critic"]
     assert dict(model.steps) == {"critic": 10, "generator": 3}
     assert (model.minibatches, model.images, model.updates) == (10, 40, 3)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_player_plays_in_its_phase_of_a_budget_of_any_unit(unit: Any, tmp_path: Path) -> None:
+    """A budget of 10 minibatches in blocks of 3: the phase changes inside a block; in seconds, with the block that begins."""
+    model, clock = Recorder(change=0.4), Clock()
+    budget = Budget(unit, {"images": 40, "updates": 10, "seconds": 10.0}[unit])
+
+    class Seconds(pl.Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            clock._before, clock._since = float(model.minibatches), None
+
+    assert budget.minibatches(model, 4, 1) == (None if unit == "seconds" else 10)
+    fit(model, Random(), 10, tmp_path, callbacks=[Seconds(), Phases(clock, budget)])
+    before = 6 if unit == "seconds" else 4
+    assert [name for name, _, _ in model.log_book] == ["generator"] * before + ["critic"] * (10 - before)
+    assert dict(model.steps) == {"generator": before, "critic": 10 - before}
+    assert model.updates == 10
+    assert budget.fraction(model, 10.0) == 1
+
+
+def test_phases_meet_without_a_gap_and_outlast_the_budget() -> None:
+    loss: Any = None
+    for change in torch.rand(20).tolist():
+        early, late = (Player("a", nn.Identity(), loss, loss, phase=p) for p in ((0.0, change), (change, 1.0)))
+        for share in (0.0, change, float(torch.rand(())), 1.0, 1.5):
+            assert early.plays(1, lambda s=share: s) != late.plays(1, lambda s=share: s)
+            assert late.plays(1, lambda s=share: s) == (share >= change)
+    for phase in ((0.5, 0.5), (0.7, 0.2), (-0.1, 1.0), (0.0, 1.1)):
+        with pytest.raises(ValueError, match="the phase of critic is"):
+            Player("critic", nn.Identity(), loss, loss, phase=phase)
 
 
 def test_players_of_one_minibatch_see_the_same_examples_and_no_two_minibatches_do(tmp_path: Path) -> None:
@@ -158,9 +197,10 @@ def test_a_run_that_was_cut_off_ends_as_if_it_never_was(model: str, binarize: st
     """Weights, running statistics, averages, counts and losses are equal to the bit."""
     from hydra.utils import instantiate
 
-    extra = ["model/likelihood=bernoulli"] if model == "vae" and binarize == "dynamic" else []
-    widths = ["model.trunk.widths=[16]", "model.decoder.widths=[16]"]
-    config = composed_model(f"model={model}", "model.ema_decay=0.99", *widths, *extra)
+    words = (f"model={model}", "model.ema_decay=0.99", "model.trunk.widths=[16]", "model.decoder.widths=[16]")
+    config = composed_model(*words)
+    if "likelihood" in config.model and binarize == "dynamic":
+        config = composed_model(*words, "model/likelihood=bernoulli")
 
     def run(folder: Path, stop_after: int | None, resume: bool) -> GenerativeModel:
         pl.seed_everything(3, verbose=False)
@@ -180,7 +220,8 @@ def test_a_run_that_was_cut_off_ends_as_if_it_never_was(model: str, binarize: st
                     checkpoint.save(trainer)
                     raise RuntimeError("power cut")
 
-        trainer = trainer_in(folder, callbacks=[clock, checkpoint, Stop()])
+        phases = Phases(clock, Budget("images", 22 * 64))
+        trainer = trainer_in(folder, callbacks=[clock, phases, checkpoint, Stop()])
         path = folder / "last.ckpt" if resume else None
         if stop_after is None:
             trainer.fit(made, datamodule=data, ckpt_path=path, weights_only=True)
