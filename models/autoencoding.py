@@ -1,6 +1,7 @@
 """What families with an encoder share: the encoder gives a code, or the parameters of a Gaussian posterior."""
 
 from abc import ABC
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,17 @@ from torch import Tensor, nn
 from models.contracts import Prior
 from models.game import GenerativeModel, OptimizerFactory
 from models.networks import with_head
+
+
+class Pieces(TypedDict):
+    """The arguments of `CodeModel`, which a paper's model passes on."""
+
+    trunk: nn.Module
+    decoder: nn.Module
+    prior: Prior
+    squash: nn.Module
+    optimizer: OptimizerFactory
+    ema_decay: NotRequired[float | None]
 
 
 class CodeModel(GenerativeModel, ABC):

@@ -108,7 +108,12 @@ class GenerativeModel(LightningModule, ABC):
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z), (B, Z) -> (B, ...), in the data's range."""
-        return self.to_data(self.decoder(z))
+        return self.to_data(self.raw(z))
+
+    def raw(self, z: Tensor) -> Tensor:
+        """The decoder's raw output, (B, Z) -> (B, ...)."""
+        raw: Tensor = self.decoder(z)
+        return raw
 
     def folded_decode(self) -> Callable[[Tensor], Tensor]:
         """A function that equals `decode` in evaluation mode at the present weights, to rounding, at a lower cost."""

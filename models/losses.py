@@ -44,6 +44,21 @@ def wasserstein_loss(f_real: Tensor, f_fake: Tensor) -> Tensor:
     return f_fake.mean() - f_real.mean()
 
 
+def imq_mmd(x: Tensor, y: Tensor) -> Tensor:
+    """The unbiased estimate of MMD² under k(x, y) = C / (C + ‖x - y‖²), C = 2Z. (n, Z), (n, Z) -> scalar.
+
+    C is the expected squared distance between two draws of N(0, I). Tolstikhin et al. 2018, Alg. 2 and sec. 4.
+    """
+    n, scale = len(x), 2.0 * x.shape[1]
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return scale / (scale + (a[:, None] - b).square().sum(-1))
+
+    # the kernel of an example with itself is 1
+    within = (kernel(x, x).sum() - n + kernel(y, y).sum() - n) / (n * (n - 1))
+    return within - 2 * kernel(x, y).mean()
+
+
 def gradient_penalty(f: Critic, x: Tensor, x_fake: Tensor) -> Tensor:
     """E (‖∇f(x̂)‖₂ - 1)², x̂ uniform on the segment from x to x_fake, one draw per example; scalar.
 

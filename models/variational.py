@@ -1,6 +1,7 @@
 """What families with a likelihood and a posterior share: the bounds on log p(x) from draws of q(z|x)."""
 
 from collections.abc import Iterable, Sequence
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,17 @@ from models.losses import gaussian_log_prob, squared_error
 from models.networks import with_head
 
 DECODED_AT_ONCE = 1024
+
+
+class Pieces(TypedDict):
+    """The arguments of `VariationalModel`, which a paper's model passes on."""
+
+    trunk: nn.Module
+    decoder: nn.Module
+    prior: Prior
+    likelihood: Likelihood
+    optimizer: OptimizerFactory
+    ema_decay: NotRequired[float | None]
 
 
 class VariationalModel(PosteriorModel):
@@ -60,14 +72,15 @@ class VariationalModel(PosteriorModel):
 
     def elbo(self, x: Tensor) -> Elbo:
         z, log_q = (t.squeeze(0) for t in self.draw(x, 1))
-        return Elbo(self.likelihood.log_prob(self.decoder(z), x), log_q - self.prior.log_prob(z))
+        return Elbo(self.likelihood.log_prob(self.raw(z), x), log_q - self.prior.log_prob(z))
 
     def log_weights(self, x: Tensor, k: int) -> Tensor:
         z, log_q = self.draw(x, k)
-        # several draws at a time: about as many decoded images as a large minibatch has
+        # several draws at a time: about as many decoded images as a large minibatch has; in training all, for one σ
+        draws = k if self.training else max(1, DECODED_AT_ONCE // len(x))
         parts = [
-            self.likelihood.log_prob(self.decoder(part.flatten(0, 1)), x.repeat(len(part), *[1] * (x.dim() - 1)))
-            for part in z.split(max(1, DECODED_AT_ONCE // len(x)))
+            self.likelihood.log_prob(self.raw(part.flatten(0, 1)), x.repeat(len(part), *[1] * (x.dim() - 1)))
+            for part in z.split(draws)
         ]
         log_likelihood = torch.cat(parts).view(k, len(x))
         return log_likelihood + self.prior.log_prob(z) - log_q

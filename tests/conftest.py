@@ -51,6 +51,13 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+@lru_cache
+def quickstart() -> list[str]:
+    """The families of `make run`."""
+    sweep = yaml.safe_load((CONF / "sweep" / "quickstart.yaml").read_text())
+    return str(sweep["hydra"]["sweeper"]["params"]["model"]).split(",")
+
+
 def composed(*overrides: str, program: str = "train") -> DictConfig:
     return _composed(overrides, program).copy()
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 from hydra.utils import instantiate
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.contracts import Bounds, Decodes, Elbo, Encodes, Folds, Reconstructs, Samples
 from models.game import GenerativeModel
-from tests.conftest import choices, composed_model
+from tests.conftest import choices, composed_model, quickstart
 
 SETTINGS = [
     ("digits", "mlp", []),
@@ -18,10 +18,11 @@ SETTINGS = [
     ("cifar10", "resnet", ["model.trunk.width=8", "model.decoder.width=8"]),
     ("ring", "mlp", []),
 ]
+# the families of `make run` are tried on all of them, every other family on images with convolutions and on points
 EVERY = [
     pytest.param(model, *setting, id=f"{model}-{setting[0]}-{setting[1]}")
     for model in choices("model")
-    for setting in SETTINGS
+    for setting in (SETTINGS if model in quickstart() else SETTINGS[1::2])
 ]
 
 
@@ -98,7 +99,9 @@ def test_capabilities_keep_their_shapes(model: str, datamodule: str, network: st
             elbo = made.elbo(x)
             assert isinstance(elbo, Elbo)
             assert elbo.reconstruction.shape == elbo.kl.shape == (8,)
-            assert (elbo.kl >= -1e-4).all()
+            # draws of a KL without a closed form may be negative, and their mean is not
+            draws = torch.stack([made.elbo(x).kl for _ in range(8)])
+            assert (draws.mean(0) >= -1e-4 - 8 * draws.std(0) / 8**0.5).all()
             assert made.log_weights(x, 3).shape == (3, 8)
 
 
@@ -131,9 +134,11 @@ def test_one_player_samples_and_players_share_nothing(
 
 @pytest.mark.parametrize("model", choices("model"))
 def test_the_critics_turn_leaves_no_graph_through_the_generator(model: str) -> None:
+    """A player that owns the encoder is no critic: a reconstruction goes through the decoder."""
     made, shape = shared(model, "digits", "mlp", [])
+    encoder = {id(w) for w in getattr(made, "encoder", nn.Identity()).parameters()}
     for player in made.players():
-        if not player.samples:
+        if not player.samples and not encoder & {id(w) for w in player.modules.parameters()}:
             made.zero_grad()
             player.loss(examples(shape)).backward()
             assert all(w.grad is None for w in made.decoder.parameters())
@@ -172,6 +177,17 @@ BAD_OPTIONS: list[tuple[str, list[str], str]] = [
     ("infogan", ["model.information=-1"], "model.information is -1"),
     ("infogan", ["latent_dim=11"], "set latent_dim to 12 or more"),
     ("infogan", ["model.prior.categories=1"], "has 1 categories"),
+    ("iwae", ["model.k=0"], "model.k is 0"),
+    ("iaf", ["model.steps=0"], "model.steps is 0"),
+    ("iaf", ["model.width=3"], "model.width is 3"),
+    ("vampprior", ["model.prior.pseudo_inputs=0"], "model.prior.pseudo_inputs is 0"),
+    ("two_stage", ["model.first_stage=1"], "model.first_stage is 1"),
+    ("rae", ["model.beta=-1"], "model.beta is -1"),
+    ("rae", ["model.prior.components=0"], "model.prior.components is 0"),
+    ("wae", ["model.penalty=-1"], "model.penalty is -1"),
+    ("vae_gan", ["model.gamma=-1"], "model.gamma is -1"),
+    ("vae_gan", ["model.prior._target_=models.priors.Uniform"], "model.prior is Uniform"),
+    ("two_stage", ["model.prior._target_=models.priors.Uniform"], "model.prior is Uniform"),
 ]
 
 
