@@ -170,7 +170,7 @@ def test_a_bigans_players_pull_in_opposite_directions() -> None:
 
 
 def test_the_three_losses_of_a_vae_gan_are_its_algorithm() -> None:
-    model, x = VAEGAN(Points(4), 0.7, **pieces()), torch.rand(12, 4)
+    model, x = VAEGAN(critic_trunk=Points(4), gamma=0.7, **pieces()), torch.rand(12, 4)
     seed = int(torch.randint(2**31, ()))
     one, zero = torch.ones(12), torch.zeros(12)
 
