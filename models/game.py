@@ -97,7 +97,7 @@ class GenerativeModel(LightningModule, ABC):
         self.minibatches = 0
         self.images = 0
         self.steps: Counter[str] = Counter()
-        # the share of the budget that is spent; training sets it, because a model does not know its budget
+        # the share of the budget that is spent; training sets it, because a model does not know its budget. float() is 0
         self.spent: Callable[[], float] = float
         self._loss_sums: dict[str, Tensor] = {}
         self._loss_counts: Counter[str] = Counter()

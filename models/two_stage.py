@@ -6,6 +6,7 @@ networks have no skip connections, and the step size stays as it starts. With a 
 stage is averaged.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -58,7 +59,7 @@ class TwoStageVAE(VariationalModel):
         change = self.first_stage
         return [
             Player("autoencoder", first, self.first_loss, self.optimizer, samples=True, phase=(0.0, change)),
-            Player("second stage", second, self.second_loss, self.optimizer, phase=(change, 1.0)),
+            Player("second_stage", second, self.second_loss, self.optimizer, phase=(change, 1.0)),
         ]
 
     def first_loss(self, x: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class TwoStageVAE(VariationalModel):
         z = draw_gaussian(*first)
         second = self.second_posterior(z)
         u = draw_gaussian(*second)
-        volume = z.shape[-1] * self.second_likelihood.log_sigma
+        volume = z.shape[-1] * math.log(self.second_likelihood.sigma)
         log_q = gaussian_log_prob(z, *first) + gaussian_log_prob(u, *second) + volume
         return self._latents(u, z).unflatten(0, (k, -1)), log_q.view(k, -1)
 

@@ -12,7 +12,7 @@ UNITS = ("images", "seconds", "updates")
 
 @dataclass(frozen=True)
 class Budget:
-    """An amount of images (real examples shown to the player that sees data), seconds of training, or updates (steps of the
+    """An amount of images (real examples shown to the player that sees data), seconds of training, or updates (turns of the
     player that samples).
 
     Raises:
