@@ -18,6 +18,12 @@ SETTINGS = [
     ("cifar10", "resnet", ["model.trunk.width=8", "model.decoder.width=8"]),
     ("ring", "mlp", []),
 ]
+# families with networks of their own, made small
+SMALL = {
+    "real_nvp": ["model.flow.width=4", "model.flow.blocks=1"],
+    "flow_matching": ["model.field.width=8", "model.steps=2"],
+    "ddpm": ["model.field.width=8", "model.steps=2", "model.diffusion_steps=3"],
+}
 # the families of `make run` are tried on all of them, every other family on images with convolutions and on points
 EVERY = [
     pytest.param(model, *setting, id=f"{model}-{setting[0]}-{setting[1]}")
@@ -31,7 +37,7 @@ NEEDS = {("infogan", "ring"): ["latent_dim=16"]}
 
 
 def make(model: str, datamodule: str, network: str, extra: list[str]) -> tuple[GenerativeModel, tuple[int, ...]]:
-    extra = [*extra, *NEEDS.get((model, datamodule), [])]
+    extra = [*extra, *NEEDS.get((model, datamodule), []), *SMALL.get(model, [])]
     config = composed_model(f"model={model}", f"datamodule={datamodule}", f"network={network}", *extra)
     made = instantiate(config.model, _convert_="all")
     made.configure_model()

@@ -1,0 +1,46 @@
+"""Models with an exact density of examples: log p(x) by the change of variables, for pixels in [0, 1] and for points."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from models.contracts import Elbo, Prior
+from models.game import GenerativeModel
+
+PriorFactory = Callable[[int], Prior]
+
+
+class DensityModel(GenerativeModel, ABC):
+    """Decoded latents have a density; the bound of `Bounds` is exact, with a KL of 0."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, (B, ...) -> (B,); images are dequantised, in [0, 1]."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """The latent that decodes to x, (B, ...) -> (B, Z)."""
+
+    def draw_code(self, x: Tensor) -> Tensor:
+        return self.encode(x)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+    def elbo(self, x: Tensor) -> Elbo:
+        log_prob = self.log_prob(x)
+        return Elbo(log_prob, torch.zeros_like(log_prob))
+
+    def log_weights(self, x: Tensor, k: int) -> Tensor:
+        return self.log_prob(x).expand(k, -1)
+
+    def why_no_density(self, binary: bool) -> str | None:
+        return "a density of grey pixels is none of binary pixels" if binary else None
+
+
+def dequantised(x: Tensor) -> Tensor:
+    """(g + u) / 256 with u ~ U(0, 1), from pixels g / 255 or from pixels that have such noise. (B, C, H, W)."""
+    grey = (x * 256).floor().clamp(max=255)
+    return (grey + torch.rand_like(x)) / 256
