@@ -8,8 +8,9 @@ from typing import ClassVar, NotRequired, TypedDict
 import torch
 from torch import Tensor, nn
 
-from models.densities import DensityModel, PriorFactory, dequantised
+from models.densities import DensityModel, dequantised
 from models.game import OptimizerFactory, Player
+from models.priors import Normal
 
 # points of at most so many dimensions have an exact divergence; others Hutchinson's estimate of one draw
 EXACT_DIMENSIONS = 4
@@ -20,7 +21,6 @@ class Pieces(TypedDict):
 
     field: nn.Module
     shape: Sequence[int]
-    prior: PriorFactory
     optimizer: OptimizerFactory
     steps: int
     ema_decay: NotRequired[float | None]
@@ -101,12 +101,13 @@ class ODEDecoder(nn.Module, ABC):
 
 
 class ContinuousModel(DensityModel, ABC):
-    """A field, trained by the loss of a paper, and the ODE along it. Pixels are dequantised and scaled to [-1, 1].
+    """A field, trained by the loss of a paper, and the ODE along it from N(0, I) to examples.
+
+    Pixels are dequantised and scaled to [-1, 1].
 
     Args:
         field: the network of an example and a time.
         shape: of an example.
-        prior: the function that makes p(z) of a number of latents; an example has as many dimensions.
         optimizer: the function that makes the optimiser of the field.
         steps: of the ODE's solver; each evaluates the field twice.
         ema_decay: as `GenerativeModel`.
@@ -119,7 +120,6 @@ class ContinuousModel(DensityModel, ABC):
         self,
         field: nn.Module,
         shape: Sequence[int],
-        prior: PriorFactory,
         optimizer: OptimizerFactory,
         steps: int,
         ema_decay: float | None = None,
@@ -128,7 +128,7 @@ class ContinuousModel(DensityModel, ABC):
     ) -> None:
         self.is_images = len(shape) == 3
         ode = self.decoder_class(field, shape, steps)
-        super().__init__(ode, prior(ode.dim), self.unscaled, ema_decay)
+        super().__init__(ode, Normal(ode.dim), self.unscaled, ema_decay)
         self.optimizer = optimizer
 
     def players(self) -> Sequence[Player]:

@@ -1,15 +1,12 @@
 """Models with an exact density of examples: log p(x) by the change of variables, for pixels in [0, 1] and for points."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from models.contracts import Elbo, Prior
+from models.contracts import Elbo
 from models.game import GenerativeModel
-
-PriorFactory = Callable[[int], Prior]
 
 
 class DensityModel(GenerativeModel, ABC):

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.densities import DensityModel, PriorFactory, dequantised
+from models.densities import DensityModel, dequantised
 from models.game import OptimizerFactory, Player
 from models.networks.coupling import RealNVPFlow
+from models.priors import Normal
 
 
 class RealNVP(DensityModel):
-    """Maximises E log p(z) + log |det ∂z/∂x|, z = f(logit(α + (1 - α) x)).
+    """Maximises E log p(z) + log |det ∂z/∂x|, z = f(logit(α + (1 - α) x)), p(z) = N(0, I).
 
     Args:
         flow: f, and its inverse, the decoder.
-        prior: the function that makes p(z) of a number of latents; an example has as many dimensions.
         optimizer: the function that makes the optimiser of the flow.
         alpha: α, for images; keeps logits finite.
         ema_decay: as `GenerativeModel`.
@@ -33,7 +33,6 @@ class RealNVP(DensityModel):
     def __init__(
         self,
         flow: RealNVPFlow,
-        prior: PriorFactory,
         optimizer: OptimizerFactory,
         alpha: float = 0.05,
         ema_decay: float | None = None,
@@ -43,7 +42,7 @@ class RealNVP(DensityModel):
         if not 0 < alpha < 1:
             raise ValueError(f"model.alpha is {alpha}; expected a number between 0 and 1")
         self.alpha, self.is_images = alpha, len(flow.shape) == 3
-        super().__init__(flow, prior(flow.dim), self.from_logits, ema_decay)
+        super().__init__(flow, Normal(flow.dim), self.from_logits, ema_decay)
         self.optimizer = optimizer
 
     def players(self) -> Sequence[Player]:

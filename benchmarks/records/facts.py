@@ -14,6 +14,8 @@ _KEYS = {
     "latent size": ("model", "prior", "dim"),
     "trunk": ("model", "trunk"),
     "decoder": ("model", "decoder"),
+    "flow": ("model", "flow"),
+    "field": ("model", "field"),
     "batch size": ("datamodule", "batch_size"),
     "precision": ("trainer", "precision"),
     "devices": ("trainer", "devices"),

@@ -23,7 +23,7 @@ class Coupling(nn.Module):
 
     def __init__(self, mask: Tensor, net: nn.Module) -> None:
         super().__init__()
-        self.register_buffer("mask", mask)
+        self.register_buffer("mask", mask.clone(memory_format=torch.contiguous_format))
         self.net = net
         self.scale = nn.Parameter(torch.zeros(len(mask), *[1] * (mask.dim() - 1)))
 

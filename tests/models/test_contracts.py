@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.contracts import Bounds, Decodes, Elbo, Encodes, Folds, Reconstructs, Samples
 from models.game import GenerativeModel
-from tests.conftest import choices, composed_model, quickstart
+from tests.conftest import SMALL, choices, composed_model, quickstart
 
 SETTINGS = [
     ("digits", "mlp", []),
@@ -18,12 +18,6 @@ SETTINGS = [
     ("cifar10", "resnet", ["model.trunk.width=8", "model.decoder.width=8"]),
     ("ring", "mlp", []),
 ]
-# families with networks of their own, made small
-SMALL = {
-    "real_nvp": ["model.flow.width=4", "model.flow.blocks=1"],
-    "flow_matching": ["model.field.width=8", "model.steps=2"],
-    "ddpm": ["model.field.width=8", "model.steps=2", "model.diffusion_steps=3"],
-}
 # the families of `make run` are tried on all of them, every other family on images with convolutions and on points
 EVERY = [
     pytest.param(model, *setting, id=f"{model}-{setting[0]}-{setting[1]}")

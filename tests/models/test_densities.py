@@ -13,7 +13,6 @@ from models.densities import dequantised
 from models.flow_matching import FlowMatching
 from models.networks.coupling import RealNVPFlow
 from models.networks.field import Field
-from models.priors import Normal
 from models.real_nvp import RealNVP
 
 
@@ -47,7 +46,7 @@ def test_images_of_odd_sides_have_one_scale() -> None:
 
 
 def test_pixels_become_logits_with_their_jacobian() -> None:
-    model = RealNVP(RealNVPFlow((1, 2, 2), 4), Normal, torch.optim.Adam)
+    model = RealNVP(RealNVPFlow((1, 2, 2), 4), torch.optim.Adam)
     x = torch.rand(5, 1, 2, 2, dtype=torch.float64)
     y, log_det = model.to_logits(x)
     torch.testing.assert_close(model.from_logits(y), x)
@@ -58,7 +57,7 @@ def test_pixels_become_logits_with_their_jacobian() -> None:
 
 
 def test_a_flows_density_integrates_to_one() -> None:
-    model = RealNVP(flow((2,), layers=4), Normal, torch.optim.Adam)
+    model = RealNVP(flow((2,), layers=4), torch.optim.Adam)
     # the flow bends the plane little, so nearly all of the mass is near the origin
     side = torch.linspace(-40, 40, 801, dtype=torch.float64)
     points = torch.cartesian_prod(side, side)
@@ -133,7 +132,7 @@ class BestNoise(nn.Module):
 
 
 def best(family: str, mean: float, deviation: float) -> FlowMatching | DDPM:
-    pieces: Any = {"shape": (2,), "prior": Normal, "optimizer": torch.optim.Adam, "steps": 150}
+    pieces: Any = {"shape": (2,), "optimizer": torch.optim.Adam, "steps": 150}
     if family == "flow_matching":
         return FlowMatching(1e-4, field=BestVelocity(mean, deviation, 1e-4), **pieces)
     field = BestNoise(mean, deviation)
@@ -179,7 +178,7 @@ def test_a_field_keeps_the_shape_and_feels_the_time(shape: tuple[int, ...]) -> N
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RealNVP(RealNVPFlow((2,), 4), Normal, torch.optim.Adam, alpha=1.0), "model.alpha is 1.0"),
+        (lambda: RealNVP(RealNVPFlow((2,), 4), torch.optim.Adam, alpha=1.0), "model.alpha is 1.0"),
         (lambda: best_with(sigma_min=1.0), "model.sigma_min is 1.0"),
         (lambda: best_with(steps=0), "model.steps is 0"),
         (lambda: DDPM(1, 1e-4, 0.02), "model.diffusion_steps is 1"),
@@ -192,5 +191,5 @@ def test_a_bad_option_is_refused_by_name(make: Any, message: str) -> None:
 
 
 def best_with(sigma_min: float = 0.0, steps: int = 1) -> FlowMatching:
-    pieces: Any = {"shape": (2,), "prior": Normal, "optimizer": torch.optim.Adam, "steps": steps}
+    pieces: Any = {"shape": (2,), "optimizer": torch.optim.Adam, "steps": steps}
     return FlowMatching(sigma_min, field=Field((2,), 8), **pieces)

@@ -23,7 +23,7 @@ from datamodules.base import DataModule
 from models.game import GenerativeModel, Player
 from models.priors import Normal
 from models.wgan import WGAN
-from tests.conftest import ROOT, choices, composed_model
+from tests.conftest import ROOT, SMALL, choices, composed_model
 from tests.training.fakes import trainer_in
 
 
@@ -197,7 +197,8 @@ def test_a_run_that_was_cut_off_ends_as_if_it_never_was(model: str, binarize: st
     """Weights, running statistics, averages, counts and losses are equal to the bit."""
     from hydra.utils import instantiate
 
-    words = (f"model={model}", "model.ema_decay=0.99", "model.trunk.widths=[16]", "model.decoder.widths=[16]")
+    widths = SMALL.get(model, ["model.trunk.widths=[16]", "model.decoder.widths=[16]"])
+    words = (f"model={model}", "model.ema_decay=0.99", *widths)
     config = composed_model(*words)
     if "likelihood" in config.model and binarize == "dynamic":
         config = composed_model(*words, "model/likelihood=bernoulli")
