@@ -112,13 +112,17 @@ class GenerativeModel(LightningModule, ABC):
 
     def raw(self, z: Tensor) -> Tensor:
         """The decoder's raw output, (B, Z) -> (B, ...)."""
-        raw: Tensor = self.decoder(z)
+        raw: Tensor = self.decoder(self.decoder_input(z))
         return raw
+
+    def decoder_input(self, z: Tensor) -> Tensor:
+        """What the decoder gets of latents, (B, Z) -> (B, ...): the latents, unless a paper puts something in between."""
+        return z
 
     def folded_decode(self) -> Callable[[Tensor], Tensor]:
         """A function that equals `decode` in evaluation mode at the present weights, to rounding, at a lower cost."""
         decoder = folded(self.decoder)
-        return lambda z: self.to_data(decoder(z))
+        return lambda z: self.to_data(decoder(self.decoder_input(z)))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """(n, ...) examples: latents from the prior, decoded."""

@@ -44,9 +44,9 @@ class InfoGAN(AdversarialModel):
         super().__init__(critic=with_head(pieces["trunk"], 1 + prior.categories + prior.uniforms), **pieces)
         self.information = information
 
-    def decode(self, z: Tensor) -> Tensor:
-        """G of the noise, the uniform codes and the category as a one-hot vector, (B, Z) -> (B, ...)."""
-        return super().decode(self.prior.one_hot(z))
+    def decoder_input(self, z: Tensor) -> Tensor:
+        """The noise, the uniform codes and the category as a one-hot vector, (B, Z) -> (B, Z)."""
+        return self.prior.one_hot(z)
 
     def critic_loss(self, x: Tensor) -> Tensor:
         z = self.prior.sample(len(x), device=self.device)

@@ -81,10 +81,11 @@ class TwoStageVAE(VariationalModel):
         mu, log_var = self.second_encoder(z).chunk(2, dim=-1)
         return mu, log_var
 
-    def raw(self, z: Tensor) -> Tensor:
+    def decoder_input(self, z: Tensor) -> Tensor:
+        """z of the first stage, from latents (u, ε): g₂(u) + √γ_z ε, (B, 2Z) -> (B, Z)."""
         u, noise = z.chunk(2, dim=-1)
-        raw: Tensor = self.decoder(self.second_decoder(u) + self.second_likelihood.sigma * noise)
-        return raw
+        first: Tensor = self.second_decoder(u) + self.second_likelihood.sigma * noise
+        return first
 
     def encode(self, x: Tensor) -> Tensor:
         """The code of the means of both posteriors, (B, ...) -> (B, 2Z)."""
