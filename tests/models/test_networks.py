@@ -122,7 +122,7 @@ def test_a_convolutional_network_refuses_points_and_says_what_to_do(
 @pytest.mark.parametrize("make", [trunk, decoder], ids=["trunk", "decoder"])
 @pytest.mark.parametrize("network", MULTIPLE)
 def test_an_unknown_norm_is_named(make: Callable[..., nn.Module], network: str) -> None:
-    with pytest.raises(ValueError, match=re.escape("norm is 'bach'; expected none, batch or layer")):
+    with pytest.raises(ValueError, match=re.escape("norm is 'bach'; expected none, batch, layer or spectral")):
         make(network, (3, 8, 8), "bach")
 
 
