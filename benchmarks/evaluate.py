@@ -25,11 +25,13 @@ def main(cfg: DictConfig) -> None:
         load_trained,
         read_trained_config,
         set_threads,
+        use_float32,
     )
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
 
     protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
     device = torch.device(choose_device(cfg.accelerator))
+    use_float32()
     trust = package_list(cfg.trust)
     bad: list[RecordError] = []
     try:

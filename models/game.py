@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.contracts import Prior
 from models.networks.folding import folded
+from models.turns import Turns
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -28,7 +29,8 @@ class Player:
     Args:
         name: the field's term, e.g. "critic"; names losses and step counts.
         modules: the modules that the player trains. Every other player's parameters are frozen during its turn.
-        loss: the function from a real minibatch x, (B, ...), to a scalar.
+        loss: the function from a real minibatch x, (B, ...), to a scalar. It reads x, weights and random numbers; a captured
+            turn repeats the operations of one call, whatever else the function would read later.
         optimizer: the function that makes an optimiser of parameters.
         every: n, if the player plays on every n-th minibatch.
         project: the function to call after the player's step, e.g. the weight clipping of a WGAN's critic.
@@ -101,6 +103,8 @@ class GenerativeModel(LightningModule, ABC):
         self.spent: Callable[[], float] = float
         self._loss_sums: dict[str, Tensor] = {}
         self._loss_counts: Counter[str] = Counter()
+        # training sets another way; how turns run is no part of a model
+        self.turns = Turns()
 
     @abstractmethod
     def players(self) -> Sequence[Player]:
@@ -155,13 +159,20 @@ class GenerativeModel(LightningModule, ABC):
             self.ema.requires_grad_(False)
 
     def configure_optimizers(self) -> list[Optimizer]:
-        self._players = tuple(self.players())
+        self._players = tuple(replace(player, loss=self.turns.loss(player.loss)) for player in self.players())
         trainable = {p.name: [w for w in p.modules.parameters() if w.requires_grad] for p in self._players}
         self._frozen = {
             name: [w for others in trainable.values() for w in others if all(w is not mine for mine in own)]
             for name, own in trainable.items()
         }
         return [p.optimizer(trainable[p.name]) for p in self._players]
+
+    def on_train_start(self) -> None:
+        self._loss_sums = {name: total.to(self.device) for name, total in self._loss_sums.items()}
+        self.turns.start(self.device, self.trainer.optimizers, self.trainer.world_size)
+
+    def on_train_end(self) -> None:
+        self.turns.end()
 
     def training_step(self, block: Tensor, batch_idx: int) -> None:
         """Plays the K minibatches of a block, (K, B, ...), in one call by Lightning."""
@@ -183,15 +194,18 @@ class GenerativeModel(LightningModule, ABC):
 
     def note(self, name: str, value: Tensor) -> None:
         """Adds a scalar to the means of `losses`: each player's loss, and what else a paper follows during training."""
-        self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value.detach()
+        if name not in self._loss_sums:
+            self._loss_sums[name] = torch.zeros_like(value.detach())
+        self._loss_sums[name] += value.detach()
         self._loss_counts[name] += 1
 
     def losses(self) -> dict[str, float]:
         """The mean loss of each player, and of each noted scalar, since `forget_losses`."""
-        return {name: float(total) / self._loss_counts[name] for name, total in self._loss_sums.items()}
+        return {name: float(self._loss_sums[name]) / count for name, count in self._loss_counts.items() if count}
 
     def forget_losses(self) -> None:
-        self._loss_sums.clear()
+        for total in self._loss_sums.values():
+            total.zero_()  # in place: a captured turn adds to this tensor
         self._loss_counts.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -206,7 +220,7 @@ class GenerativeModel(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         game = checkpoint["game"]
         self.minibatches, self.images, self.steps = game["minibatches"], game["images"], Counter(game["steps"])
-        self._loss_sums = {name: total.to(self.device) for name, total in game["loss_sums"].items()}
+        self._loss_sums = dict(game["loss_sums"])
         self._loss_counts = Counter(game["loss_counts"])
 
     @property
@@ -216,21 +230,46 @@ class GenerativeModel(LightningModule, ABC):
         return player
 
     def _play(self, player: Player, optimizer: LightningOptimizer, x: Tensor) -> None:
+        def turn(x: Tensor) -> None:
+            self._turn(player, optimizer, x)
+
+        self.turns.play(player.name, turn, x, optimizer.optimizer, self._loss_counts)
+        self.steps[player.name] += 1
+
+    def _turn(self, player: Player, optimizer: LightningOptimizer, x: Tensor) -> None:
+        """A player's turn. Nothing here waits for the device."""
         frozen = self._frozen[player.name]
         for weight in frozen:
             weight.requires_grad_(False)
         loss = player.loss(x)
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        # the backward pass has the types of the forward pass; autocast would round the penalty's second derivative
+        with torch.autocast(x.device.type, enabled=False):
+            self.manual_backward(loss)
         optimizer.step()
         for weight in frozen:
             weight.requires_grad_(True)
         if player.project is not None:
             player.project()
         if player.samples and self.ema is not None:
-            self.ema.update_parameters(player.modules)
-        self.steps[player.name] += 1
+            self._average(player)
         self.note(player.name, loss)
+
+    @torch.no_grad()
+    def _average(self, player: Player) -> None:
+        """`AveragedModel.update_parameters`, which reads its counter from the device at each step: a wait, and no graph can
+        hold it."""
+        assert self.ema is not None
+        assert self.ema_decay is not None
+        averages, weights = list(self.ema.module.parameters()), list(player.modules.parameters())
+        if self.steps[player.name] == 0:
+            for average, weight in zip(averages, weights, strict=True):
+                average.copy_(weight)
+        else:
+            get_ema_multi_avg_fn(self.ema_decay)(averages, weights, self.steps[player.name])
+        for average, buffer in zip(self.ema.module.buffers(), player.modules.buffers(), strict=True):
+            average.copy_(buffer)
+        self.ema.n_averaged += 1
 
     def _swap_ema(self) -> None:
         if self.ema is not None:

@@ -197,6 +197,8 @@ def to_uint8(images: Tensor) -> Tensor:
 def seeded(seed: int, purpose: str) -> Iterator[None]:
     """Seeds torch's global random numbers by (seed, purpose) within the block, and restores their state afterwards."""
     word = int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    # the device in use only: the state of another one would make a context there, of half a gigabyte
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
         torch.manual_seed(word)
         yield

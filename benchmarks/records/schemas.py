@@ -97,6 +97,8 @@ class Environment(TypedDict, total=False):
     threads: Annotated[int, Meta(ge=1, le=1024)] | None
     processor: Text | None
     cpu_capability: Text | None
+    cuda: Text | None
+    cudnn: Text | None
 
 
 class Commit(TypedDict, total=False):
@@ -138,6 +140,7 @@ class Record(TypedDict, total=False):
     steps: dict[str, Whole] | None
     weights_scored: Text | None
     batch_norm: Text | None
+    loop: Text | None
     cost: Cost | None
     environment: Environment | None
     packages: dict[str, Text | None] | None

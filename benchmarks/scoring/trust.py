@@ -52,6 +52,7 @@ TRAINER_KEYWORDS = frozenset(
             "sync_batchnorm",
             "deterministic",
             "benchmark",
+            "loop",
         ),
         *("max_epochs", "max_steps", "limit_train_batches", "enable_progress_bar", "enable_model_summary"),
         *("enable_checkpointing", "gradient_clip_val", "log_every_n_steps"),

@@ -47,6 +47,6 @@ class Clock(Callback):
 
     def _stop(self) -> None:
         if self._since is not None:
-            if torch.cuda.is_available():
+            if torch.cuda.is_initialized():  # a run on the CPU does not wake a GPU up
                 torch.cuda.synchronize()
             self._before, self._since = self.seconds, None

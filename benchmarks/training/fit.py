@@ -5,7 +5,7 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import UserError, one_line, warn
 from benchmarks.metrics.base import seeded
 from benchmarks.records.checkpoints import checksum
 from benchmarks.records.paths import CURVE, checkpoint_path
@@ -19,6 +19,7 @@ from benchmarks.training.task import Fitted, Training
 from datamodules.base import DataModule
 from models.contracts import Calibrates, FitsPrior
 from models.game import GenerativeModel
+from models.turns import Turns
 
 
 def fit(training: Training) -> Fitted:
@@ -41,10 +42,11 @@ def fit(training: Training) -> Fitted:
         Interruption(checkpoint.save, config.resume_command),
         ProgressBar(config.label, clock, config.budget),
     ]
+    model.turns = _turns(config)
     trainer = _trainer(config, callbacks)
     data.plan(config.seed, config.budget.minibatches(model, data.batch_size, trainer.world_size))
     resume = resumable(path)
-    reset_peak_memory()
+    reset_peak_memory(training.device)
     trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     if config.budget.fraction(model, clock.seconds) < 1:
         raise UserError(
@@ -87,8 +89,15 @@ def _curve(training: Training) -> Curve:
     return Curve(path, training.clock, config.budget, config.curve_points, score, training.tracker.log)
 
 
+def _turns(config: RunConfig) -> Turns:
+    try:
+        return Turns(str(config.parts.trainer.get("loop", "eager")), warn)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def _trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
-    settings = {**config.parts.trainer, "accelerator": config.device}
+    settings = {k: v for k, v in config.parts.trainer.items() if k != "loop"} | {"accelerator": config.device}
     if settings["devices"] != 1:  # while one player plays, the other player's parameters are unused
         settings.setdefault("strategy", "ddp_find_unused_parameters_true")
     try:

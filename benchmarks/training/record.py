@@ -51,6 +51,7 @@ def describe_run(
         "steps": dict(model.steps),
         "weights_scored": model.weights_scored,
         "batch_norm": "running statistics",
+        "loop": model.turns.ran,
         "data": asdict(data.info) | {"id": data.info.id},
         "cost": cost,
         "environment": environment(training.device),
@@ -95,6 +96,8 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        # the libraries that choose the kernels of a GPU
+        **({"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version())} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         # another processor of the same instruction set may give other last bits too
         "processor": _processor(),
@@ -139,9 +142,9 @@ def commit() -> dict[str, Any]:
         return {"sha": None, "dirty": None}
 
 
-def reset_peak_memory() -> None:
+def reset_peak_memory(device: torch.device) -> None:
     """Starts a new measurement of peak memory."""
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of this run, not of the whole sweep

@@ -16,7 +16,7 @@ from benchmarks.records.locks import alone
 from benchmarks.records.outcomes import Outcome
 from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD, baselines_path, checkpoint_path
 from benchmarks.records.runs import has_ended, read_curve, read_record, sha256_of, write_record
-from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads
+from benchmarks.scoring.restore import load_data, load_model, load_trained, set_threads, use_float32
 from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
 from benchmarks.signals import Interrupted, interruptible
 from benchmarks.training.callbacks import Diverged
@@ -44,6 +44,7 @@ def train_and_score(config: RunConfig) -> Outcome:
 def _train_and_score(config: RunConfig) -> Outcome:
     silence_lightning()
     set_threads(config.threads)
+    use_float32()
     run = config.path
     device = torch.device(config.device)
     scorer = make_scorer(config.parts.protocol, config.feature_encoder, device)
@@ -80,6 +81,8 @@ def silence_lightning() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
+    # the first turns of a player run before its turn is captured
+    warnings.filterwarnings("ignore", ".*capturable=True")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
 
 
