@@ -267,8 +267,8 @@ class GenerativeModel(LightningModule, ABC):
                 average.copy_(weight)
         else:
             get_ema_multi_avg_fn(self.ema_decay)(averages, weights, self.steps[player.name])
-        for average, buffer in zip(self.ema.module.buffers(), player.modules.buffers(), strict=True):
-            average.copy_(buffer)
+        for copied, buffer in zip(self.ema.module.buffers(), player.modules.buffers(), strict=True):
+            copied.copy_(buffer)
         self.ema.n_averaged += 1
 
     def _swap_ema(self) -> None:

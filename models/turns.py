@@ -111,7 +111,9 @@ class Turns:
         for optimizer in optimizers:
             make_capturable(optimizer, self._recorder is not None)
 
-    def play(self, name: str, turn: Callable[[Tensor], None], x: Tensor, optimizer: Optimizer, counts: Counter[str]) -> None:
+    def play(
+        self, name: str, turn: Callable[[Tensor], None], x: Tensor, optimizer: Optimizer, counts: Counter[str]
+    ) -> None:
         """Runs a turn of a player on a minibatch.
 
         Args:
@@ -145,7 +147,12 @@ class Turns:
         self._warm.clear()
 
     def _capture(
-        self, name: str, turn: Callable[[Tensor], None], x: Tensor, settings: Sequence[Mapping[str, Any]], counts: Counter[str]
+        self,
+        name: str,
+        turn: Callable[[Tensor], None],
+        x: Tensor,
+        settings: Sequence[Mapping[str, Any]],
+        counts: Counter[str],
     ) -> Captured | None:
         self._captures[name] += 1
         if self._captures[name] > MOST_CAPTURES:
@@ -191,5 +198,6 @@ def _are_equal(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -
         return x is y if isinstance(x, Tensor) or isinstance(y, Tensor) else bool(x == y)
 
     return all(
-        x.keys() == y.keys() and all(is_equal(value, y[key]) for key, value in x.items()) for x, y in zip(a, b, strict=True)
+        x.keys() == y.keys() and all(is_equal(value, y[key]) for key, value in x.items())
+        for x, y in zip(a, b, strict=True)
     )

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.scoring.protocol import Protocol
 from benchmarks.training.budget import Budget
+from models.turns import Turns
 from tests.conftest import CONF, choices, composed, composed_model
 
 GROUPS = ["datamodule", "network", "model", "rates", "budget", "protocol", "trainer", "logger", "sweep"]

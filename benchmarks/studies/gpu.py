@@ -1,0 +1,36 @@
+"""python -m benchmarks.studies.gpu: what only a GPU can show, in steps of known length that fit a limited time.
+
+Each step writes its result into reports/gpu/steps/, and a step with a result is not repeated. After each step,
+reports/gpu/results.md and results.json hold every table. A step starts only if its estimated time is left; a step that takes
+longer is stopped, and its training goes on from its checkpoint next time. docs/gpu.md says what each step shows.
+
+    python -m benchmarks.studies.gpu                           all parts in the order of their value, for nine minutes
+    python -m benchmarks.studies.gpu minutes=4 part=works      one part
+    python -m benchmarks.studies.gpu minutes=2 size=tiny       every kind of step, on any machine
+"""
+
+from benchmarks.studies.words import study
+
+PARTS = ("works", "speed", "scoring", "published")
+
+
+@study(minutes=9, part=("all", *PARTS), size=("paper", "tiny"))
+def main(minutes: int, part: str, size: str) -> None:
+    # importing torch takes seconds, and a wrong word needs none
+    from benchmarks.studies import gpu_runs, gpu_speed
+    from benchmarks.studies.gpu_ledger import Ledger
+
+    is_tiny = size == "tiny"
+    with gpu_runs.prepared(is_tiny) as place:
+        steps = {
+            "works": gpu_runs.works(place),
+            "speed": gpu_speed.speed(place),
+            "scoring": gpu_runs.scoring(place),
+            "published": gpu_runs.published(place),
+        }
+        chosen = [step for name in PARTS if part in ("all", name) for step in steps[name]]
+        Ledger(place.folder, place.machine).run(chosen, 60.0 * minutes)
+
+
+if __name__ == "__main__":
+    main()

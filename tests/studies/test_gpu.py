@@ -1,0 +1,133 @@
+"""The program for a lent GPU: whole on a CPU at the smallest size; steps within their time; what is done is not repeated."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.records.runs import Score
+from benchmarks.studies.gpu_ledger import RESERVE, Ledger, OutOfTime, Step, Tables
+from benchmarks.studies.gpu_runs import tolerance
+from tests.conftest import run
+
+
+def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> None:
+    words = ("minutes=240", "size=tiny")
+    result = run("studies.gpu", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "reports" / "gpu"
+    assert not (folder / "failed").exists(), (folder / "results.md").read_text()
+    tables = json.loads((folder / "results.json").read_text())
+    assert list(tables) == [
+        "It works",
+        "The same checkpoint scored on this device and on its CPU",
+        "What trainer.deterministic=true buys",
+        "Speed of training",
+        "Scoring under protocol=full",
+        "Lucic's protocol",
+    ]
+    # on a CPU everything is equal to the bit
+    (works,) = tables["It works"]
+    assert (works["largest weight difference after resuming"], works["after a replay"]) == (0, 0)
+    assert works["replay says reproduced"] is True
+    assert [row["difference"] for row in tables["The same checkpoint scored on this device and on its CPU"]] == [0]
+    assert [row["largest weight difference of two runs"] for row in tables["What trainer.deterministic=true buys"]] == [
+        0,
+        0,
+    ]
+    assert {row["loop"] for row in tables["Speed of training"]} >= {"eager", "graphs", "bare eager"}
+    assert all(row["images/s"] > 0 for row in tables["Speed of training"])
+    assert list(folder.glob("runs/*/wgan_gp/*/seed=0/run.json"))
+    assert not list(folder.glob("runs/*/wgan_gp/*/seed=0/checkpoints"))
+    assert "## Lucic's protocol" in (folder / "results.md").read_text()
+    start = time.monotonic()
+    again = run("studies.gpu", *words, cwd=tmp_path)
+    assert time.monotonic() - start < 60
+    assert re.fullmatch(r"(\d+) of \1 steps are done, about 0.0 minutes are left: .*\n", again.stdout)
+
+
+class Clock:
+    """Seconds that pass only when a step takes them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def step(self, name: str, seconds: float, guess: float, kind: str = "") -> Step:
+        def work() -> Tables:
+            self.now += seconds
+            return {"table": [{"step": name}]}
+
+        return Step(name, kind or name, guess, work)
+
+
+def test_a_step_starts_only_if_its_corrected_estimate_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock()
+    # the second kind takes twice what was guessed, so that the third of its steps no longer fits; a later, shorter step does
+    steps = [clock.step("a", 10, 10), *(clock.step(f"b{i}", 40, 20, "b") for i in range(3)), clock.step("c", 5, 2)]
+    ledger = Ledger(tmp_path, "a machine", clock)
+    ledger.run(steps, 120)
+    assert [ledger.result(step) is not None for step in steps] == [True, True, True, False, True]
+    assert ledger.estimate(steps[3], steps) == 40
+    assert clock.now <= 120
+    assert "4 of 5 steps are done, about 0.7 minutes are left" in capsys.readouterr().out
+    ledger.run(steps, 120)
+    assert ledger.result(steps[3]) is not None
+    assert clock.now == 10 + 3 * 40 + 5
+    rows = json.loads((tmp_path / "results.json").read_text())["table"]
+    assert [row["step"] for row in rows] == ["a", "b0", "b1", "b2", "c"]
+    assert rows[0]["machine"] == "a machine"
+
+
+def test_a_step_that_takes_too_long_is_stopped_and_waits(tmp_path: Path) -> None:
+    def sleeps() -> Tables:
+        time.sleep(60)
+        return {}
+
+    step = Step("slow", "slow", 0.1, sleeps)
+    ledger = Ledger(tmp_path, "a machine")
+    start = time.monotonic()
+    ledger.run([step], 2.3)
+    assert time.monotonic() - start < 30
+    assert ledger.result(step) is None
+    assert not issubclass(OutOfTime, Exception)
+
+
+def test_a_step_that_fails_is_in_the_table_and_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faults = [RuntimeError("no kernel image\nis available")]
+
+    def work() -> Tables:
+        if faults:
+            raise faults.pop()
+        return {"table": [{"x": 1.5, "ok": True, "none": None}]}
+
+    steps = [Step("one", "one", 1, work), Clock().step("two", 1, 1)]
+    ledger = Ledger(tmp_path, "a machine")
+    ledger.run(steps, 60)
+    assert "error: one: RuntimeError: no kernel image is available" in capsys.readouterr().err
+    assert "| one | RuntimeError: no kernel image is available | a machine |" in (tmp_path / "results.md").read_text()
+    ledger.run(steps, 60)
+    text = (tmp_path / "results.md").read_text()
+    assert "Steps that failed" not in text
+    assert "| 1.500 | yes | — | a machine |" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "detail", "expected"),
+    [
+        ("fid", {"standard_error": 5.0}, 0.1 + 1e-3),
+        ("elbo", {"standard_error": 0.5}, 6 * 0.5**0.5 + 0.1),
+        ("inversion_mse", {}, 2.02),
+    ],
+)
+def test_tolerances_are_of_rounding_or_of_draws(name: str, detail: dict[str, Any], expected: float) -> None:
+    score = Score(name, 10.0, "", False, 4, detail)
+    assert tolerance(score, score) == pytest.approx(expected)
+    assert RESERVE > 1
