@@ -75,7 +75,9 @@ def test_every_metric_instantiates_and_has_columns(metric: str) -> None:
 @pytest.mark.parametrize("trainer", choices("trainer"))
 def test_every_trainer_instantiates(trainer: str, tmp_path: Path) -> None:
     """On the CPU, whatever it asks for: where there is no GPU, Lightning refuses to look further."""
-    config = composed(f"trainer={trainer}", "trainer.accelerator=cpu", "trainer.devices=1").trainer
+    config: Any = OmegaConf.to_container(
+        composed(f"trainer={trainer}", "trainer.accelerator=cpu", "trainer.devices=1").trainer
+    )
     Turns(config.pop("loop", "eager"))  # the one key that is not Lightning's
     assert instantiate(config, default_root_dir=str(tmp_path), logger=False).max_epochs == 1
 
