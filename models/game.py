@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.contracts import Prior
 from models.networks.folding import folded
-from models.turns import Turns
+from models.turns import Turns as Turns
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 

@@ -19,9 +19,10 @@ def main(minutes: int, part: str, size: str) -> None:
     # importing torch takes seconds, and a wrong word needs none
     from benchmarks.studies import gpu_runs, gpu_speed
     from benchmarks.studies.gpu_ledger import Ledger
+    from benchmarks.studies.gpu_place import prepared
 
     is_tiny = size == "tiny"
-    with gpu_runs.prepared(is_tiny) as place:
+    with prepared(is_tiny) as place:
         steps = {
             "works": gpu_runs.works(place),
             "speed": gpu_speed.speed(place),

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.studies.gpu_ledger import Step, Tables
-from benchmarks.studies.gpu_runs import FAMILIES, Place
+from benchmarks.studies.gpu_place import FAMILIES, Place
 from benchmarks.training.configure import RunConfig, configure_words
 from datamodules.base import DataModule
 from models.game import GenerativeModel, Player

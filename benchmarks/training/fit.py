@@ -18,8 +18,7 @@ from benchmarks.training.record import reset_peak_memory
 from benchmarks.training.task import Fitted, Training
 from datamodules.base import DataModule
 from models.contracts import Calibrates, FitsPrior
-from models.game import GenerativeModel
-from models.turns import Turns
+from models.game import GenerativeModel, Turns
 
 
 def fit(training: Training) -> Fitted:

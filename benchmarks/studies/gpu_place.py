@@ -1,0 +1,80 @@
+"""Where the steps of the GPU study run: the device, the folder of results, the words of runs."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from hydra import initialize_config_module
+
+from benchmarks.scoring.restore import use_float32
+from benchmarks.training.run import silence_lightning
+
+FAMILIES = ("ae", "vae", "gan", "wgan", "wgan_gp")
+# every column, at sizes that a CPU scores in seconds too
+CHEAP = (
+    *("protocol=quick", "protocol.samples=300", "protocol.examples=300", "protocol.second_encoder=null"),
+    *("protocol.metrics.ais.temperatures=12", "protocol.metrics.ais.examples=4", "protocol.metrics.ais.chains=4"),
+    *("protocol.metrics.inversion.examples=16", "protocol.metrics.inversion.steps=12"),
+    *("protocol.metrics.iwae.examples=16", "protocol.metrics.iwae.k=8"),
+)
+# four blocks, a checkpoint after each
+SHORT = ("budget.amount=5120", "checkpoint_seconds=0", "curve_points=2")
+NETWORKS: Mapping[str, Sequence[str]] = {
+    "mlp": (),
+    "dcgan": (),
+    # a quarter of the paper's width, because the CPU scores it too
+    "resnet": ("model.trunk.width=32", "model.decoder.width=32"),
+}
+TINY = (
+    *("datamodule=digits", "network=mlp_narrow", "budget.amount=640", "datamodule.block_size=5", "curve_points=2"),
+    *(*CHEAP, "protocol.samples=100", "protocol.metrics.fitted_fid.components=2", "checkpoint_seconds=0"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study runs.
+
+    Args:
+        folder: of results.
+        device: "cuda" or "cpu".
+        machine: its name, for the tables.
+        is_tiny: whether steps are as small as they can be.
+    """
+
+    folder: Path
+    device: str
+    machine: str
+    is_tiny: bool
+
+    @property
+    def trainer(self) -> str:
+        return "trainer=gpu_graphs" if self.device == "cuda" else "trainer=cpu"
+
+    def words(self, *words: str) -> list[str]:
+        """The words of a run: those of tiny runs replace data, networks and budgets."""
+        groups = ("datamodule", "network", "budget", "protocol", "checkpoint_seconds", "curve_points", "shape")
+        if self.is_tiny:
+            words = tuple(w for w in words if not w.startswith((*groups, "model.trunk", "model.decoder")))
+        return [*words, *(TINY if self.is_tiny else ())]
+
+    def images(self, name: str = "mnist") -> list[str]:
+        """The words of a data set if it is at hand, or of noise of the same size."""
+        part = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[name]
+        if (Path(os.environ.get("DATA_DIR") or "data") / part / "raw").is_dir():
+            return [f"datamodule={name}"]
+        return ["datamodule=noise", "shape=[1,28,28]", "datamodule.size=60000"]
+
+
+@contextmanager
+def prepared(is_tiny: bool) -> Iterator[Place]:
+    """The place of the study, inside Hydra."""
+    silence_lightning()
+    use_float32()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    machine = f"{torch.cuda.get_device_name() if device == 'cuda' else 'cpu'}, torch {torch.__version__}"
+    with initialize_config_module("conf", version_base="1.3"):
+        yield Place(Path("reports", "gpu"), device, machine, is_tiny)
