@@ -26,7 +26,8 @@ class Mixed(AssertionError):
 
 
 def is_on_gpu(x: Tensor) -> bool:
-    while torch._C._functorch.is_functorch_wrapped_tensor(x):  # torch.func.grad wraps without a call from Python
+    # torch.func.grad wraps without a call from Python: such a tensor has no mark of its own
+    while not hasattr(x, "_is_pretended") and torch._C._functorch.is_functorch_wrapped_tensor(x):
         x = torch._C._functorch.get_unwrapped(x)
     return getattr(x, "_is_pretended", False)
 
