@@ -1,15 +1,47 @@
-"""python -m benchmarks.evaluate: scores runs that were trained before, under any protocol."""
+"""python -m benchmarks.evaluate: scores runs that were trained before, or a model from elsewhere, under any protocol."""
 
+import shlex
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks.cli import package_list, program
-from benchmarks.errors import fail, is_users, one_line
+from benchmarks.cli import check_torchvision, package_list, program
+from benchmarks.errors import UserError, fail, is_users, one_line
+from benchmarks.external.words import Words, read_words
 
 
-@program("evaluate")
+@program("evaluate", needs_torch=False)
 def main(cfg: DictConfig) -> None:
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    words = read_words(config)  # before torch, which takes seconds
+    check_torchvision()
+    if words is None:
+        _score_runs(cfg, config["protocol"])
+    else:
+        _score_external(words, config)
+
+
+def _score_external(words: Words, config: dict[str, Any]) -> None:
+    from benchmarks.external.scoring import score_words
+    from benchmarks.reporting.terminal import print_scores
+    from benchmarks.scoring.bench import Bench
+    from benchmarks.training.configure import refuse_credentials
+
+    task = [word for word in HydraConfig.get().overrides.task if not word.startswith("runs_dir=")]
+    refuse_credentials({"about": words.about}, task)
+    bench = Bench.of(config)
+    command = shlex.join(["python", "-m", "benchmarks.evaluate", *task])
+    scored, failed = score_words(words, bench, Path(config["runs_dir"]), command)
+    for path in scored:
+        print(path)
+        print_scores(path, bench.scorer.id, is_brief=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def _score_runs(cfg: DictConfig, protocol: dict[str, Any]) -> None:
     import torch
 
     from benchmarks.records.checks import check_data, check_place
@@ -29,7 +61,6 @@ def main(cfg: DictConfig) -> None:
     )
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
 
-    protocol: Any = OmegaConf.to_container(cfg.protocol, resolve=True)
     device = torch.device(choose_device(cfg.accelerator))
     use_float32()
     trust = package_list(cfg.trust)
@@ -42,10 +73,18 @@ def main(cfg: DictConfig) -> None:
         runs_below = []
     for error in bad:
         fail(f"{one_line(error)} (left out)")
+    finished = [run for run in runs_below if run.status == "finished"]
     # trials are many and are not rows of a table: a trial is scored only if `runs` names it alone
-    runs = [run for run in runs_below if run.status == "finished" and (not run.is_trial or len(runs_below) == 1)]
+    runs = [run for run in finished if not run.is_external and (not run.is_trial or len(runs_below) == 1)]
     if trials := sum(run.is_trial for run in runs_below) if len(runs_below) > 1 else 0:
         print(f"{trials} trials of searches are not scored")
+    if others := [run for run in finished if run.is_external]:
+        message = (
+            f"{len(others)} rows from elsewhere ({others[0].path}) are not scored: their samples are needed, samples=PATH"
+        )
+        if not runs:
+            raise UserError(message)
+        print(message)
     failed = len(bad)
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)

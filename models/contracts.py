@@ -4,7 +4,7 @@ Images are float32 in [0, 1] of shape (B, C, H, W), points are (B, D), latents (
 example, summed over every dimension, with every constant.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -68,6 +68,19 @@ class Samples(Protocol):
 
 
 @runtime_checkable
+class Drawn(Protocol):
+    """Has the samples that were drawn elsewhere, and no others."""
+
+    def drawn(self, n: int) -> Tensor:
+        """n samples, (n, ...) in the data's range, always the same ones.
+
+        Raises:
+            ValueError: if there are fewer.
+        """
+        ...
+
+
+@runtime_checkable
 class Decodes(Protocol):
     """Decodes a latent: X = g(Z)."""
 
@@ -127,6 +140,13 @@ class Bounds(Protocol):
     def why_no_density(self, binary: bool) -> str | None:
         """Why the model has no bound on binary (or grey) data; None if it has one."""
         ...
+
+
+@runtime_checkable
+class Lacks(Protocol):
+    """Says why it lacks some of the capabilities above."""
+
+    lacking: Mapping[type, str]
 
 
 @runtime_checkable

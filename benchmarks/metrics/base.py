@@ -16,7 +16,7 @@ from benchmarks.metrics.subject import seeded as seeded
 from benchmarks.metrics.subject import to_uint8 as to_uint8
 from benchmarks.records.columns import Column as Column
 from datamodules.contracts import KnownDensity, LeavesOutClass
-from models.contracts import Bounds, Decodes, Encodes, Reconstructs, Samples
+from models.contracts import Bounds, Decodes, Encodes, Lacks, Reconstructs, Samples
 
 T = TypeVar("T")
 
@@ -75,7 +75,8 @@ class Ruler(ABC):
         ]
         for owner, need in needs:
             if not isinstance(owner, need):
-                return LACKING[get_args(need)[0] if isinstance(need, UnionType) else need]
+                kind = get_args(need)[0] if isinstance(need, UnionType) else need
+                return (owner.lacking.get(kind) if isinstance(owner, Lacks) else None) or LACKING[kind]
         binary = subject.data.is_binary
         reasons = (
             "points are not images" if self.needs_images and not subject.is_images else None,

@@ -18,7 +18,7 @@ from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one,
 from benchmarks.metrics.frechet import feature_detail, fid_of
 from benchmarks.metrics.kernel import inverse_multiquadric, squared_mmd
 from benchmarks.records.columns import columns_of
-from models.contracts import Decodes, Encodes, Samples
+from models.contracts import Decodes, Encodes, Reconstructs, Samples
 
 # a gap between prior and codes below this share of the prior's FID is no gap
 LEAST_GAP = 0.05
@@ -39,7 +39,7 @@ class FittedFID(Ruler):
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("fitted_fid")
     version = 2  # the two shares
-    needs_model = (Encodes,)
+    needs_model = (Encodes, Decodes)
     needs_features = True
 
     def __init__(self, components: int = 10, codes: int = 10_000) -> None:
@@ -79,7 +79,7 @@ class ReconstructionFID(Ruler):
     """FID of the reconstructed reference split against the split: the best FID that the decoder can reach."""
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("reconstruction_fid")
-    needs_model = (Encodes,)
+    needs_model = (Reconstructs,)
     needs_features = True
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
@@ -98,7 +98,7 @@ class InterpolationFID(Ruler):
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("interpolation_fid")
     version = 2  # three paths
-    needs_model = (Encodes,)
+    needs_model = (Encodes, Decodes)
     needs_features = True
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:

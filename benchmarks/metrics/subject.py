@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.encoders.base import FeatureEncoder
 from datamodules.contracts import Data, Split
-from models.contracts import Decodes, Encodes, Folds, Samples
+from models.contracts import Decodes, Drawn, Encodes, Folds, Samples
 
 # of the noise of `likelihood_examples`, equal for every model
 DEQUANTIZATION_SEED = 4
@@ -93,6 +93,8 @@ class Subject:
         Raises:
             NonFinite: for a sample that is not finite.
         """
+        if isinstance(self.model, Drawn):
+            return finite(self.model.drawn(n), "samples")
         if n not in self._drawn:
             model: Samples = self.model
             generator = torch.Generator().manual_seed(self.seed)
@@ -156,8 +158,11 @@ class Subject:
 
     @cached_property
     def reconstruction_features(self) -> Tensor:
-        """Features of the decoded codes of the reference split, (N, dim)."""
-        return self.features_of(self.decode(self.codes(self.split, self.examples)))
+        """Features of the decoded codes of the reference split, (N, dim); of its reconstructions if there is no code to decode."""
+        if isinstance(self.model, Encodes) and isinstance(self.model, Decodes):
+            return self.features_of(self.decode(self.codes(self.split, self.examples)))
+        restored = torch.cat([self.model.reconstruct(x).float().cpu() for x in self.real()])
+        return self.features_of(finite(restored, "reconstructions"))
 
     def under(self, load_encoder: Callable[[], FeatureEncoder]) -> "Subject":
         """The same subject, with the same samples and codes, under another feature encoder."""

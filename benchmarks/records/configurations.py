@@ -47,14 +47,23 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     path = run / CONFIG
     try:
-        text = read_bytes(path, MOST_BYTES).decode("utf-8")
-        _refuse_bombs(text)
-        config = yaml.load(text, Loader=_YamlLoader)
+        config = load_yaml(path)
     except Exception as error:  # yaml raises errors of many kinds for values that are none of theirs
         raise RecordError(f"{path} cannot be read ({one_line(error)}); restore it or move the run away") from error
     if not isinstance(config, dict):
         raise RecordError(f"{path} is not a configuration; restore it or move the run away")
     return config
+
+
+def load_yaml(path: Path) -> Any:
+    """The value of a YAML file of plain values, bounded in size and depth.
+
+    Raises:
+        Exception: of many kinds, for a file that is missing, damaged, too large, or has an alias.
+    """
+    text = read_bytes(path, MOST_BYTES).decode("utf-8")
+    _refuse_bombs(text)
+    return yaml.load(text, Loader=_YamlLoader)
 
 
 def _refuse_bombs(text: str) -> None:

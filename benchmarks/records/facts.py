@@ -27,6 +27,8 @@ _PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "6
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]*)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 
 Facts = Mapping[str, str]
+# of a row from elsewhere, if its network is not known
+UNKNOWN_NETWORK = "external"
 
 
 def facts_of(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import errno
 import glob
 import hashlib
+import io
 import json
 import math
 import os
@@ -130,6 +131,16 @@ def read_bytes(path: Path, most: int) -> bytes:
     """The content of a regular file of at most `most` bytes.
 
     Raises:
+        OSError: as `open_regular`.
+    """
+    with open_regular(path, most) as stream:
+        return stream.read(os.fstat(stream.fileno()).st_size)
+
+
+def open_regular(path: Path, most: int) -> io.FileIO:
+    """Opens a regular file of at most `most` bytes for reading, without a buffer.
+
+    Raises:
         OSError: for a file that is larger, or that is none: a pipe would be waited for without end, and a link could name any
             file of the reader's machine.
     """
@@ -140,13 +151,13 @@ def read_bytes(path: Path, most: int) -> bytes:
             raise OSError("it is a link") from error
         raise
     facts = os.fstat(handle)
-    if not stat.S_ISREG(facts.st_mode):
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
         os.close(handle)
-        raise OSError("it is not a regular file")
-    with open(handle, "rb", buffering=0) as stream:
-        if facts.st_size > most:
-            raise OSError(f"it has {facts.st_size:,} bytes; at most {most:,} are expected")
-        return stream.read(facts.st_size)
+        is_large = stat.S_ISREG(facts.st_mode)
+        raise OSError(
+            f"it has {facts.st_size:,} bytes; at most {most:,} are expected" if is_large else "it is not a regular file"
+        )
+    return open(handle, "rb", buffering=0)
 
 
 def finite_or_none(value: float) -> float | None:

@@ -87,6 +87,11 @@ class Run:
         return status
 
     @property
+    def is_external(self) -> bool:
+        """Whether the run was trained elsewhere, and only scored here."""
+        return self.record.get("external") is not None
+
+    @property
     def was_trial(self) -> bool:
         """Whether a search trained the run to choose hyper-parameters."""
         return (self.record.get("search") or {}).get("role") == "trial"

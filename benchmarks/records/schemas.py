@@ -123,6 +123,29 @@ class Checkpoint(TypedDict, total=False):
     sha256: Text | None
 
 
+class Submitted(TypedDict):
+    """A file or folder that was submitted: its name without the folders above it, and its SHA-256."""
+
+    name: Text
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
+class External(TypedDict, total=False):
+    """What is known of a row that genbench did not train, besides what a record says of every run."""
+
+    kind: Required[Annotated[str, Meta(pattern=r"\A(samples|generator|python)\Z")]]
+    file: Submitted | None
+    samples: Whole | None
+    layout: Text | None
+    range: Text | None
+    prior: Text | None
+    latent_dim: Whole | None
+    source: Text | None
+    notes: Text | None
+    remarks: Annotated[list[Text], Meta(max_length=64)]
+    scored_on: Environment
+
+
 class Record(TypedDict, total=False):
     """`run.json`."""
 
@@ -147,6 +170,7 @@ class Record(TypedDict, total=False):
     git: Commit | None
     facts: dict[str, Text] | None
     checkpoint: Checkpoint | None
+    external: External | None
     finished_at: Text | None
 
 

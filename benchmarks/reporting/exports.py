@@ -152,6 +152,8 @@ def _md_table(table: Table) -> Iterator[str]:
     yield from (f"## {md(table.title)}", "", md(table.notes), "")
     if table.too_few:
         yield from (md(table.too_few), "")
+    for remark in table.remarks:
+        yield from (md(remark), "")
     for part, columns, rows in table.parts:
         yield from (f"### {part}", "")
         yield "| " + " | ".join(["model", "seeds", *(md(column.heading) for column in columns)]) + " |"
@@ -181,6 +183,8 @@ def _md_search(search: Search) -> Iterator[str]:
 def _tex_table(table: Table) -> Iterator[str]:
     if table.too_few:
         yield f"% {_tex(table.title)}: {_tex(table.too_few)}"
+    for remark in table.remarks:
+        yield f"% {_tex(remark)}"
     for part, columns, rows in table.parts:
         yield f"% {_tex(table.title)}, {part}: {_tex(table.notes)}"
         yield from (rf"\begin{{tabular}}{{l{'r' * (1 + len(columns))}}}", r"\toprule")

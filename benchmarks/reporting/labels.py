@@ -14,6 +14,8 @@ from benchmarks.records.runs import Run
 # a label names at most this many settings; rows that differ in more are labelled by their config id
 MOST_SETTINGS = 4
 BUDGET = "budget"
+# of rows that genbench did not train
+EXTERNAL = " · external"
 
 Key = tuple[str, str]
 
@@ -37,7 +39,8 @@ def describe_rows(runs: Mapping[Key, Run]) -> dict[Key, tuple[str, Facts]]:
         settings = {config_id: dict(flatten(config)) for config_id, config in decisive.items()}
         labels |= dict.fromkeys(variants, model) if len(variants) == 1 else _labels_of(model, list(variants), settings)
     unusual = _unusual_facts(facts)
-    return {key: (_with_facts(labels[key], unusual[key]), facts[key]) for key in runs}
+    marks = {key: EXTERNAL if run.is_external else "" for key, run in runs.items()}
+    return {key: (_with_facts(labels[key], unusual[key]) + marks[key], facts[key]) for key in runs}
 
 
 def _unusual_facts(rows: Mapping[Key, Facts]) -> dict[Key, dict[str, str]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks.errors import fail
 from benchmarks.records.columns import BY_NAME, COLUMNS
-from benchmarks.records.facts import Facts
+from benchmarks.records.facts import UNKNOWN_NETWORK, Facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_beside
 from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
@@ -58,6 +58,7 @@ class Draft:
 
 def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
     """Every table that the runs make. Runs without scores stand in every table of their data and network, or in their own.
+    Rows from elsewhere whose network is not known stand in every table of their data and protocol, or in their own.
 
     Args:
         runs: in any order, each once.
@@ -73,12 +74,23 @@ def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
                 groups[_key(run, sheet.protocol_id)].append((run, sheet))
         if not run.sheets:
             unscored.append(run)
+    _add_external(groups)
     _add_unscored(groups, runs)
     for run in unscored:
         same_data = [key for key in groups if key[:3] == _key(run, "")[:3]] or [_key(run, "none")]
         for key in same_data:
             groups[key].append((run, None))
     return [_table(members, min_seeds) for _, members in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def _add_external(groups: dict[tuple[str, str, str, str], list[Member]]) -> None:
+    """Moves rows from elsewhere whose network is not known into the tables of the same data and protocol, if there are any."""
+    for key in [key for key in groups if key[2] == UNKNOWN_NETWORK]:
+        others = [other for other in groups if other != key and (*other[:2], other[3]) == (*key[:2], key[3])]
+        for other in others:
+            groups[other] += groups[key]
+        if others:
+            del groups[key]
 
 
 def _add_unscored(groups: Mapping[tuple[str, str, str, str], list[Member]], runs: Sequence[Run]) -> None:
@@ -103,7 +115,7 @@ def _key(run: Run, protocol_id: str) -> tuple[str, str, str, str]:
 
 
 def _table(members: list[Member], min_seeds: int) -> Table:
-    first = members[0][0]
+    first = next((run for run, _ in members if not run.is_external), members[0][0])
     sheet = next((sheet for _, sheet in members if sheet is not None), None)
     by_config: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for run, run_sheet in members:
@@ -193,7 +205,7 @@ def _with_cost(run: Run, sheet: ScoreSheet | None) -> list[Score]:
     """The scores of a run, and its cost, which is in its record."""
     if sheet is None:
         return []
-    spent, cost = run.record.get("spent", {}), run.record.get("cost", {})
+    spent, cost = run.record.get("spent") or {}, run.record.get("cost") or {}
     memory = cost.get("peak_memory_bytes")
     values = {
         "spent_images": spent.get("images"),

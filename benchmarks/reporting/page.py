@@ -165,12 +165,12 @@ def _records(row: Row, out: Path) -> Markup:
 def _record(run: Run, out: Path) -> str:
     """An item of a list in HTML, escaped. Python builds it faster than the template, and there is one for each run."""
     record, folder = run.record, escape(_link(run.path, out))
-    names = [RECORD, CONFIG, CURVE, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
+    curve = [] if run.is_external else [CURVE]
+    names = [RECORD, CONFIG, *curve, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
     links = [f'<a href="{folder}/{name}">{shown}</a> ' for name, shown in map(_escaped_name, names)]
     return (
         f"      <li>seed {record['seed']}, {run.status}: <code>{escape(record.get('command', ''))}</code><br>\n"
-        "      to train the run again and compare: "
-        f"<code>python -m benchmarks.replay runs={escape(run.path.as_posix())}</code><br>\n"
+        f"      {_again(run)}<br>\n"
         f'      <span class="soft">{escape(_environment(record))}</span><br>\n'
         f"{''.join(links)}</li>\n"
     )
@@ -180,6 +180,22 @@ def _record(run: Run, out: Path) -> str:
 def _escaped_name(name: str) -> tuple[str, str]:
     """The name of a file inside a run, and its last part, in HTML."""
     return str(escape(name)), str(escape(name.rpartition("/")[2]))
+
+
+def _again(run: Run) -> str:
+    """How to repeat a run, in HTML, escaped; what was submitted, for a row from elsewhere."""
+    command = f"python -m benchmarks.replay runs={escape(run.path.as_posix())}"
+    if not run.is_external:
+        return f"to train the run again and compare: <code>{command}</code>"
+    external = run.record["external"]
+    file, kind = external.get("file") or {}, external["kind"]
+    words = [f"scored from {kind}: {file.get('name')}, SHA-256 {file.get('sha256')}", external.get("range")]
+    words += [external.get("source"), external.get("notes")]
+    said = escape("; ".join(str(word) for word in words if word))
+    if kind == "python":
+        return f"{said}; it was trained elsewhere, and cannot be repeated here"
+    more = "generator=PATH trust=true" if kind == "generator" else "samples=PATH"
+    return f"{said}; it was trained elsewhere; to score the same file again: <code>{command} {more}</code>"
 
 
 def _environment(record: Mapping[str, Any]) -> str:

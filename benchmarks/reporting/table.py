@@ -235,6 +235,16 @@ class Table:
         return ", ".join(facts)
 
     @cached_property
+    def remarks(self) -> list[str]:
+        """What a reader should know of rows from elsewhere, a line for each row and remark, with its seeds."""
+        seeds: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in self.models:
+            for run in row.runs:
+                for remark in (run.record.get("external") or {}).get("remarks") or ():
+                    seeds[row.label, remark].append(str(run.record["seed"]))
+        return [f"{label} (seed {', '.join(own)}): {remark}" for (label, remark), own in seeds.items()]
+
+    @cached_property
     def too_few(self) -> str | None:
         """Names the rows that have too few seeds for statistics; None if there is no such row."""
         counts = [(row, row.count("finished")) for row in self.models]

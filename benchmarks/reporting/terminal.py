@@ -35,6 +35,8 @@ def print_tables(tables: Sequence[Table]) -> None:
             console.print(shown)
             if len(rows) > TERMINAL_ROWS:
                 console.print(f"{len(rows) - TERMINAL_ROWS} more rows are on the page")
+        for remark in table.remarks:
+            console.print(escape(printable(remark)))
     console.print(
         "mean ± standard deviation over training seeds; [bold green]green[/bold green] is a column's best, "
         "† is not significantly worse"
@@ -55,11 +57,17 @@ def print_answers(answers: Sequence[Answer]) -> None:
             console.print(f"  [{color}]{badge} {answer.verdict:<13}[/{color}] {where}{escape(words)}")
 
 
-def print_scores(run: Path, protocol_id: str | None = None) -> None:
-    """Prints the scores of a run, one a line: under every protocol, or under one."""
+def print_scores(run: Path, protocol_id: str | None = None, is_brief: bool = False) -> None:
+    """Prints the scores of a run, one a line: under every protocol, or under one.
+
+    Args:
+        run: its folder.
+        protocol_id: of the protocol; None for every one.
+        is_brief: whether scores without a number share a line for each reason.
+    """
     for sheet in read_sheets(run):
         if protocol_id in (None, sheet.protocol_id):
-            _print_sheet(sheet)
+            _print_sheet(sheet, is_brief)
 
 
 def report_bad_record(error: RecordError) -> None:
@@ -73,15 +81,23 @@ def console_of_tables() -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
-def _print_sheet(sheet: ScoreSheet) -> None:
+def _print_sheet(sheet: ScoreSheet, is_brief: bool) -> None:
     print(f"protocol {sheet.protocol['name']} ({sheet.protocol_id})")
+    dashes: dict[str, list[str]] = {}
     for score in sheet.scores:
         if score.value is None:
-            print(f"  {score.name:<22} — ({printable(score.detail.get('reason', 'no reason is given'))})")
+            reason = printable(score.detail.get("reason", "no reason is given"))
+            if is_brief:
+                dashes.setdefault(reason, []).append(score.name)
+            else:
+                print(f"  {score.name:<22} — ({reason})")
             continue
         error = score.detail.get("standard_error")
         words = [number(score.value), score.unit, f"(standard error {number(error)})" if error is not None else ""]
         print(f"  {score.name:<22} {' '.join(word for word in words if word)}")
+    for reason, names in dashes.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        print(f"  — {', '.join(names[:3])}{more}: {reason}")
 
 
 def _cell(row: Row, column: ColumnHead) -> str:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,12 +21,17 @@ from benchmarks.records.runs import Score, ScoreSheet, read_sheets, write_sheet
 from benchmarks.records.schemas import MOST_VALUE
 from benchmarks.scoring.baselines import baseline_subjects
 from benchmarks.scoring.feature_cache import cached_features
-from benchmarks.scoring.protocol import Protocol
+from benchmarks.scoring.protocol import Protocol as ScoringProtocol
 from datamodules.base import DataModule
-from models.game import GenerativeModel
 
 # called with the name of each metric and the seconds it took
 OnMeasured = Callable[[str, float], None]
+
+
+class Scorable(Protocol):
+    """A model in whatever state; `scoring` holds it in the state in which it is scored."""
+
+    def scoring(self) -> AbstractContextManager[None]: ...
 
 
 class Scored(NamedTuple):
@@ -56,7 +62,7 @@ class Scorer:
         UserError: in strict mode, for a missing encoder.
     """
 
-    def __init__(self, protocol: Protocol, device: torch.device, strict: bool = False) -> None:
+    def __init__(self, protocol: ScoringProtocol, device: torch.device, strict: bool = False) -> None:
         self.protocol, self.device = protocol, device
         self._encoder: FeatureEncoder | None = None
         self._why_no_encoder = "the data have no feature encoder; set protocol.encoder"
@@ -139,13 +145,13 @@ def make_scorer(protocol: Mapping[str, Any], feature_encoder: str | None, device
 
     An encoder that is asked for by name must exist; the data set's own encoder may be missing.
     """
-    return Scorer(Protocol.from_config(protocol, feature_encoder), device, strict=protocol["encoder"] != "auto")
+    return Scorer(ScoringProtocol.from_config(protocol, feature_encoder), device, strict=protocol["encoder"] != "auto")
 
 
 def score_run(
-    run: Path, model: GenerativeModel, data: DataModule, scorer: Scorer, on_measured: OnMeasured | None = None
+    run: Path, model: Scorable, data: DataModule, scorer: Scorer, on_measured: OnMeasured | None = None
 ) -> ScoreSheet:
-    """Scores a trained model and writes the sheet into the model's run."""
+    """Scores a model and writes the sheet into the model's run."""
     with model.scoring():
         sheet, examples = scorer.measure(model, data, on_measured)
     # the sheet comes last: a run that has the sheet is scored

@@ -153,7 +153,7 @@ def configure(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str],
         UserError: as `RunConfig.of`, and for words that hold a credential, because records keep commands.
     """
     document: Any = OmegaConf.to_container(cfg, resolve=True)
-    _refuse_credentials(document, words)
+    refuse_credentials(document, words)
     names = Names(*(Path(choices[name]).name for name in Names._fields))
     kept = [word for word in words if not word.startswith(("runs_dir=", "reports_dir="))]
     document["names"] = names._asdict()
@@ -171,7 +171,8 @@ def configure_words(words: Sequence[str], group: str | None = None) -> RunConfig
     return configure(cfg, choices, words, group)
 
 
-def _refuse_credentials(document: Node, words: Sequence[str]) -> None:
+def refuse_credentials(document: Node, words: Sequence[str]) -> None:
+    """Raises UserError for a configuration or a word of a command that holds a credential: records keep both."""
     texts = {word.partition("=")[0]: word for word in words}
     texts |= {key: f"{key}={value}" for key, value in flatten(document) if isinstance(value, str) and value}
     for key, text in texts.items():

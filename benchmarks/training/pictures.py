@@ -3,6 +3,7 @@ of a data set."""
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,8 +14,8 @@ from benchmarks.metrics.base import to_uint8
 from benchmarks.records.files import replacing
 from benchmarks.records.paths import PICTURES
 from datamodules.base import DataModule
-from models.contracts import Encodes, Prior, Reconstructs
-from models.game import GenerativeModel
+from datamodules.contracts import Split
+from models.contracts import Decodes, Encodes, Prior, Reconstructs, Samples
 
 SAMPLES, COLUMNS, PAIRS = 64, 8, 32
 POINTS, PIXELS = 2500, 256
@@ -26,15 +27,20 @@ REACH = 3.0  # the half-width of a traversal, in standard deviations of a normal
 TILE = 28
 
 
-def save_pictures(run: Path, model: GenerativeModel, data: DataModule) -> None:
+def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val") -> None:
     """Writes samples, interpolations between draws of the prior, and traversals of one latent, dimension by dimension.
 
-    A model with an encoder also gets reconstructions and interpolations between the codes of examples. The latents are the
-    same for every model of a data set that has the same latent dimension.
+    A model gets the pictures that its capabilities allow; one with an encoder also gets reconstructions and interpolations between
+    the codes of examples. The latents are the same for every model of a data set that has the same latent dimension.
+
+    Args:
+        run: the folder of the run.
+        model: with `device`, `scoring`, and some capabilities of `models.contracts`.
+        data: the data.
+        split: of the examples that are reconstructed.
     """
     is_images = len(data.shape) == 3
-    generator = torch.Generator().manual_seed(0)
-    real = next(data.batches("val", PAIRS if is_images else POINTS))
+    real = next(data.batches(split, PAIRS if is_images else POINTS))
 
     def show(kind: str, decoded: Tensor, columns: int = COLUMNS) -> None:
         decoded = decoded.float().cpu()
@@ -42,14 +48,16 @@ def save_pictures(run: Path, model: GenerativeModel, data: DataModule) -> None:
 
     paths, steps = (PATHS, STEPS) if is_images else (POINT_PATHS, POINT_STEPS)
     with model.scoring():
-        show("samples", model.sample(SAMPLES if is_images else POINTS, generator))
-        ends = model.prior.sample(2 * paths, torch.Generator().manual_seed(1)).to(model.device)
-        show("interpolations", model.decode(between(model.prior, ends[:paths], ends[paths:], steps)), steps)
-        show("traversals", model.decode(traversals(model.prior, ends[0], paths, steps)), steps)
+        if isinstance(model, Samples):
+            show("samples", model.sample(SAMPLES if is_images else POINTS, torch.Generator().manual_seed(0)))
+        if isinstance(model, Decodes):
+            ends = model.prior.sample(2 * paths, torch.Generator().manual_seed(1)).to(model.device)
+            show("interpolations", model.decode(between(model.prior, ends[:paths], ends[paths:], steps)), steps)
+            show("traversals", model.decode(traversals(model.prior, ends[0], paths, steps)), steps)
         if isinstance(model, Reconstructs):
             restored = model.reconstruct(real.to(model.device)).float().cpu()
             _save(run / PICTURES["reconstructions"], pairs(real, restored) if is_images else scatter(restored, real))
-        if isinstance(model, Encodes):
+        if isinstance(model, Encodes) and isinstance(model, Decodes):
             code_paths = min(paths, len(real) // 2)  # a validation split may be very small
             codes = model.encode(real[: 2 * code_paths].to(model.device))
             if code_paths:

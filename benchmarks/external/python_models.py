@@ -1,0 +1,224 @@
+"""A Python object as a subject: it has what it has of sample, decode, encode, reconstruct and log_prob."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.errors import UserError, one_line
+from benchmarks.external.shapes import Range
+from benchmarks.external.subjects import PROBE, External, Form, prior_of, probe_of
+from benchmarks.metrics.base import seeded
+from datamodules.base import DataModule
+from models.contracts import Bounds, Decodes, Elbo, Prior
+
+METHODS = ("sample", "decode", "encode", "reconstruct", "log_prob")
+EXACT = "its ELBO and IWAE are its own log_prob"
+
+
+def of_python(
+    model: Any,
+    data: DataModule,
+    prior: str | Prior = "normal",
+    latent_dim: int | None = None,
+    layout: str | None = None,
+    stated: Range | None = None,
+) -> tuple[External, Form | None, list[str]]:
+    """The subject of an object, the form of its outputs (None if it gives no examples), and remarks.
+
+    sample(n) or sample(n, generator) -> (n, ...); decode(z), (B, Z) -> (B, ...), differentiable for latent inversion and AIS;
+    encode(x), (B, ...) -> (B, Z), the code or the posterior's mean; draw_code(x), a draw of q(z|x); reconstruct(x), the decoded
+    code if it is missing; log_prob(x), (B, ...) -> (B,), in nats, of images in [0, 1]. An object with elbo, log_weights and
+    why_no_density of `models.contracts.Bounds` is bounded by these. x is float32 in the data's range, on the model's device.
+
+    Args:
+        model: the object. A torch module is scored in evaluation mode.
+        data: the data that it is scored on.
+        prior: of the latents: normal, uniform, or an object of `models.contracts.Prior`. The object's own prior counts first.
+        latent_dim: of the prior; None finds it in `model.latent_dim` or in a code.
+        layout: of its images; None finds it.
+        stated: its values of black and white; None finds them.
+
+    Raises:
+        UserError: for an object without any of the methods, or whose outputs do not fit the data.
+    """
+    has = {name: getattr(model, name) for name in METHODS if callable(getattr(model, name, None))}
+    if not has:
+        raise UserError(f"{type(model).__name__} has none of {', '.join(METHODS)}; give it what it can do")
+    device = _device(model)
+    capabilities: dict[str, Any] = {}
+    lacking: dict[type, str] = {}
+    remarks: list[str] = []
+    x = next(data.batches("val", 4)).to(device)
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        was_training = isinstance(model, nn.Module) and model.training
+        if was_training:
+            model.eval()
+        try:
+            yield
+        finally:
+            if was_training:
+                model.train()
+
+    with context(), torch.no_grad():
+        if "encode" in has:
+            code = _called(has["encode"], x, "encode")
+            if code.dim() != 2 or len(code) != len(x):
+                raise UserError(f"encode gives {tuple(code.shape)} for {len(x)} examples; expected ({len(x)}, Z)")
+            latent_dim = latent_dim or code.shape[1]
+            capabilities["encode"] = _floating(has["encode"])
+            capabilities["draw_code"] = _floating(getattr(model, "draw_code", has["encode"]))
+        if "encode" in has or "decode" in has:
+            capabilities["prior"] = _prior(model, prior, latent_dim)
+        sample = _sampler(model, has, capabilities, device)
+        form = None
+        if sample is not None:
+            generator = torch.Generator().manual_seed(0)
+            form = Form(probe_of(lambda n: sample(n, generator)), data.shape, layout, stated)
+            remarks += form.remarks
+            capabilities["sample"] = lambda n, generator: form(sample(n, generator))
+        elif "reconstruct" in has or "decode" in has:
+            form = Form(_called(has.get("reconstruct", has.get("decode")), x, "reconstruct"), data.shape, layout, stated)
+    if form is not None and "decode" in has:
+        decode = _floating(has["decode"])
+        capabilities["decode"] = lambda z: form(decode(z))
+        if not _is_differentiable(capabilities["decode"], capabilities["prior"], device):
+            lacking[Decodes] = "its decode gives no gradients, which latent inversion and AIS need"
+    if form is not None and "reconstruct" in has:
+        reconstruct = _floating(has["reconstruct"])
+        capabilities["reconstruct"] = lambda x: form(reconstruct(x))
+    elif form is not None and "encode" in has and "decode" in has:
+        plain = capabilities["decode"]
+        capabilities["reconstruct"] = lambda x: plain(capabilities["encode"](x))
+    if Decodes in lacking:
+        del capabilities["decode"]
+    if isinstance(model, Bounds):
+        capabilities |= {name: getattr(model, name) for name in ("elbo", "log_weights", "why_no_density")}
+    elif "log_prob" in has:
+        capabilities |= _exact(_floating(has["log_prob"]))
+        remarks.append(EXACT)
+    return External(lacking, device, context, **capabilities), form, remarks
+
+
+def fingerprint(subject: External, data: DataModule) -> str:
+    """The SHA-256 of what an object gives for pinned inputs, which tells two objects apart."""
+    digest, x = hashlib.sha256(), next(data.batches("val", PROBE)).to(subject.device)
+    with subject.scoring(), seeded(0, "fingerprint"):
+        for name in ("sample", "encode", "reconstruct"):
+            if hasattr(subject, name):
+                given = torch.Generator().manual_seed(0)
+                output = subject.sample(PROBE, given) if name == "sample" else getattr(subject, name)(x)
+                digest.update(output.float().cpu().contiguous().numpy().tobytes())
+        if isinstance(subject, Bounds):
+            digest.update(subject.elbo(x).value.double().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _sampler(
+    model: Any, has: dict[str, Callable[..., Any]], capabilities: dict[str, Any], device: torch.device
+) -> Callable[[int, torch.Generator], Tensor] | None:
+    """The object's own sampler, or decoded draws of the prior; None without either."""
+    if "sample" not in has:
+        if "decode" not in has:
+            return None
+        prior: Prior = capabilities["prior"]
+        return lambda n, generator: _tensor(has["decode"](prior.sample(n, generator, device)), "decode")
+    own = has["sample"]
+    if _takes_generator(own):
+        return lambda n, generator: _tensor(own(n, generator), "sample")
+
+    def seeded(n: int, generator: torch.Generator) -> Tensor:
+        seed = int(torch.randint(2**31, (), generator=generator))
+        state = np.random.get_state()
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            try:
+                return _tensor(own(n), "sample")
+            finally:
+                np.random.set_state(state)
+
+    return seeded
+
+
+def _takes_generator(sample: Callable[..., Any]) -> bool:
+    """Whether a sampler takes a generator as its second argument."""
+    try:
+        parameters = list(inspect.signature(sample).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    return len(parameters) > 1 and parameters[1].name in ("generator", "rng")
+
+
+def _exact(log_prob: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """An exact density is a bound without a gap."""
+
+    def elbo(x: Tensor) -> Elbo:
+        value = log_prob(x)
+        if value.shape != (len(x),):
+            raise ValueError(f"log_prob gives {tuple(value.shape)} for {len(x)} examples; expected ({len(x)},)")
+        return Elbo(value, torch.zeros_like(value))
+
+    return {
+        "elbo": elbo,
+        "log_weights": lambda x, k: elbo(x).value.expand(k, -1),
+        "why_no_density": lambda binary: None,
+    }
+
+
+def _prior(model: Any, prior: str | Prior, latent_dim: int | None) -> Prior:
+    own = getattr(model, "prior", None)
+    if isinstance(own, Prior):
+        return own
+    if not isinstance(prior, str):
+        return prior
+    dim = latent_dim or getattr(model, "latent_dim", None)
+    if not isinstance(dim, int) or dim < 1:
+        raise UserError("the dimension of the latents is not known; state latent_dim=N, or give the model latent_dim")
+    return prior_of(prior, dim)
+
+
+def _device(model: Any) -> torch.device:
+    if isinstance(model, nn.Module):
+        return next((w.device for w in model.parameters()), torch.device("cpu"))
+    own = getattr(model, "device", None)
+    return own if isinstance(own, torch.device) else torch.device("cpu")
+
+
+def _is_differentiable(decode: Callable[[Tensor], Tensor], prior: Prior, device: torch.device) -> bool:
+    z = prior.sample(2, torch.Generator().manual_seed(0), device).requires_grad_()
+    with torch.enable_grad():
+        try:
+            decoded = decode(z)
+        except RuntimeError:  # numpy refuses tensors with gradients
+            return False
+    return decoded.requires_grad
+
+
+def _called(function: Any, x: Tensor, name: str) -> Tensor:
+    try:
+        return _tensor(function(x), name)
+    except UserError:
+        raise
+    except Exception as error:  # code of a user raises errors of any kind
+        raise UserError(f"{name} fails on {tuple(x.shape)} ({type(error).__name__}: {one_line(error)[:160]})") from error
+
+
+def _floating(function: Callable[..., Any]) -> Callable[[Tensor], Tensor]:
+    name = getattr(function, "__name__", "the model")
+    return lambda x: _tensor(function(x), name).float()
+
+
+def _tensor(value: Any, name: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return torch.from_numpy(np.ascontiguousarray(value))
+    raise UserError(f"{name} gives a {type(value).__name__}; expected a tensor or an array")
