@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.cli import package_list, program
 from benchmarks.errors import UserError, fail, is_users, one_line
+from benchmarks.external.words import KINDS, paths_of
 from benchmarks.records.roots import find_all, folders_of
 from benchmarks.reporting.terminal import report_bad_record
 
@@ -13,8 +14,12 @@ from benchmarks.reporting.terminal import report_bad_record
 @program("replay")
 def main(cfg: DictConfig) -> None:
     from benchmarks.multirun.replay import replay
+    from benchmarks.multirun.rescore import score_again
 
-    trust = package_list(cfg.trust)
+    trust = [] if cfg.trust is True else package_list(cfg.trust)
+    files = tuple(
+        (kind, path) for kind in KINDS if cfg[kind] is not None for path in paths_of(OmegaConf.to_object(cfg)[kind], kind)
+    )
     runs_below = find_all(folders_of(cfg.runs), report_bad_record)
     runs = [run for run in runs_below if run.status == "finished" and run.sheets]
     if not runs:
@@ -25,6 +30,9 @@ def main(cfg: DictConfig) -> None:
     for i, run in enumerate(runs, 1):
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:
+            if run.is_external:
+                failed += not score_again(run, files, cfg.data_dir, cfg.accelerator, trust, cfg.folder, cfg.trust is True)
+                continue
             failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator, trust, len(runs), cfg.folder)
         except Exception as error:  # the other runs can still be replayed
             failed += 1

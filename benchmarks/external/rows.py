@@ -10,6 +10,7 @@ import yaml
 
 from benchmarks.errors import UserError
 from benchmarks.external.about import About
+from benchmarks.external.shapes import Range
 from benchmarks.records.configurations import config_id
 from benchmarks.records.facts import UNKNOWN_NETWORK, facts_of
 from benchmarks.records.files import write_text
@@ -35,6 +36,7 @@ class Row:
         samples: how many were submitted; None if the model draws them.
         layout, range: of its images, as they were stored or given.
         prior, latent_dim: of its latents; None without latents.
+        stated: the layout and the range that the user stated; None where they were found.
         remarks: what a reader of a table should know.
     """
 
@@ -49,6 +51,7 @@ class Row:
     range: str | None = None
     prior: str | None = None
     latent_dim: int | None = None
+    stated: tuple[str | None, Range | None] = (None, None)
     remarks: Sequence[str] = ()
 
     def document(self, bench: Bench) -> dict[str, Any]:
@@ -58,6 +61,7 @@ class Row:
         return {
             "names": self.names(bench),
             "model": {"external": self.kind, **latents, **said},
+            "stated": {"layout": self.stated[0], "range": list(self.stated[1]) if self.stated[1] else None},
             "datamodule": dict(bench.datamodule),
             **({"budget": self.about["budget"]} if "budget" in self.about else {}),
             "feature_encoder": bench.feature_encoder,

@@ -59,26 +59,34 @@ def check_file(words: Words, i: int, bench: Bench, command: str) -> Checked:
     Raises:
         UserError: for a file that cannot be scored; the message says what is wrong and what to do.
     """
-    path, seed = words.paths[i], words.first_seed + i
+    file, subject, known = load_subject(words, words.paths[i], bench)
+    known |= {"prior": words.prior, "stated": (words.layout, words.range)}
+    return Checked(Row(words.kind, words.name, words.first_seed + i, file, command, words.about, **known), subject)
+
+
+def load_subject(words: Words, path: Path, bench: Bench) -> tuple[tuple[str, str], External, dict[str, Any]]:
+    """The subject of a file, with the file's name and SHA-256, and what a row says of it.
+
+    Raises:
+        UserError: as `check_file`.
+    """
+    data, protocol = bench.data, bench.scorer.protocol
     if words.kind == "generator":
-        subject, form, sha256, dim = of_generator(
-            path, bench.data, words.latent_dim, words.prior, words.layout, words.range
-        )
-        file, remarks = (path.name, sha256), form.remarks
-        known: dict[str, Any] = {"layout": form.layout, "range": form.range, "latent_dim": dim}
-    else:
-        protocol = bench.scorer.protocol
-        submission = read_submission(path, bench.data.shape, words.layout, words.range)
-        check_counts(submission, protocol.samples, bench.examples, protocol.name, protocol.split)
-        splits = {} if bench.data.is_binary else dict(bench.data.splits)
-        remarks = (*submission.remarks, *remarks_on(submission, splits, protocol.split))
-        subject = of_submission(submission, bench.data, protocol.split, protocol.examples, words.prior)
-        file = submission.name, submission.sha256
-        dim = submission.latents.shape[1] if submission.latents is not None else None
-        known = {"layout": submission.layout, "range": submission.range, "latent_dim": dim}
-        known["samples"] = len(submission.samples)
-    row = Row(words.kind, words.name, seed, file, command, words.about, prior=words.prior, remarks=remarks, **known)
-    return Checked(row, subject)
+        subject, form, sha256, dim = of_generator(path, data, words.latent_dim, words.prior, words.layout, words.range)
+        known = {"layout": form.layout, "range": form.range, "latent_dim": dim, "remarks": form.remarks}
+        return (path.name, sha256), subject, known
+    submission = read_submission(path, data.shape, words.layout, words.range)
+    check_counts(submission, protocol.samples, bench.examples, protocol.name, protocol.split)
+    splits = {} if data.is_binary else dict(data.splits)
+    known = {
+        "layout": submission.layout,
+        "range": submission.range,
+        "samples": len(submission.samples),
+        "latent_dim": submission.latents.shape[1] if submission.latents is not None else None,
+        "remarks": (*submission.remarks, *remarks_on(submission, splits, protocol.split)),
+    }
+    subject = of_submission(submission, data, protocol.split, protocol.examples, words.prior)
+    return (submission.name, submission.sha256), subject, known
 
 
 def record(checked: Checked, bench: Bench, runs_dir: Path) -> Path:
@@ -139,6 +147,7 @@ def score_object(
         range=form.range if form else None,
         prior=type(own_prior).__name__.lower() if own_prior is not None else None,
         latent_dim=own_prior.dim if own_prior is not None else None,
+        stated=(layout, check_range(value_range)),
         remarks=remarks,
     )
     path = record(Checked(row, subject), bench, runs_dir)

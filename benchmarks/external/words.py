@@ -14,6 +14,8 @@ from benchmarks.external.submission import SUFFIXES
 from benchmarks.records.paths import NO_RUNS
 from benchmarks.records.schemas import NAME
 
+Kind = Literal["samples", "generator"]
+KINDS: tuple[Kind, ...] = ("samples", "generator")
 PRIORS = ("normal", "uniform")
 MOST_SEEDS = 1000
 
@@ -34,7 +36,7 @@ class Words:
         is_trusted: whether the user vouches for the generators.
     """
 
-    kind: Literal["samples", "generator"]
+    kind: Kind
     paths: tuple[Path, ...]
     name: str
     about: About
@@ -52,7 +54,7 @@ def read_words(cfg: Mapping[str, Any]) -> Words | None:
     Raises:
         UserError: for a key that is missing or wrong.
     """
-    kinds: list[Literal["samples", "generator"]] = [k for k in ("samples", "generator") if cfg[k] is not None]  # type: ignore[misc]
+    kinds = [kind for kind in KINDS if cfg[kind] is not None]
     if not kinds:
         if cfg["name"] is not None:
             raise UserError("name is of a model from elsewhere; add samples=PATH or generator=PATH")
@@ -91,7 +93,7 @@ def read_words(cfg: Mapping[str, Any]) -> Words | None:
     )
 
 
-def paths_of(value: Any, kind: str) -> tuple[Path, ...]:
+def paths_of(value: Any, kind: Kind) -> tuple[Path, ...]:
     """The files or folders that a key names, one for each seed, in the order of the command; those of a glob by name.
 
     Raises:
