@@ -79,9 +79,7 @@ def _score_runs(cfg: DictConfig, protocol: dict[str, Any]) -> None:
     if trials := sum(run.is_trial for run in runs_below) if len(runs_below) > 1 else 0:
         print(f"{trials} trials of searches are not scored")
     if others := [run for run in finished if run.is_external]:
-        message = (
-            f"{len(others)} rows from elsewhere ({others[0].path}) are not scored: their samples are needed, samples=PATH"
-        )
+        message = f"{len(others)} rows from elsewhere ({others[0].path}) are not scored: their samples are needed, samples=PATH"
         if not runs:
             raise UserError(message)
         print(message)

@@ -1,6 +1,7 @@
 """python -m benchmarks.replay: trains runs again from their records alone, and compares every score."""
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,9 +18,8 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.multirun.rescore import score_again
 
     trust = [] if cfg.trust is True else package_list(cfg.trust)
-    files = tuple(
-        (kind, path) for kind in KINDS if cfg[kind] is not None for path in paths_of(OmegaConf.to_object(cfg)[kind], kind)
-    )
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    files = tuple((kind, path) for kind in KINDS if config[kind] is not None for path in paths_of(config[kind], kind))
     runs_below = find_all(folders_of(cfg.runs), report_bad_record)
     runs = [run for run in runs_below if run.status == "finished" and run.sheets]
     if not runs:
@@ -31,7 +31,9 @@ def main(cfg: DictConfig) -> None:
         print(f"[{i}/{len(runs)}] {run.path}", flush=True)
         try:
             if run.is_external:
-                failed += not score_again(run, files, cfg.data_dir, cfg.accelerator, trust, cfg.folder, cfg.trust is True)
+                failed += not score_again(
+                    run, files, cfg.data_dir, cfg.accelerator, trust, cfg.folder, cfg.trust is True
+                )
                 continue
             failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator, trust, len(runs), cfg.folder)
         except Exception as error:  # the other runs can still be replayed

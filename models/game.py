@@ -153,6 +153,13 @@ class GenerativeModel(LightningModule, ABC):
             self._swap_ema()
             self.train(was_training)
 
+    def settled(self) -> "GenerativeModel":
+        """The model as it is scored, for good: evaluation mode, averaged weights if there are any, every parameter frozen."""
+        self._swap_ema()
+        self.ema = None
+        self.freeze()
+        return self
+
     def configure_model(self) -> None:
         if self.ema_decay is not None and self.ema is None:
             self.ema = AveragedModel(self.sampling_player.modules, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))

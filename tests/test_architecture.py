@@ -36,10 +36,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("models.contracts", "datamodules.contracts"),
     ),
     "benchmarks/scoring": (*BELOW, "benchmarks.encoders", "benchmarks.metrics", *OBJECTS),
+    "benchmarks/external": (
+        *(*BELOW, "benchmarks.scoring", "benchmarks.training", "benchmarks.metrics.base", *OBJECTS, "models.priors"),
+    ),
+    "benchmarks/notebook": (*(*BELOW, "benchmarks.cli", "benchmarks.scoring", "benchmarks.reporting", *OBJECTS),),
     "benchmarks/training": (*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.metrics.base", *OBJECTS),
     "benchmarks/reporting": BELOW,
     "benchmarks/multirun": (
         *(*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.training", "benchmarks.reporting"),
+        "benchmarks.external",
     ),
 }
 # files between the rooms
@@ -56,6 +61,9 @@ NO_TORCH = [
     "benchmarks/cli.py",
     "benchmarks/report.py",
     "benchmarks/status.py",
+    "benchmarks/external/words.py",
+    "benchmarks/external/checks.py",
+    "benchmarks/external/archive.py",
     "benchmarks/multirun/progress.py",
     "benchmarks/multirun/status.py",
 ]
@@ -203,7 +211,9 @@ def test_records_and_reports_need_no_torch(room: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["benchmarks.report", "benchmarks.reporting.build", "benchmarks.status"])
+@pytest.mark.parametrize(
+    "module", ["benchmarks", "benchmarks.report", "benchmarks.reporting.build", "benchmarks.status"]
+)
 def test_a_report_is_loaded_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

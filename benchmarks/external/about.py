@@ -1,13 +1,13 @@
 """What a user says of a model from elsewhere, in a small yaml: every key is optional, and every value is checked.
 
-    network: mlp                        # the table that the row stands in; every table of the data without this key
-    budget: {unit: images, amount: 200000}
-    spent: {images: 200000, updates: 3125}
-    cost: {parameters: 1300000, train_seconds: 95.5}
-    settings: {beta: 4.0}               # tell rows of one name apart
-    facts: {latent size: 16}            # as `facts` of a run.json has them: equal facts let claims compare rows
-    source: https://example.org/paper
-    notes: trained with the authors' code
+network: mlp                        # the table that the row stands in; every table of the data without this key
+budget: {unit: images, amount: 200000}
+spent: {images: 200000, updates: 3125}
+cost: {parameters: 1300000, train_seconds: 95.5}
+settings: {beta: 4.0}               # tell rows of one name apart
+facts: {latent size: 16}            # as `facts` of a run.json has them: equal facts let claims compare rows
+source: https://example.org/paper
+notes: trained with the authors' code
 """
 
 import difflib

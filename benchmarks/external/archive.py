@@ -1,10 +1,10 @@
-"""What a `torch.export` archive may hold before torch reads it. The check lowers the risk of a file; it is no proof of harmlessness.
+"""What a `torch.export` archive may hold before torch reads it. The check lowers the risk; it does not prove a file harmless.
 
-torch.export.load (torch 2.11 to 2.15, torch/export/pt2_archive/_package.py and torch/_export/serde/serialize.py) unpickles
-without restriction: weights and constants that are marked `use_pickle`, custom and opaque objects, archives of torch before 2.8,
-and example inputs that `weights_only=True` refuses. It loads compiled libraries (`data/aotinductor`). It evaluates the texts of
-symbolic sizes (sympy.sympify), looks up the targets of a graph by name in torch and operator, and writes Python code from names and
-guards. All of this is refused here unless it has the form that torch.export.save gives an ordinary network of tensors.
+torch.export.load (torch 2.15, torch/export/pt2_archive/_package.py and torch/_export/serde/serialize.py) unpickles without
+restriction: weights and constants that are marked `use_pickle`, custom and opaque objects, archives of older versions, and
+example inputs that `weights_only=True` refuses. It loads compiled libraries (`data/aotinductor`). It evaluates the texts of
+symbolic sizes (sympy.sympify), looks up the targets of a graph by name in torch and operator, and writes Python code from names
+and guards. All of this is refused here unless it has the form that torch.export.save gives an ordinary network of tensors.
 """
 
 import io
@@ -27,11 +27,14 @@ _MEMBERS = re.compile(
 )
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
-_TARGET = re.compile(r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|neg|eq|ne|lt|le|gt|ge)|torch\.sym_\w+")
+_TARGET = re.compile(
+    r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|neg|eq|ne|lt|le|gt|ge)|torch\.sym_\w+"
+)
 _NAME = re.compile(r"[A-Za-z_]\w{0,199}")
 # symbols and whole-number arithmetic, as torch prints symbolic sizes
 _EXPRESSION = re.compile(
-    r"(Symbol|Integer|Add|Mul|Pow|Mod|FloorDiv|Max|Min|True|False|positive|nonnegative|integer|[su]\d+|'[su]\d+'|\d+|[-+*/(),= ])*"
+    r"(Symbol|Integer|Add|Mul|Pow|Mod|FloorDiv|Max|Min|True|False|positive|nonnegative|integer"
+    r"|[su]\d+|'[su]\d+'|\d+|[-+*/(),= ])*"
 )
 
 
@@ -48,7 +51,9 @@ def check_archive(path: Path, content: bytes) -> bytes:
     except UserError:
         raise
     except (OSError, ValueError, zipfile.BadZipFile, RecursionError, NotImplementedError, KeyError) as error:
-        raise UserError(f"{path} cannot be taken ({one_line(error)[:200]}); export it again with torch.export.save") from error
+        raise UserError(
+            f"{path} cannot be taken ({one_line(error)[:200]}); export it again with torch.export.save"
+        ) from error
 
 
 def _checked(archive: zipfile.ZipFile) -> bytes:
@@ -58,7 +63,9 @@ def _checked(archive: zipfile.ZipFile) -> bytes:
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise ValueError("it is compressed, and torch compresses nothing")
         if not folder or not _MEMBERS.fullmatch(name):
-            raise ValueError(f"it holds {entry.filename[:80]!r}; only the graph and the plain tensors of a network are taken")
+            raise ValueError(
+                f"it holds {entry.filename[:80]!r}; only the graph and the plain tensors of a network are taken"
+            )
         if name in members:
             raise ValueError(f"it holds {name!r} twice")
         members[name] = entry
@@ -79,7 +86,9 @@ def _check_program(program: Mapping[str, Any]) -> None:
     for node in _mappings(program):
         target, name, expression = node.get("target"), node.get("name"), node.get("expr_str")
         if "inputs" in node and "outputs" in node and "target" in node and not _matches(_TARGET, target):
-            raise ValueError(f"its graph calls {str(target)[:80]!r}; only torch.ops.aten and whole-number arithmetic are taken")
+            raise ValueError(
+                f"its graph calls {str(target)[:80]!r}; only torch.ops.aten and whole-number arithmetic are taken"
+            )
         if name not in (None, "") and not _matches(_NAME, name):
             raise ValueError(f"its graph has the name {str(name)[:80]!r}, which is no identifier")
         if expression is not None and not _matches(_EXPRESSION, expression):

@@ -97,7 +97,8 @@ def _read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:
     expected = dtype.itemsize * math.prod(shape)
     if offset + expected != size:
         raise ValueError(
-            f"{what} is truncated or too long: shape {shape} and type {dtype} need {offset + expected:,} bytes, and it has {size:,}"
+            f"{what} is truncated or too long: shape {shape} and type {dtype} need {offset + expected:,} bytes, "
+            f"and it has {size:,}"
         )
     if expected > MOST_BYTES:
         raise ValueError(f"{what} has {expected:,} bytes; at most {MOST_BYTES:,} are expected: use uint8")

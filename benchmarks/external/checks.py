@@ -1,7 +1,8 @@
-"""Checks of a submission against the data: what makes its scores meaningless stops it, and what lowers trust is said on its row."""
+"""Checks of a submission against the data: what makes scores meaningless stops it, and what lowers trust is said on its row."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ def check_counts(submission: Submission, needed: int, examples: int, protocol: s
     for name, array in ((RECONSTRUCTIONS, submission.reconstructions), (LATENTS, submission.latents)):
         if array is not None and len(array) != examples:
             raise UserError(
-                f"{submission.name} has {len(array):,} {name}, and protocol {protocol} reads {examples:,} examples of the {split} "
-                f"split: submit one of each example, in the order of benchmarks.data(NAME).splits['{split}']"
+                f"{submission.name} has {len(array):,} {name}, and protocol {protocol} reads {examples:,} examples of the "
+                f"{split} split: submit one of each example, in the order of benchmarks.data(NAME).splits['{split}']"
             )
 
 
@@ -42,13 +43,13 @@ def check_samples(count: int, needed: int, protocol: str, name: str) -> None:
     """Raises UserError for fewer samples than a protocol compares; the message says what to do."""
     if count < needed:
         raise UserError(
-            f"{name} has {count:,} samples, and protocol {protocol} compares {needed:,}: submit {needed - count:,} more, choose a "
-            f"protocol that compares fewer, or set protocol.samples={count} (a protocol of its own, whose numbers stand in a "
+            f"{name} has {count:,} samples, and protocol {protocol} compares {needed:,}: submit {needed - count:,} more, choose "
+            f"a protocol that compares fewer, or set protocol.samples={count} (a protocol of its own, whose numbers stand in a "
             "table of their own)"
         )
 
 
-def remarks_on(submission: Submission, splits: Mapping[str, NDArray[np.generic]], split: str) -> Iterator[str]:
+def remarks_on(submission: Submission, splits: Mapping[str, NDArray[Any]], split: str) -> Iterator[str]:
     """What a reader should know: duplicates, copies of the data, another brightness, reconstructions in another order.
 
     Args:
@@ -73,7 +74,7 @@ def remarks_on(submission: Submission, splits: Mapping[str, NDArray[np.generic]]
         yield "the reconstructions are no nearer to their own examples than to others: are they in the order of the split?"
 
 
-def _digests(array: NDArray[np.generic]) -> Sequence[bytes]:
+def _digests(array: NDArray[Any]) -> Sequence[bytes]:
     """A digest of each image in 256 grey values, or of each point."""
     digests = []
     for start in range(0, len(array), AT_ONCE):
@@ -83,24 +84,23 @@ def _digests(array: NDArray[np.generic]) -> Sequence[bytes]:
     return digests
 
 
-def _grey(images: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _grey(images: NDArray[Any]) -> NDArray[np.uint8]:
     """As metrics see images: the nearest of 256 grey values."""
-    return images if images.dtype == np.uint8 else (images * 255).round().astype(np.uint8)  # type: ignore[return-value, operator]
+    return images if images.dtype == np.uint8 else (images * 255).round().astype(np.uint8)
 
 
-def _mean(images: NDArray[np.generic]) -> float:
-    mean = float(images.mean(dtype=np.float64))  # type: ignore[attr-defined]
+def _mean(images: NDArray[Any]) -> float:
+    mean = float(images.mean(dtype=np.float64))
     return mean / 255 if images.dtype == np.uint8 else mean
 
 
-def _is_shuffled(restored: NDArray[np.generic], examples: NDArray[np.generic]) -> bool:
+def _is_shuffled(restored: NDArray[Any], examples: NDArray[Any]) -> bool:
     """Whether the error of reconstructions is about as large against other examples of the split."""
     if len(restored) < 10:
         return False
 
-    def floats(array: NDArray[np.generic]) -> NDArray[np.float32]:
-        scale = 255 if array.dtype == np.uint8 else 1
-        return array.reshape(len(array), -1).astype(np.float32) / scale
+    def floats(array: NDArray[Any]) -> NDArray[np.float64]:
+        return array.reshape(len(array), -1) / (255.0 if array.dtype == np.uint8 else 1.0)
 
     n = min(len(restored), 1000)
     x_hat, x = floats(restored[:n]), floats(examples[:n])

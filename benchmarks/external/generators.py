@@ -73,9 +73,12 @@ def of_generator(
     def decode(z: Tensor) -> Tensor:
         return form(raw(z))
 
-    lacking = {
-        kind: "a generator was submitted, and no encoder" for kind in (Encodes, Reconstructs)
-    } | {Bounds: "a generator was submitted, and no bound on log p(x)"}
+    no_encoder = "a generator was submitted, and no encoder"
+    lacking: dict[type, str] = {
+        Encodes: no_encoder,
+        Reconstructs: no_encoder,
+        Bounds: "a generator was submitted, and no bound on log p(x)",
+    }
     subject = External(
         lacking, decode=decode, prior=latents, sample=lambda n, generator=None: decode(latents.sample(n, generator))
     )

@@ -85,7 +85,9 @@ def of_python(
             remarks += form.remarks
             capabilities["sample"] = lambda n, generator: form(sample(n, generator))
         elif "reconstruct" in has or "decode" in has:
-            form = Form(_called(has.get("reconstruct", has.get("decode")), x, "reconstruct"), data.shape, layout, stated)
+            form = Form(
+                _called(has.get("reconstruct", has.get("decode")), x, "reconstruct"), data.shape, layout, stated
+            )
     if form is not None and "decode" in has:
         decode = _floating(has["decode"])
         capabilities["decode"] = lambda z: form(decode(z))
@@ -113,8 +115,8 @@ def fingerprint(subject: External, data: DataModule) -> str:
     with subject.scoring(), seeded(0, "fingerprint"):
         for name in ("sample", "encode", "reconstruct"):
             if hasattr(subject, name):
-                given = torch.Generator().manual_seed(0)
-                output = subject.sample(PROBE, given) if name == "sample" else getattr(subject, name)(x)
+                method = getattr(subject, name)
+                output = method(PROBE, torch.Generator().manual_seed(0)) if name == "sample" else method(x)
                 digest.update(output.float().cpu().contiguous().numpy().tobytes())
         if isinstance(subject, Bounds):
             digest.update(subject.elbo(x).value.double().cpu().numpy().tobytes())
@@ -208,7 +210,9 @@ def _called(function: Any, x: Tensor, name: str) -> Tensor:
     except UserError:
         raise
     except Exception as error:  # code of a user raises errors of any kind
-        raise UserError(f"{name} fails on {tuple(x.shape)} ({type(error).__name__}: {one_line(error)[:160]})") from error
+        raise UserError(
+            f"{name} fails on {tuple(x.shape)} ({type(error).__name__}: {one_line(error)[:160]})"
+        ) from error
 
 
 def _floating(function: Callable[..., Any]) -> Callable[[Tensor], Tensor]:

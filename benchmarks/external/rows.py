@@ -57,7 +57,7 @@ class Row:
     def document(self, bench: Bench) -> dict[str, Any]:
         """The content of `config.yaml`: what decides the result, as far as it is known."""
         latents = {"prior": self.prior, "latent_dim": self.latent_dim} if self.latent_dim else {}
-        said = {key: self.about[key] for key in ("network", "settings", "facts") if key in self.about}  # type: ignore[literal-required]
+        said = {key: self.about[key] for key in ("network", "settings", "facts") if key in self.about}
         return {
             "names": self.names(bench),
             "model": {"external": self.kind, **latents, **said},
@@ -95,7 +95,9 @@ def claim_place(path: Path, row: Row, runs_dir: Path) -> bool:
         )
     for other in seeds_beside(path) if path.parent.is_dir() else ():
         if other != path.resolve() and _sha256(read_record(other) or {}) == sha256:
-            raise UserError(f"{name} is scored as {other.name} already: each seed needs samples of a training of its own")
+            raise UserError(
+                f"{name} is scored as {other.name} already: each seed needs samples of a training of its own"
+            )
     return record is not None
 
 
@@ -117,7 +119,7 @@ def write_row(path: Path, row: Row, bench: Bench) -> None:
         "remarks": [remark[:MOST_REMARK] for remark in row.remarks],
         "scored_on": environment(bench.scorer.device),
     }
-    said: dict[str, Any] = {key: about[key] for key in ("budget", "spent", "cost") if key in about}  # type: ignore[literal-required]
+    said: dict[str, Any] = {key: about[key] for key in ("budget", "spent", "cost") if key in about}
     write_record(
         path,
         {

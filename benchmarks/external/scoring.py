@@ -77,7 +77,7 @@ def load_subject(words: Words, path: Path, bench: Bench) -> tuple[tuple[str, str
         return (path.name, sha256), subject, known
     submission = read_submission(path, data.shape, words.layout, words.range)
     check_counts(submission, protocol.samples, bench.examples, protocol.name, protocol.split)
-    splits = {} if data.is_binary else dict(data.splits)
+    splits = {} if data.is_binary else {str(name): array for name, array in data.splits.items()}
     known = {
         "layout": submission.layout,
         "range": submission.range,
@@ -134,7 +134,9 @@ def score_object(
             warn(remark)
         with subject.scoring():
             return bench.scorer.score(subject, bench.data)
-    command = f"benchmarks.score(model, {bench.data.name!r}, {bench.scorer.protocol.name!r}, name={name!r}, seed={seed})"
+    command = (
+        f"benchmarks.score(model, {bench.data.name!r}, {bench.scorer.protocol.name!r}, name={name!r}, seed={seed})"
+    )
     own_prior = getattr(subject, "prior", None)
     row = Row(
         kind="python",

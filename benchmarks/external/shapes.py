@@ -55,7 +55,9 @@ def fit(
         raise UserError(f"{what} is empty; expected {_expected(shape)}")
     if len(shape) == 1:
         if array.shape[1:] != tuple(shape) or array.dtype.kind != "f":
-            raise UserError(f"{what} has shape {array.shape} and type {array.dtype}; expected float points (N, {shape[0]})")
+            raise UserError(
+                f"{what} has shape {array.shape} and type {array.dtype}; expected float points (N, {shape[0]})"
+            )
         points = array.astype(np.float32)
         _finite(points, what)
         return Fitted(points, None, None)
@@ -108,7 +110,9 @@ def _finite(array: NDArray[Any], what: str) -> None:
     if array.dtype.kind != "f":
         return
     bad = sum(
-        int((~np.isfinite(array[start : start + AT_ONCE])).reshape(len(array[start : start + AT_ONCE]), -1).any(1).sum())
+        int(
+            (~np.isfinite(array[start : start + AT_ONCE])).reshape(len(array[start : start + AT_ONCE]), -1).any(1).sum()
+        )
         for start in range(0, len(array), AT_ONCE)
     )
     if bad:
@@ -120,7 +124,7 @@ def _channels_first(
 ) -> tuple[NDArray[Any], str]:
     """The array as (N, C, H, W), and its layout."""
     channels, height, width = shape
-    shapes = {"NCHW": (channels, height, width), "NHWC": (height, width, channels)}
+    shapes: dict[str, tuple[int, ...]] = {"NCHW": (channels, height, width), "NHWC": (height, width, channels)}
     if channels == 1:
         shapes["NHW"] = (height, width)
     if layout is not None and layout not in shapes:

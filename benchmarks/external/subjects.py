@@ -85,7 +85,7 @@ def of_submission(
         draws = submission.latents if submission.latent_draws is None else submission.latent_draws
         capabilities["draw_code"] = by_example.reader(draws, "latent")
         capabilities["prior"] = prior_of(prior, submission.latents.shape[1])
-    lacking = {
+    lacking: dict[type, str] = {
         Decodes: "samples were submitted, and no decoder",
         Encodes: "no latents were submitted",
         Reconstructs: "no reconstructions were submitted",
@@ -143,7 +143,9 @@ class _ByExample:
         def read(x: Tensor) -> Tensor:
             rows = [self._row(digest) for digest in _digests(x)]
             if None in rows:
-                raise ValueError(f"no {what} of these examples was submitted: those of the {self._split} split alone were")
+                raise ValueError(
+                    f"no {what} of these examples was submitted: those of the {self._split} split alone were"
+                )
             return _floats(array[np.array(rows)])
 
         return read
@@ -177,7 +179,9 @@ def probe_of(sample: Callable[[int], Tensor]) -> Tensor:
     except UserError:
         raise
     except Exception as error:  # code of a user raises errors of any kind
-        raise UserError(f"the model does not sample ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from error
+        raise UserError(
+            f"the model does not sample ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from error
     if x.dim() == 0 or len(x) != PROBE:
         raise UserError(f"the model gives {tuple(x.shape)} for {PROBE} samples; expected ({PROBE}, ...)")
     return x

@@ -76,8 +76,8 @@ def read_words(cfg: Mapping[str, Any]) -> Words | None:
         raise UserError(f"layout is {cfg['layout']!r}; expected {', '.join(LAYOUTS)}, or null to find it")
     if kind == "generator" and cfg["trust"] is not True:
         raise UserError(
-            f"generator={paths[0]} is a program: torch.export.load may run code of whoever wrote the file. If you trust the file, "
-            "add trust=true; samples=PATH needs no trust"
+            f"generator={paths[0]} is a program: torch.export.load may run code of whoever wrote the file. If you trust the "
+            "file, add trust=true; samples=PATH needs no trust"
         )
     return Words(
         kind=kind,
@@ -125,7 +125,9 @@ def check_name(name: Any) -> str:
     """
     text = str(name)
     if not NAME.fullmatch(text) or text in NO_RUNS or text.startswith("_"):
-        raise UserError(f"name is {text[:100]!r}; expected letters, digits, dots, dashes and underscores, a letter first")
+        raise UserError(
+            f"name is {text[:100]!r}; expected letters, digits, dots, dashes and underscores, a letter first"
+        )
     ours = {entry.name.removesuffix(".yaml") for entry in resources.files("conf").joinpath("model").iterdir()}
     if text in ours:
         raise UserError(f"name={text} is a model of genbench, and a row from elsewhere is not one; choose another name")

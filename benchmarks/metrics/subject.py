@@ -158,7 +158,7 @@ class Subject:
 
     @cached_property
     def reconstruction_features(self) -> Tensor:
-        """Features of the decoded codes of the reference split, (N, dim); of its reconstructions if there is no code to decode."""
+        """Features of the decoded codes of the reference split, (N, dim); of reconstructions if there is no code to decode."""
         if isinstance(self.model, Encodes) and isinstance(self.model, Decodes):
             return self.features_of(self.decode(self.codes(self.split, self.examples)))
         restored = torch.cat([self.model.reconstruct(x).float().cpu() for x in self.real()])

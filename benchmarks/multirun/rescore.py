@@ -89,8 +89,8 @@ def _again(
     check_data(run, bench.data.info.id)
     if bench.scorer.id != sheet.protocol_id:
         raise UserError(
-            f"protocol {sheet.protocol['name']} ({sheet.protocol_id}) cannot be made again here: the weights of an encoder or the "
-            "version of a metric is different"
+            f"protocol {sheet.protocol['name']} ({sheet.protocol_id}) cannot be made again here: the weights of an encoder or "
+            "the version of a metric is different"
         )
     for kind, path in files:
         words = _words(run, config, kind, path)

@@ -59,6 +59,11 @@ class ScoreSheet:
     scores: list[Score]
 
     @property
+    def values(self) -> dict[str, float | None]:
+        """The scores by name; None where there is no number."""
+        return {score.name: score.value for score in self.scores}
+
+    @property
     def filename(self) -> str:
         return f"{self.protocol['name']}-{self.protocol_id}.json"
 

@@ -18,6 +18,7 @@ from benchmarks.records.runs import Run, read_run
 from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
 from benchmarks.reporting.claim_files import load_claims
+from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.cores import beside
 from benchmarks.reporting.filters import EVERYTHING, Only
 from benchmarks.reporting.gallery import copy_pictures, save_sheets
@@ -59,7 +60,6 @@ def write_report(
         UserError: for files that are not claims, or if `only` leaves nothing.
     """
     asked = load_claims(claims)
-    forget_examples()  # this process may have scored runs since its last report
     # records are many small objects without cycles; the search for cycles would take a quarter of the time
     with _without_garbage_collection():
         tabulated, runs = _tabulated(roots, out, title, min_seeds, only)
@@ -76,14 +76,23 @@ def write_report(
     return report
 
 
+def make_report(
+    roots: Sequence[Path], title: str, claims: Claims, min_seeds: int, only: Only = EVERYTHING
+) -> Report:
+    """Reads the records at or below the roots, makes the tables and answers the claims. Nothing is written."""
+    tabulated, runs = _tabulated(roots, None, title, min_seeds, only)
+    return replace(tabulated, answers=answer_all(claims, tabulated.tables, tabulated.searches, runs, min_seeds))
+
+
 def _tabulated(
-    roots: Sequence[Path], out: Path, title: str, min_seeds: int, only: Only
+    roots: Sequence[Path], out: Path | None, title: str, min_seeds: int, only: Only
 ) -> tuple[Report, Sequence[Run]]:
-    """Reads the records at or below the roots, makes the tables, and copies pictures into `out`.
+    """Reads the records at or below the roots, makes the tables, and copies pictures into `out`; without `out`, no pictures.
 
     Returns:
         The report without answers to claims, and every run, those of the searches' trials included.
     """
+    forget_examples()  # this process may have scored runs since its last report
     missing: RecordError | None = None
     try:
         runs = list(_complete(find_all(roots, report_bad_record)))
@@ -100,12 +109,12 @@ def _tabulated(
     tables = make_tables(runs, min_seeds)
     report = Report(
         title=title,
-        out=out,
+        out=out or Path(),
         tables=tables,
         searches=searches,
         failures=[run for run in runs if run.status != "finished" and not run.is_trial],
         copies=copies,
-        pictures=copy_pictures(tables, out),
+        pictures={} if out is None else copy_pictures(tables, out),
         runs=len(runs),
         min_seeds=min_seeds,
     )

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from benchmarks.errors import fail
 from benchmarks.records.columns import BY_NAME, COLUMNS
-from benchmarks.records.facts import UNKNOWN_NETWORK, Facts
+from benchmarks.records.facts import Facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_beside
 from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
 from benchmarks.reporting.comparisons import Statements, make_statements
+from benchmarks.reporting.grouping import Member, group_runs
 from benchmarks.reporting.labels import describe_rows
 from benchmarks.reporting.numbers import thousands
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
@@ -22,9 +23,6 @@ from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, budget_text
 
 FAMILY_ORDER = ("ae", "vae", "gan", "wgan", "wgan_gp")
 BASELINE_ORDER = ("real train", "fitted Gaussian")
-
-# a run, and its scores under the table's protocol or None
-Member = tuple[Run, ScoreSheet | None]
 
 
 class Summary(NamedTuple):
@@ -57,61 +55,13 @@ class Draft:
 
 
 def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
-    """Every table that the runs make. Runs without scores stand in every table of their data and network, or in their own.
-    Rows from elsewhere whose network is not known stand in every table of their data and protocol, or in their own.
+    """Every table that the runs make.
 
     Args:
         runs: in any order, each once.
         min_seeds: rows with fewer finished seeds get no interval, no rank and no comparison. At least 2.
     """
-    groups: dict[tuple[str, str, str, str], list[Member]] = defaultdict(list)
-    unscored = []
-    for run in runs:
-        if run.is_trial:
-            continue
-        for sheet in run.sheets:
-            if not run.was_trial or sheet.protocol["split"] == "test":
-                groups[_key(run, sheet.protocol_id)].append((run, sheet))
-        if not run.sheets:
-            unscored.append(run)
-    _add_external(groups)
-    _add_unscored(groups, runs)
-    for run in unscored:
-        same_data = [key for key in groups if key[:3] == _key(run, "")[:3]] or [_key(run, "none")]
-        for key in same_data:
-            groups[key].append((run, None))
-    return [_table(members, min_seeds) for _, members in sorted(groups.items(), key=lambda item: item[0])]
-
-
-def _add_external(groups: dict[tuple[str, str, str, str], list[Member]]) -> None:
-    """Moves rows from elsewhere whose network is not known into the tables of the same data and protocol, if there are any."""
-    for key in [key for key in groups if key[2] == UNKNOWN_NETWORK]:
-        others = [other for other in groups if other != key and (*other[:2], other[3]) == (*key[:2], key[3])]
-        for other in others:
-            groups[other] += groups[key]
-        if others:
-            del groups[key]
-
-
-def _add_unscored(groups: Mapping[tuple[str, str, str, str], list[Member]], runs: Sequence[Run]) -> None:
-    """Adds to each table the seeds of its rows that have only sheets of other protocols: they count as seeds without a value."""
-    by_row: dict[tuple[str, ...], list[Run]] = defaultdict(list)
-    for run in runs:
-        if run.sheets and not run.was_trial:
-            by_row[(*_key(run, "")[:3], *_row_of(run))].append(run)
-    for key, members in groups.items():
-        present = {run.path for run, _ in members}
-        for row in dict.fromkeys(_row_of(run) for run, _ in members):
-            members += [(run, None) for run in by_row.get((*key[:3], *row), []) if run.path not in present]
-
-
-def _row_of(run: Run) -> tuple[str, str]:
-    return run.record["names"]["model"], run.record["config_id"]
-
-
-def _key(run: Run, protocol_id: str) -> tuple[str, str, str, str]:
-    names = run.record["names"]
-    return names["datamodule"], run.record["data"]["id"], names["network"], protocol_id
+    return [_table(members, min_seeds) for members in group_runs(runs)]
 
 
 def _table(members: list[Member], min_seeds: int) -> Table:

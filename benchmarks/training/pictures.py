@@ -30,8 +30,8 @@ TILE = 28
 def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val") -> None:
     """Writes samples, interpolations between draws of the prior, and traversals of one latent, dimension by dimension.
 
-    A model gets the pictures that its capabilities allow; one with an encoder also gets reconstructions and interpolations between
-    the codes of examples. The latents are the same for every model of a data set that has the same latent dimension.
+    A model gets the pictures that its capabilities allow; one with an encoder also gets reconstructions and interpolations
+    between the codes of examples. The latents are the same for every model of a data set that has the same latent dimension.
 
     Args:
         run: the folder of the run.
@@ -39,7 +39,7 @@ def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val")
         data: the data.
         split: of the examples that are reconstructed.
     """
-    is_images = len(data.shape) == 3
+    is_images, device = len(data.shape) == 3, model.device
     real = next(data.batches(split, PAIRS if is_images else POINTS))
 
     def show(kind: str, decoded: Tensor, columns: int = COLUMNS) -> None:
@@ -51,15 +51,15 @@ def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val")
         if isinstance(model, Samples):
             show("samples", model.sample(SAMPLES if is_images else POINTS, torch.Generator().manual_seed(0)))
         if isinstance(model, Decodes):
-            ends = model.prior.sample(2 * paths, torch.Generator().manual_seed(1)).to(model.device)
+            ends = model.prior.sample(2 * paths, torch.Generator().manual_seed(1)).to(device)
             show("interpolations", model.decode(between(model.prior, ends[:paths], ends[paths:], steps)), steps)
             show("traversals", model.decode(traversals(model.prior, ends[0], paths, steps)), steps)
         if isinstance(model, Reconstructs):
-            restored = model.reconstruct(real.to(model.device)).float().cpu()
+            restored = model.reconstruct(real.to(device)).float().cpu()
             _save(run / PICTURES["reconstructions"], pairs(real, restored) if is_images else scatter(restored, real))
         if isinstance(model, Encodes) and isinstance(model, Decodes):
             code_paths = min(paths, len(real) // 2)  # a validation split may be very small
-            codes = model.encode(real[: 2 * code_paths].to(model.device))
+            codes = model.encode(real[: 2 * code_paths].to(device))
             if code_paths:
                 path = between(model.prior, codes[:code_paths], codes[code_paths:], steps)
                 show("code interpolations", model.decode(path), steps)
