@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -56,17 +56,7 @@ def of_python(
     remarks: list[str] = []
     x = next(data.batches("val", 4)).to(device)
 
-    @contextmanager
-    def context() -> Iterator[None]:
-        was_training = isinstance(model, nn.Module) and model.training
-        if was_training:
-            model.eval()
-        try:
-            yield
-        finally:
-            if was_training:
-                model.train()
-
+    context = _context(model)
     with context(), torch.no_grad():
         if "encode" in has:
             code = _called(has["encode"], x, "encode")
@@ -88,11 +78,11 @@ def of_python(
             form = Form(
                 _called(has.get("reconstruct", has.get("decode")), x, "reconstruct"), data.shape, layout, stated
             )
-    if form is not None and "decode" in has:
-        decode = _floating(has["decode"])
-        capabilities["decode"] = lambda z: form(decode(z))
-        if not _is_differentiable(capabilities["decode"], capabilities["prior"], device):
-            lacking[Decodes] = "its decode gives no gradients, which latent inversion and AIS need"
+        if form is not None and "decode" in has:
+            decode = _floating(has["decode"])
+            capabilities["decode"] = lambda z: form(decode(z))
+            if not _is_differentiable(capabilities["decode"], capabilities["prior"], device):
+                lacking[Decodes] = "its decode gives no gradients, which latent inversion and AIS need"
     if form is not None and "reconstruct" in has:
         reconstruct = _floating(has["reconstruct"])
         capabilities["reconstruct"] = lambda x: form(reconstruct(x))
@@ -107,6 +97,26 @@ def of_python(
         capabilities |= _exact(_floating(has["log_prob"]))
         remarks.append(EXACT)
     return External(lacking, device, context, **capabilities), form, remarks
+
+
+def _context(model: Any) -> Callable[[], AbstractContextManager[Any]]:
+    """What the object is scored in: its own `scoring`, as models of genbench have; evaluation mode of a torch module."""
+    own = getattr(model, "scoring", None)
+    if callable(own):
+        return own
+
+    @contextmanager
+    def evaluating() -> Iterator[None]:
+        modes = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) else []
+        for module, _ in modes:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    return evaluating
 
 
 def fingerprint(subject: External, data: DataModule) -> str:
