@@ -212,11 +212,18 @@ def test_records_and_reports_need_no_torch(room: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module", ["benchmarks", "benchmarks.report", "benchmarks.reporting.build", "benchmarks.status"]
+    "module", ["benchmarks.external.words", "benchmarks.report", "benchmarks.reporting.build", "benchmarks.status"]
 )
 def test_a_report_is_loaded_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_python_interface_is_loaded_without_torch_and_pandas() -> None:
+    loaded = loaded_by("benchmarks")
+    assert not torch_of(loaded)
+    assert not packages(loaded) & {"pandas", "numpy", "hydra", "PIL"}
+    assert "benchmarks.notebook.loaded" in imported(ROOT / "benchmarks" / "__init__.py")
 
 
 def test_every_hydra_program_loads_the_plugin_and_gets_nothing_but_hydra_with_it() -> None:

@@ -13,10 +13,26 @@ from benchmarks.notebook.configs import compose_config
 from benchmarks.scoring.bench import Bench
 
 # everything slow is left out
-SLOW = ("inversion", "iwae", "ais", "kid", "neighbours", "anomaly", "fitted_fid", "interpolation_fid", "modes", "known_truth")
+SLOW = (
+    "inversion",
+    "iwae",
+    "ais",
+    "kid",
+    "neighbours",
+    "anomaly",
+    "fitted_fid",
+    "interpolation_fid",
+    "modes",
+    "known_truth",
+)
 SAMPLES = 300
 TINY = (
-    *(f"protocol.samples={SAMPLES}", "protocol.second_encoder=null", "protocol.metrics.fid.points=3", "accelerator=cpu"),
+    *(
+        f"protocol.samples={SAMPLES}",
+        "protocol.second_encoder=null",
+        "protocol.metrics.fid.points=3",
+        "accelerator=cpu",
+    ),
     *(f"~protocol.metrics.{name}" for name in SLOW),
 )
 

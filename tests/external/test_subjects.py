@@ -148,7 +148,9 @@ class NumpyDecoder:
 
 def test_capabilities_follow_from_methods(tiny: Bench) -> None:
     subject, _, _ = of_python(Autoencoder(), tiny.data)
-    has = {name for name in ("sample", "decode", "encode", "draw_code", "reconstruct", "elbo") if hasattr(subject, name)}
+    has = {
+        name for name in ("sample", "decode", "encode", "draw_code", "reconstruct", "elbo") if hasattr(subject, name)
+    }
     assert has == {"sample", "decode", "encode", "draw_code", "reconstruct"}
     assert subject.prior.dim == 2  # type: ignore[attr-defined]
     sheet = score(NumpyDecoder())

@@ -148,7 +148,9 @@ def submission(**arrays: Any) -> Submission:
 
 
 def test_too_few_samples_say_what_to_do() -> None:
-    with pytest.raises(UserError, match=r"a\.npz has 9 samples, and protocol quick compares 1,000: submit 991 more, choose"):
+    with pytest.raises(
+        UserError, match=r"a\.npz has 9 samples, and protocol quick compares 1,000: submit 991 more, choose"
+    ):
         check_counts(submission(samples=noise(9, *DIGITS)), 1000, 450, "quick", "test")
     few = submission(samples=noise(9, *DIGITS), reconstructions=noise(8, *DIGITS))
     with pytest.raises(UserError, match="8 reconstructions, and protocol quick reads 9 examples of the test split"):
@@ -160,7 +162,9 @@ def test_odd_submissions_get_remarks() -> None:
     honest = noise(100, *DIGITS)
     assert not list(remarks_on(submission(samples=honest), data, "test"))
     doubled = np.concatenate([honest[:80], honest[:20]])
-    assert list(remarks_on(submission(samples=doubled), data, "test")) == ["20 of 100 samples are copies of other samples"]
+    assert list(remarks_on(submission(samples=doubled), data, "test")) == [
+        "20 of 100 samples are copies of other samples"
+    ]
     # floats that round to training images are copies of them
     copied = np.concatenate([honest[:90] / 255, (data["train"][:7] + 0.3).clip(0, 255) / 255, data["test"][:3] / 255])
     assert list(remarks_on(submission(samples=copied.astype(np.float32)), data, "test")) == [
