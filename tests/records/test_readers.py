@@ -54,7 +54,12 @@ RECORD: dict[str, Any] = {
         "search": {"id": "1", "role": "trial", "trial": 3},
         "checkpoint": {"sha256": "ab"},
         "facts": {"latent size": "2"},
-        "external": {"kind": "samples", "file": {"name": "a.npz", "sha256": "0" * 64}, "samples": 9, "remarks": ["odd"]},
+        "external": {
+            "kind": "samples",
+            "file": {"name": "a.npz", "sha256": "0" * 64},
+            "samples": 9,
+            "remarks": ["odd"],
+        },
     },
 }
 SHEET: dict[str, Any] = {
