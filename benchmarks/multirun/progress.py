@@ -27,6 +27,12 @@ def time_left(seconds: float, finished: int, remaining: int) -> str:
     return f" · about {minutes} min {seconds_left:02} s left"
 
 
+def done_before(count: int) -> str:
+    """The one line for jobs with nothing to do."""
+    runs = "1 run was" if count == 1 else f"{count} runs were"
+    return f"{runs} finished and scored before: nothing to do"
+
+
 class Reporter:
     """Prints a line for each job of a sweep that ends, from the files of the jobs, while other processes run them.
 
@@ -38,7 +44,7 @@ class Reporter:
 
     def __init__(self, folder: Path, jobs: Iterable[int], before: int = 0) -> None:
         self.folder, self.open, self.before = folder, set(jobs), before
-        self.done, self.started = 0, time.monotonic()
+        self.done, self.worked, self.started = 0, 0, time.monotonic()
         planned = len(read_plan(folder).jobs) if (folder / PLAN).is_file() else 0
         self.total = max(planned, before + len(self.open))
         self._stop = threading.Event()
@@ -56,19 +62,24 @@ class Reporter:
         self.look()
 
     def look(self) -> None:
-        """Prints a line for each job that has ended since the last look."""
+        """Prints a line for each job that has ended since the last look, and one for all with nothing to do."""
         progress = [progress_of(self.folder, number) for number in sorted(self.open)]
         running = sum(job.state == "running" for job in progress)
-        for job in progress:
-            if job.outcome is None:
+        ended = [job for job in progress if job.outcome is not None]
+        self.open -= {job.number for job in ended}
+        if idle := [job for job in ended if job.outcome is not None and job.outcome.was_done]:
+            self.done += len(idle)
+            print(f"[{self.before + self.done}/{self.total}] {done_before(len(idle))}", flush=True)
+        for job in ended:
+            if job.outcome is None or job.outcome.was_done:
                 continue
-            self.open.discard(job.number)
             self.done += 1
+            self.worked += 1
             label = job.job.label if job.job is not None else f"job {job.number + 1}"
             message = "" if job.state == "finished" else f": {job.outcome.message}"
             others = f" · {running} running" if running else ""
             done = self.before + self.done
-            left = time_left(time.monotonic() - self.started, self.done, self.total - done)
+            left = time_left(time.monotonic() - self.started, self.worked, self.total - done)
             print(printable(f"[{done}/{self.total}] {label} · {job.state}{message}{others}{left}"), flush=True)
 
     def _watch(self) -> None:

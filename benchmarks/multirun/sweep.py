@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import fail, one_line
-from benchmarks.multirun.progress import time_left
+from benchmarks.multirun.progress import done_before, time_left
 from benchmarks.records.files import RecordError
 from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome, write_outcome
@@ -39,6 +39,11 @@ from benchmarks.records.sweeps import (
 _jobs: int | None = None
 _started = 0.0
 _lock = ExitStack()
+# of this process: the line of the job that it works on, until it is printed; the jobs with nothing to do, all of them and those
+# whose line is not printed yet
+_waiting = ""
+_idle = 0
+_untold = 0
 
 # the files of submitit: what each job printed, and its pickled task
 LOGS = ".submitit"
@@ -52,8 +57,9 @@ class Leaderboard(Callback):
     """Writes the plan when a multirun starts, and builds its leaderboard when it ends."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        global _jobs, _started
+        global _jobs, _started, _idle, _untold
         overrides = _planned(config)
+        _idle = _untold = 0
         _jobs, _started = None if overrides is None else len(overrides), time.monotonic()
         _lock.close()
         if overrides is None or OmegaConf.is_missing(config, "sweep_name"):
@@ -71,6 +77,7 @@ class Leaderboard(Callback):
         supersede(folder, plan)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        _print_idle()
         try:
             is_complete = _end(config)
         except Exception as error:  # Hydra would only warn, and the sweep would seem to have succeeded
@@ -138,6 +145,8 @@ def job() -> Iterator[None]:
 def announce(label: str, run: Path | None = None, budget: tuple[str, float] | None = None) -> None:
     """Writes the entry of a job that begins, and prints a line: its number, the number of jobs, its label, and the time left.
 
+    The line of a run that has ended before waits until it is known whether there is anything to do.
+
     Args:
         label: the name of the job.
         run: the folder of its run.
@@ -146,21 +155,44 @@ def announce(label: str, run: Path | None = None, budget: tuple[str, float] | No
     unit, amount = budget or (None, None)
     entry = Job(label, None if run is None else str(run), unit, amount, socket.gethostname(), time.time())
     write_job(Path(HydraConfig.get().runtime.output_dir), entry)
+    global _waiting
     if not _is_silent():
         done = _number()
         of = f"/{_jobs}" if _jobs else ""
-        left = time_left(time.monotonic() - _started, done, (_jobs or done) - done)
-        print(f"[{done + 1}{of}] {label}{left}", flush=True)
+        left = time_left(time.monotonic() - _started, done - _idle, (_jobs or done) - done)
+        _waiting = f"[{done + 1}{of}] {label}{left}"
+        if run is None or not (run / RECORD).is_file():
+            _print_waiting()
 
 
 def report_outcome(outcome: Outcome) -> None:
-    """Prints the outcome of a job and writes it where `Leaderboard` reads it."""
-    if not _is_silent():
+    """Prints the outcome of a job and writes it where `Leaderboard` reads it. Jobs with nothing to do share a line."""
+    global _idle, _untold, _waiting
+    if outcome.was_done and _waiting:
+        _idle, _untold, _waiting = _idle + 1, _untold + 1, ""
+    elif not _is_silent():
+        _print_waiting()
         print(f"      {outcome.message}", flush=True)
     try:
         write_outcome(Path(HydraConfig.get().runtime.output_dir), outcome)
     except OSError as error:  # the other jobs may still have a place to write; the end of the sweep names this one
         fail(one_line(error))
+
+
+def _print_waiting() -> None:
+    """Prints the line of the job that this process works on, after that of jobs with nothing to do."""
+    global _waiting
+    _print_idle()
+    if _waiting:
+        print(_waiting, flush=True)
+    _waiting = ""
+
+
+def _print_idle() -> None:
+    global _untold
+    if _untold:
+        print(f"      {done_before(_untold)}", flush=True)
+    _untold = 0
 
 
 def _number() -> int:

@@ -1,7 +1,7 @@
 """The outcome of a job of a sweep, in a file, because another process may have run the job."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ FILE = "outcome.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a job: the folder of its run, its status, and a line of text."""
+    """The outcome of a job: the folder of its run, its status, a line of text, and whether there was nothing to do."""
 
     path: Path
     status: Status
     message: str
+    was_done: bool = False
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Writes the outcome into the folder of the job."""
-    text = json.dumps({"path": str(outcome.path), "status": outcome.status, "message": outcome.message})
+    text = json.dumps(asdict(outcome) | {"path": str(outcome.path)})
     write_text(folder / FILE, text, is_precious=False)
 
 
@@ -36,4 +37,4 @@ def read_outcome(path: Path) -> Outcome:
     """
     outcome = read_plain_json(path, JobOutcome)
     status: Any = outcome["status"]
-    return Outcome(Path(outcome["path"]), status, outcome["message"])
+    return Outcome(Path(outcome["path"]), status, outcome["message"], outcome.get("was_done", False))

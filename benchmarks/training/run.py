@@ -51,9 +51,9 @@ def _train_and_score(config: RunConfig) -> Outcome:
     was_trained = has_ended(run)
     if was_trained:
         if _diverged(run):
-            return Outcome(run, "diverged", f"{run} had diverged before: nothing to do")
+            return Outcome(run, "diverged", f"{run} had diverged before: nothing to do", was_done=True)
         if scorer.is_done(run):
-            return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do")
+            return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do", was_done=True)
     with Tracker(config) as tracker:
         if not was_trained:
             outcome = _train(config, tracker)

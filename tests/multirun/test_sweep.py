@@ -78,6 +78,32 @@ def test_a_job_says_its_number_and_the_time_that_is_left(
     ]
 
 
+def test_jobs_with_nothing_to_do_share_a_line_and_set_no_pace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep, "_jobs", 6)
+    monkeypatch.setattr("benchmarks.multirun.sweep.time.monotonic", lambda: 20.0)
+    for name in ("_idle", "_untold"):
+        monkeypatch.setattr(sweep, name, 0)
+    for job in range(6):
+        run, is_new = tmp_path / f"run{job}", job in (3, 4)
+        run.mkdir()
+        if not is_new:
+            (run / "run.json").write_text("{}")
+        with hydra_in(tmp_path / str(job), job):
+            announce(f"seed {job}", run)
+            report_outcome(Outcome(run, "finished", "trained" if is_new else "old: nothing to do", was_done=not is_new))
+    sweep._print_idle()
+    assert capsys.readouterr().out.splitlines() == [
+        "      3 runs were finished and scored before: nothing to do",
+        "[4/6] seed 3",
+        "      trained",
+        "[5/6] seed 4 · about 0 min 40 s left",
+        "      trained",
+        "      1 run was finished and scored before: nothing to do",
+    ]
+
+
 def test_where_the_number_of_jobs_is_unknown_only_the_jobs_own_is_said(tmp_path: Path, capsys: Any) -> None:
     with hydra_in(tmp_path, 3):
         announce("gan")

@@ -10,7 +10,12 @@ from benchmarks.records.runs import Status
 
 @pytest.mark.parametrize("status", ["finished", "diverged", "failed"])
 def test_an_outcome_comes_back_as_it_was_written(status: Status, tmp_path: Path) -> None:
-    outcome = Outcome(Path("runs/digits/β-vae/1a2b/seed=0"), status, 'the loss is "nan"\nafter 64 images')
+    outcome = Outcome(
+        Path("runs/digits/β-vae/1a2b/seed=0"),
+        status,
+        'the loss is "nan"\nafter 64 images',
+        was_done=status == "diverged",
+    )
     write_outcome(tmp_path / "jobs" / "3", outcome)
     assert read_outcome(tmp_path / "jobs" / "3" / FILE) == outcome
 
