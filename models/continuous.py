@@ -153,6 +153,10 @@ class ContinuousModel(DensityModel, ABC):
         assert isinstance(self.decoder, ODEDecoder)
         return self.decoder
 
+    @property
+    def decoder_evaluations(self) -> int:
+        return 2 * self.ode.steps
+
     def encode(self, x: Tensor) -> Tensor:
         return self.ode.encode(self.scaled(x))
 

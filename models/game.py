@@ -119,6 +119,11 @@ class GenerativeModel(LightningModule, ABC):
         raw: Tensor = self.decoder(self.decoder_input(z))
         return raw
 
+    @property
+    def decoder_evaluations(self) -> int:
+        """The evaluations of a network for one decoded latent; metrics that decode thousands of times leave out many."""
+        return 1
+
     def decoder_input(self, z: Tensor) -> Tensor:
         """What the decoder gets of latents, (B, Z) -> (B, ...): the latents, unless a paper puts something in between."""
         return z

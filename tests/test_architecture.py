@@ -40,7 +40,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *(*BELOW, "benchmarks.scoring", "benchmarks.training", "benchmarks.metrics.base", *OBJECTS, "models.priors"),
     ),
     "benchmarks/notebook": (*(*BELOW, "benchmarks.cli", "benchmarks.scoring", "benchmarks.reporting", *OBJECTS),),
-    "benchmarks/training": (*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.metrics.base", *OBJECTS),
+    "benchmarks/training": (
+        *(*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.metrics.base"),
+        *("benchmarks.metrics.inversion", *OBJECTS),  # the pictures of a run search latents
+    ),
     "benchmarks/reporting": BELOW,
     "benchmarks/multirun": (
         *(*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.training", "benchmarks.reporting"),
@@ -188,7 +191,7 @@ def test_no_files_import_each_other() -> None:
 
 
 def test_every_file_of_benchmarks_is_in_a_room_or_is_a_program() -> None:
-    programs = {"train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge"}
+    programs = {"train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge", "remove"}
     for path in files("benchmarks"):
         parts = path.relative_to(ROOT / "benchmarks").parts
         in_room = len(parts) > 1 and (f"benchmarks/{parts[0]}" in ROOMS or parts[0] == "studies")

@@ -20,6 +20,9 @@ from models.contracts import Bounds, Decodes, Encodes, Lacks, Reconstructs, Samp
 
 T = TypeVar("T")
 
+# of a network for one decoded latent, for metrics that search the latents: more take hours on a CPU
+MOST_EVALUATIONS = 8
+
 
 class Value(NamedTuple):
     """A measured value over n examples or samples.
@@ -67,6 +70,8 @@ class Ruler(ABC):
     needs_images: ClassVar[bool] = False
     needs_grey: ClassVar[bool] = False
     needs_density: ClassVar[bool] = False
+    # whether the metric decodes latents thousands of times, with their gradients
+    searches_latents: ClassVar[bool] = False
 
     def why_not(self, subject: Subject) -> str | None:
         """Why the metric does not apply to the subject: the first unmet need; None if it applies."""
@@ -82,6 +87,7 @@ class Ruler(ABC):
             "points are not images" if self.needs_images and not subject.is_images else None,
             "a Gaussian is not a likelihood of binary pixels" if self.needs_grey and binary else None,
             subject.model.why_no_density(binary) if self.needs_density else None,
+            why_no_search(subject.model) if self.searches_latents else None,
             subject.why_no_features() if self.needs_features else None,
         )
         return next((reason for reason in reasons if reason is not None), None)
@@ -89,6 +95,14 @@ class Ruler(ABC):
     @abstractmethod
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         """A value for each column, or the reason why the column has none. A column that is left out does not apply."""
+
+
+def why_no_search(model: object) -> str | None:
+    """Why no search of a model's latents is made; None if a search is not too long."""
+    evaluations = getattr(model, "decoder_evaluations", 1)
+    if evaluations <= MOST_EVALUATIONS:
+        return None
+    return f"a decoded latent costs {evaluations} evaluations of a network, and a search decodes thousands"
 
 
 def mean_value(values: Tensor, detail: dict[str, Any] | None = None) -> Value:

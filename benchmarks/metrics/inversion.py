@@ -103,6 +103,7 @@ class Inversion(Ruler):
     columns: ClassVar[tuple[Column, ...]] = columns_of("inversion")
     version = 2  # starts at codes, rounds of restarts, a floor
     needs_model = (Decodes,)
+    searches_latents = True
 
     def __init__(
         self, examples: int = 500, steps: int = 200, restarts: int = 3, learning_rate: float = 0.1, rounds: int = 3

@@ -64,6 +64,7 @@ class AIS(Ruler):
     columns: ClassVar[tuple[Column, ...]] = columns_of("ais")
     version = 2  # momentum that is kept, σ by likelihood, a rise, dequantised pixels
     needs_model = (Decodes,)
+    searches_latents = True
     needs_grey = True
 
     def __init__(

@@ -28,6 +28,7 @@ NO_RUNS = frozenset({"checkpoints", "scores", "wandb", BASELINES, OLD_BASELINES,
 PICTURES = {
     "samples": "samples.png",
     "reconstructions": "reconstructions.png",
+    "nearest images": "nearest_images.png",
     "interpolations": "interpolations.png",
     "code interpolations": "code_interpolations.png",
     "traversals": "traversals.png",

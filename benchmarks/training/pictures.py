@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from benchmarks.metrics.base import to_uint8
+from benchmarks.metrics.base import to_uint8, why_no_search
+from benchmarks.metrics.inversion import invert
 from benchmarks.records.files import replacing
 from benchmarks.records.paths import PICTURES
 from datamodules.base import DataModule
@@ -22,6 +23,8 @@ POINTS, PIXELS = 2500, 256
 # paths between latents: their number, and the points on each (a power of 2, plus 1)
 PATHS, STEPS = 8, 9
 POINT_PATHS, POINT_STEPS = 32, 65
+# the search for nearest images: shorter than that of the inversion MSE, because a picture shows no small difference
+SEARCHED, RESTARTS, SEARCH_STEPS, LEARNING_RATE = 16, 3, 100, 0.1
 REACH = 3.0  # the half-width of a traversal, in standard deviations of a normal prior
 # images are enlarged by a whole factor to about this many pixels per side
 TILE = 28
@@ -30,8 +33,9 @@ TILE = 28
 def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val") -> None:
     """Writes samples, interpolations between draws of the prior, and traversals of one latent, dimension by dimension.
 
-    A model gets the pictures that its capabilities allow; one with an encoder also gets reconstructions and interpolations
-    between the codes of examples. The latents are the same for every model of a data set that has the same latent dimension.
+    A model gets the pictures that its capabilities allow. Models of images also get the nearest images that a search of the
+    latents finds for some examples; one with an encoder also gets reconstructions and interpolations between the codes of
+    examples. The latents are the same for every model of a data set that has the same latent dimension.
 
     Args:
         run: the folder of the run.
@@ -63,6 +67,21 @@ def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val")
             if code_paths:
                 path = between(model.prior, codes[:code_paths], codes[code_paths:], steps)
                 show("code interpolations", model.decode(path), steps)
+        if is_images and isinstance(model, Decodes) and why_no_search(model) is None:
+            examples = real[:SEARCHED]
+            _save(run / PICTURES["nearest images"], pairs(examples, nearest(model, examples.to(device))))
+
+
+def nearest(model: Any, x: Tensor) -> Tensor:
+    """The decoded images nearest to examples that a search of the latents finds, (N, C, H, W) -> (N, C, H, W) on the CPU.
+
+    The search starts at draws of the prior, the same for every model, and at the codes of a model with an encoder.
+    """
+    starts = model.prior.sample(RESTARTS * len(x), torch.Generator().manual_seed(2)).to(model.device)
+    if isinstance(model, Encodes):
+        starts = torch.cat([starts, model.prior.project(model.encode(x))])
+    found = invert(model.decode, model.prior, x, starts, SEARCH_STEPS, LEARNING_RATE, "nearest images")
+    return model.decode(found.latents).float().cpu()
 
 
 def between(prior: Prior, start: Tensor, end: Tensor, steps: int) -> Tensor:
