@@ -10,6 +10,7 @@ from benchmarks.errors import UserError
 from benchmarks.records.roots import folders_of
 from benchmarks.reporting.build import write_report
 from benchmarks.reporting.filters import Only
+from benchmarks.reporting.labels import parse_nicknames
 
 
 @program("report", needs_torch=False)
@@ -17,7 +18,31 @@ def main(cfg: DictConfig) -> None:
     if not isinstance(cfg.min_seeds, int) or cfg.min_seeds < 2:
         raise UserError(f"min_seeds is {cfg.min_seeds!r}; expected a whole number of 2 or more")
     claims = None if cfg.claims is None else Path(cfg.claims)
-    write_report(folders_of(cfg.runs), Path(cfg.out), cfg.title, claims, cfg.min_seeds, cfg.logger, Only.of(cfg.only))
+    only, nicknames = Only.of(cfg.only, cfg.without), parse_nicknames(cfg.nicknames)
+    write_report(
+        folders_of(cfg.runs),
+        Path(cfg.out),
+        cfg.title,
+        claims,
+        cfg.min_seeds,
+        cfg.logger,
+        only,
+        nicknames,
+        _columns(cfg.latex),
+    )
+
+
+def _columns(latex: DictConfig) -> list[str]:
+    """The columns of the LaTeX tables.
+
+    Raises:
+        UserError: for anything but null or a list of names.
+    """
+    columns = latex.get("columns")
+    names = [columns] if isinstance(columns, str) else list(columns or ())
+    if latex.keys() - {"columns"} or not all(isinstance(name, str) for name in names):
+        raise UserError(f"latex is {latex}; expected a list of columns, as in latex.columns=[fid,recon_mse]")
+    return names
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def test_every_logger_logs_without_an_account(logger: str, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    "program", ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge"]
+    "program", ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge", "remove"]
 )
 def test_every_program_composes(program: str) -> None:
     assert composed(program=program)

@@ -33,6 +33,11 @@ Setting = _Scalar | list[_Scalar]
 Amount = Annotated[int, Meta(ge=0, le=2**62)] | Annotated[float, Meta(ge=0, le=MOST_VALUE)]
 
 
+def is_nickname(value: object) -> bool:
+    """Whether a value can be a nickname: a text of 1 to 60 characters, with a letter or digit, without control characters."""
+    return isinstance(value, str) and len(value) <= 60 and any(map(str.isalnum, value)) and not CONTROL.search(value)
+
+
 class Names(TypedDict, total=False):
     """The choices that name a run."""
 
@@ -153,6 +158,7 @@ class Record(TypedDict, total=False):
     status: Required[Annotated[str, Meta(pattern=r"\A(finished|diverged|failed)\Z")]]
     seed: Required[Seed]
     config_id: Required[Text]
+    nickname: Text | None
     names: Required[Names]
     data: Required[Data]
     error: str | None
@@ -280,3 +286,4 @@ class JobOutcome(TypedDict):
     path: Annotated[str, Meta(max_length=4096, pattern=r"\A[^\x00]*\Z")]
     status: Annotated[str, Meta(pattern=r"\A(finished|diverged|failed)\Z")]
     message: str
+    was_done: NotRequired[bool]

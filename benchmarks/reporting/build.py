@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import warn
+from benchmarks.errors import UserError, warn
 from benchmarks.records.checks import check_for_report
 from benchmarks.records.copies import seeds_once
 from benchmarks.records.examples import forget_examples
@@ -22,12 +22,14 @@ from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.cores import beside
 from benchmarks.reporting.filters import EVERYTHING, Only
 from benchmarks.reporting.gallery import copy_pictures, save_sheets
+from benchmarks.reporting.latex import latex
 from benchmarks.reporting.leaderboard import make_tables
+from benchmarks.reporting.newcomers import newcomers
 from benchmarks.reporting.page import page_pieces
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.summary import verdicts_markdown
-from benchmarks.reporting.terminal import print_answers, print_tables, report_bad_record
+from benchmarks.reporting.terminal import print_answers, print_newcomers, print_tables, report_bad_record
 from benchmarks.reporting.verdicts import answer_all
 from benchmarks.reporting.wandb_tables import upload
 
@@ -43,6 +45,8 @@ def write_report(
     min_seeds: int = MIN_SEEDS,
     logger: Mapping[str, Any] | None = None,
     only: Only = EVERYTHING,
+    nicknames: Mapping[str, str] | None = None,
+    latex_columns: Sequence[str] = (),
 ) -> Report:
     """Writes the report of every run and search at or below the roots into `out`, and prints it.
 
@@ -54,6 +58,8 @@ def write_report(
         min_seeds: rows with fewer finished seeds get no interval, no rank and no verdict.
         logger: a choice of conf/logger; wandb gets the tables too.
         only: the runs and searches to report; the others are left out.
+        nicknames: of rows, by config id.
+        latex_columns: the scores of the LaTeX tables; none for all.
 
     Raises:
         RecordError: if there is neither a run nor a search. A single bad record is named and left out.
@@ -62,13 +68,14 @@ def write_report(
     asked = load_claims(claims)
     # records are many small objects without cycles; the search for cycles would take a quarter of the time
     with _without_garbage_collection():
-        tabulated, runs = _tabulated(roots, out, title, min_seeds, only)
+        tabulated, runs = _tabulated(roots, out, title, min_seeds, only, nicknames)
         remove_dead_leftovers(out, out / "pictures")
         with beside(lambda: _write_tables(tabulated), pays=len(runs) >= MANY_RUNS):
             answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
-        report = replace(tabulated, answers=answers)
+            new = newcomers(tabulated.tables, asked, min_seeds)
+        report = replace(tabulated, answers=answers, newcomers=new)
         with beside(lambda: _write_page(report), pays=len(runs) >= MANY_RUNS):
-            _write_documents(report)
+            _write_documents(report, latex_columns)
             _print(report)
     if logger and is_wandb(logger):
         upload(report, logger)
@@ -85,7 +92,12 @@ def make_report(
 
 
 def _tabulated(
-    roots: Sequence[Path], out: Path | None, title: str, min_seeds: int, only: Only
+    roots: Sequence[Path],
+    out: Path | None,
+    title: str,
+    min_seeds: int,
+    only: Only,
+    nicknames: Mapping[str, str] | None = None,
 ) -> tuple[Report, Sequence[Run]]:
     """Reads the records at or below the roots, makes the tables, and copies pictures into `out`; without `out`, no pictures.
 
@@ -106,7 +118,9 @@ def _tabulated(
     runs, copies = seeds_once(runs)
     if copies:
         warn(f"{copies[0]} (copies that do not count: {len(copies)}; the page lists them)")
-    tables = make_tables(runs, min_seeds)
+    if unknown := sorted((nicknames or {}).keys() - {run.record["config_id"] for run in runs}):
+        raise UserError(f"nicknames has {unknown[0]}, which is the id of no configuration of the report")
+    tables = make_tables(runs, min_seeds, nicknames)
     report = Report(
         title=title,
         out=out or Path(),
@@ -144,16 +158,17 @@ def _write_tables(report: Report) -> None:
     write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
 
 
-def _write_documents(report: Report) -> None:
+def _write_documents(report: Report, latex_columns: Sequence[str]) -> None:
     write_text(report.out / "verdicts.md", verdicts_markdown(report.answers), is_precious=False)
     write_text(report.out / "leaderboard.md", exports.markdown(report), is_precious=False)
-    write_text(report.out / "leaderboard.tex", exports.latex(report), is_precious=False)
+    write_text(report.out / "leaderboard.tex", latex(report, latex_columns), is_precious=False)
     write_text(report.out / "claims.csv", exports.claims_csv(report.answers), is_precious=False)
 
 
 def _print(report: Report) -> None:
     print_tables(report.tables)
     print_answers(report.answers)
+    print_newcomers(report.newcomers)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from benchmarks.errors import fail
 from benchmarks.records.configurations import flatten, read_config
 from benchmarks.records.files import RecordError
-from benchmarks.reporting.quantities import as_number, names_in, renamed
+from benchmarks.reporting.quantities import as_number, in_words, names_in, renamed
 from benchmarks.reporting.table import Row
 
 # pairs of a score and the expression that stands in its place
@@ -143,8 +143,8 @@ class Claim:
     @property
     def subject(self) -> str:
         """The compared quantity in words."""
-        against = f" against {self.right_quantity}" if self.right_quantity else ""
-        quantity = self.quantity + against + (f" [{self.unit}]" if self.unit else "")
+        against = f" against {in_words(self.right_quantity)}" if self.right_quantity else ""
+        quantity = in_words(self.quantity) + against + (f" [{self.unit}]" if self.unit else "")
         quantity = f"spread of {quantity}" if self.statistic == "spread" else quantity
         return f"{quantity} over {'hyper-parameters' if self.over == 'trials' else 'seeds'}"
 

@@ -12,7 +12,7 @@ from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
 from benchmarks.reporting.claims import Claim, Side, Specification
-from benchmarks.reporting.quantities import evaluate, example_values, names_in
+from benchmarks.reporting.quantities import evaluate, example_values, in_words, names_in
 from benchmarks.reporting.seed_statistics import Array
 from benchmarks.reporting.table import Row, Table
 
@@ -228,7 +228,7 @@ def _below_floor(row: Row, asked: Asked, table: Table) -> str:
         score, number = asked.least
         values = row.values(score)
         if values and sum(values) / len(values) <= number:
-            return f"the {score} of {row.label} is not above {number:g}"
+            return f"the {in_words(score)} of {row.label} is not above {number:g}"
     if asked.floor is None:
         return ""
     score, name = asked.floor
@@ -237,9 +237,9 @@ def _below_floor(row: Row, asked: Asked, table: Table) -> str:
     cells = [of.cells.get(score) for of in (row, baseline) if of is not None]
     means = [cell.mean for cell in cells if cell is not None and cell.mean is not None]
     if column is None or column.higher_is_better is None or len(means) < 2:
-        return f"the {score} of {row.label} cannot be compared with the row {name!r}"
+        return f"the {in_words(score)} of {row.label} cannot be compared with the row {name!r}"
     is_better = means[0] > means[1] if column.higher_is_better else means[0] < means[1]
-    return "" if is_better else f"the {score} of {row.label} is not better than that of the row {name!r}"
+    return "" if is_better else f"the {in_words(score)} of {row.label} is not better than that of the row {name!r}"
 
 
 def _size(groups: Groups) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Tables and verdicts as Markdown, LaTeX and CSV, for documents, papers and programs."""
+"""Tables and verdicts as Markdown and CSV, for documents and programs."""
 
 import csv
 import io
@@ -22,13 +22,6 @@ LEGEND = (
 )
 # the cells of a CSV's line that identify its table
 _PLACE = ("datamodule", "data_id", "network", "protocol", "protocol_id")
-_LATEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
-    **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "∞": r"$_\infty$", "²": r"$^2$", "₂": r"$_2$"},
-    **{"—": "---", "σ": r"$\sigma$", "β": r"$\beta$", "−": "$-$", "·": r"$\cdot$", "†": r"$^\dagger$", "<": "$<$"},
-    ">": "$>$",
-}
 
 
 def markdown(report: Report) -> str:
@@ -37,6 +30,9 @@ def markdown(report: Report) -> str:
     if report.answers:
         lines += ["## Claims", "", "| verdict | claim | data | effect | p (Holm) | why |", "|" + " --- |" * 6]
         lines += [*map(_md_answer, report.answers), ""]
+    for new in report.newcomers:
+        lines += [f"## {md(new.model)} on {md(new.table.title)}: no claim names this model", ""]
+        lines += [*(f"- {md(line)}" for line in new.lines), ""]
     for table in report.tables:
         lines += _md_table(table)
     for search in report.searches:
@@ -49,24 +45,6 @@ def markdown(report: Report) -> str:
         lines += ["## Copies under other seeds, which do not count", ""]
         lines += [*(f"- {md(str(copy))}" for copy in report.copies), ""]
     lines.append(LEGEND)
-    return "\n".join(lines) + "\n"
-
-
-def latex(report: Report) -> str:
-    r"""Verdicts and tables for a paper; needs \usepackage{booktabs}."""
-    lines = ["% needs \\usepackage{booktabs}"]
-    if report.answers:
-        lines += [r"\begin{tabular}{lp{.4\linewidth}lp{.3\linewidth}l}", r"\toprule"]
-        lines += [r"verdict & claim & data & effect & $p$ (Holm) \\", r"\midrule"]
-        for answer in report.answers:
-            point = answer.decisive
-            effect = effect_text(answer.claim, point) if point else answer.reason
-            cells = [answer.verdict, answer.claim.title, answer.where, effect, p_text(answer.adjusted_p)]
-            lines.append(" & ".join(map(_tex, cells)) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}", ""]
-    for table in report.tables:
-        lines += _tex_table(table)
-    lines.append(_tex(LEGEND.replace("**bold**", "bold")))
     return "\n".join(lines) + "\n"
 
 
@@ -180,22 +158,6 @@ def _md_search(search: Search) -> Iterator[str]:
     yield from ("", f"Validation {md(search.record['select'])}; {md(search.record['command'])}", "")
 
 
-def _tex_table(table: Table) -> Iterator[str]:
-    if table.too_few:
-        yield f"% {_tex(table.title)}: {_tex(table.too_few)}"
-    for remark in table.remarks:
-        yield f"% {_tex(remark)}"
-    for part, columns, rows in table.parts:
-        yield f"% {_tex(table.title)}, {part}: {_tex(table.notes)}"
-        yield from (rf"\begin{{tabular}}{{l{'r' * (1 + len(columns))}}}", r"\toprule")
-        yield " & ".join(["model", "seeds", *(_tex(column.heading) for column in columns)]) + r" \\"
-        yield r"\midrule"
-        for row in rows:
-            cells = [_tex_cell(row, column) for column in columns]
-            yield " & ".join([_tex(row.label), _tex(row.seeds), *cells]) + r" \\"
-        yield from (r"\bottomrule", r"\end{tabular}", "")
-
-
 def _md_cell(row: Row, column: ColumnHead) -> str:
     cell = row.cells.get(column.name)
     if cell is None:
@@ -203,20 +165,8 @@ def _md_cell(row: Row, column: ColumnHead) -> str:
     return f"**{cell_text(cell)}**" if cell.is_best else cell_text(cell) + ("†" if cell.is_tied else "")
 
 
-def _tex_cell(row: Row, column: ColumnHead) -> str:
-    cell = row.cells.get(column.name)
-    if cell is None:
-        return "---"
-    text = _tex(cell_text(cell))
-    return rf"\textbf{{{text}}}" if cell.is_best else text + (r"$^\dagger$" if cell.is_tied else "")
-
-
 def md(text: str) -> str:
     """Text of a record, escaped for Markdown: no markup, no HTML, no cell borders."""
     for character in "\\`*_{}[]<>|#":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())
-
-
-def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

@@ -1,7 +1,10 @@
-"""The pictures of a leaderboard's rows: copied beside the page, and side by side on one sheet for each kind."""
+"""The pictures of a leaderboard's rows: copied beside the page, side by side on one sheet for each kind, and parts of them
+for the page's first screen."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -15,6 +18,10 @@ from benchmarks.reporting.table import Row, Table
 CAPTIONS = {
     "samples": "Decoded draws from the prior: the same latents for every model.",
     "reconstructions": "Validation examples in the odd rows; below each, its reconstruction.",
+    "nearest images": (
+        "Validation examples in the odd rows; below each, the nearest image that a search of the latents finds: "
+        "a reconstruction by every decoder."
+    ),
     "interpolations": (
         "Decoded points between one draw of the prior (left) and another (right): the same latents for every model."
     ),
@@ -30,6 +37,25 @@ EMBEDDED_ROWS = 12
 # of a picture that is decoded, and of its file: twice a sheet of 64 samples of 512 pixels
 MOST_PIXELS = 2**25
 MOST_BYTES = LARGEST[".png"]
+# the pictures of the first screen: the first kind that a row has of each of these, with the rows of images of the whole picture
+STRIP_KINDS = ({"samples": 8}, {"nearest images": 4, "reconstructions": 8})
+# of each, this many rows of images, at most this many pixels wide
+STRIP_ROWS, STRIP_WIDTH = 2, 640
+# the grey line around images, in pixels
+FRAME = 3
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The first images of a row of a table.
+
+    Args:
+        row: of the table.
+        pictures: by the place in `STRIP_KINDS`: the kind, and the picture as an address; None for a row without one.
+    """
+
+    row: Row
+    pictures: Sequence[tuple[str, str] | None]
 
 
 def row_slug(table: Table, row: Row) -> str:
@@ -79,6 +105,41 @@ def save_sheets(table: Table, pictures: Mapping[str, Mapping[str, Path]], out: P
                 left += tile.width + gap
             with replacing(out / f"{table.slug}-{file}", is_precious=False) as temporary:
                 sheet.save(temporary, format="PNG", compress_level=1)  # a third of the default's time
+
+
+def strips(table: Table, rows: Sequence[Row], pictures: Mapping[str, Mapping[str, Path]]) -> list[Strip]:
+    """The first images of rows that have pictures."""
+    found = []
+    for row in rows:
+        files = pictures.get(row_slug(table, row), {})
+        parts: list[tuple[str, str] | None] = []
+        for kinds in STRIP_KINDS:
+            kind = next((kind for kind in kinds if kind in files), None)
+            content = None if kind is None else _read(files[kind])
+            if kind is None or content is None:
+                parts.append(None)
+            else:
+                parts.append((kind, address_of(content if table.is_points else _top(content, kinds[kind]))))
+        if any(parts):
+            found.append(Strip(row, parts))
+    return found
+
+
+def address_of(png: bytes) -> str:
+    """A picture as an address that holds the picture itself."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _top(content: bytes, rows: int) -> bytes:
+    """The first rows of images of a picture that has been decoded before."""
+    with Image.open(io.BytesIO(content)) as image:
+        height = FRAME + round((image.height - FRAME) * STRIP_ROWS / rows)
+        part = image.crop((0, 0, image.width, min(image.height, height)))
+    if part.width > STRIP_WIDTH:
+        part = part.resize((STRIP_WIDTH, max(1, round(part.height * STRIP_WIDTH / part.width))))
+    out = io.BytesIO()
+    part.save(out, format="PNG")
+    return out.getvalue()
 
 
 def _read(path: Path) -> bytes | None:

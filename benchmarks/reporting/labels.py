@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import fail
+from benchmarks.errors import UserError, fail
 from benchmarks.records.configurations import flatten, read_config
 from benchmarks.records.facts import Facts, run_facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Run
+from benchmarks.records.schemas import is_nickname
 
 # a label names at most this many settings; rows that differ in more are labelled by their config id
 MOST_SETTINGS = 4
@@ -17,14 +18,44 @@ BUDGET = "budget"
 # of rows that genbench did not train
 EXTERNAL = " · external"
 
+# the families of genbench as papers write them
+WRITTEN = {"ae": "AE", "vae": "VAE", "gan": "GAN", "wgan": "WGAN", "wgan_gp": "WGAN-GP"}
+
 Key = tuple[str, str]
 
 
-def describe_rows(runs: Mapping[Key, Run]) -> dict[Key, tuple[str, Facts]]:
+def written(model: str, label: str | None = None) -> str:
+    """The name of a model as papers write it, or the label of one of its rows with the name so written."""
+    name = WRITTEN.get(model, model)
+    return name if label is None else name + label.removeprefix(model)
+
+
+def parse_nicknames(words: Any) -> dict[str, str]:
+    """The nicknames of rows by config id, from texts such as "4c8104c8:wide critic".
+
+    Raises:
+        UserError: for anything else, a nickname without a letter or digit, or of more than 60 characters.
+    """
+    nicknames = {}
+    for word in words or ():
+        config_id, colon, name = str(word).partition(":")
+        if not (colon and config_id.strip() and is_nickname(name.strip())):
+            raise UserError(
+                f"nicknames has {word!r}; expected the id of a configuration and a name, as in nicknames=[4c8104c8:wide]"
+            )
+        nicknames[config_id.strip()] = name.strip()
+    return nicknames
+
+
+def describe_rows(runs: Mapping[Key, Run], nicknames: Mapping[str, str] | None = None) -> dict[Key, tuple[str, Facts]]:
     """The label of each row, and its facts, by (model, config id).
+
+    A row with a nickname is labelled by the nickname instead of its settings. The model's name stays: no nickname makes one model
+    look like another.
 
     Args:
         runs: one run of each row; its configuration is the row's.
+        nicknames: by config id. Other rows have the nickname of their run.
     """
     labels: dict[Key, str] = {}
     facts: dict[Key, Facts] = {}
@@ -38,9 +69,21 @@ def describe_rows(runs: Mapping[Key, Run]) -> dict[Key, tuple[str, Facts]]:
         decisive = {config_id: _decisive(config) for (_, config_id), config in configs.items() if config}
         settings = {config_id: dict(flatten(config)) for config_id, config in decisive.items()}
         labels |= dict.fromkeys(variants, model) if len(variants) == 1 else _labels_of(model, list(variants), settings)
+    labels |= _nicknamed(runs, nicknames or {})
     unusual = _unusual_facts(facts)
     marks = {key: EXTERNAL if run.is_external else "" for key, run in runs.items()}
     return {key: (_with_facts(labels[key], unusual[key]) + marks[key], facts[key]) for key in runs}
+
+
+def _nicknamed(runs: Mapping[Key, Run], nicknames: Mapping[str, str]) -> dict[Key, str]:
+    """The labels of the rows that have a nickname. A nickname of two rows of a model gets the config id."""
+    names = {
+        (model, config_id): f"{model}: {nickname}"
+        for (model, config_id), run in runs.items()
+        if (nickname := nicknames.get(config_id) or run.record.get("nickname"))
+    }
+    counts = Counter(names.values())
+    return {key: name if counts[name] == 1 else f"{name} ({key[1]})" for key, name in names.items()}
 
 
 def _unusual_facts(rows: Mapping[Key, Facts]) -> dict[Key, dict[str, str]]:

@@ -54,23 +54,26 @@ class Draft:
         return budget_text(self.runs[0].record)
 
 
-def make_tables(runs: Sequence[Run], min_seeds: int = MIN_SEEDS) -> list[Table]:
+def make_tables(
+    runs: Sequence[Run], min_seeds: int = MIN_SEEDS, nicknames: Mapping[str, str] | None = None
+) -> list[Table]:
     """Every table that the runs make.
 
     Args:
         runs: in any order, each once.
         min_seeds: rows with fewer finished seeds get no interval, no rank and no comparison. At least 2.
+        nicknames: of rows, by config id.
     """
-    return [_table(members, min_seeds) for members in group_runs(runs)]
+    return [_table(members, min_seeds, nicknames) for members in group_runs(runs)]
 
 
-def _table(members: list[Member], min_seeds: int) -> Table:
+def _table(members: list[Member], min_seeds: int, nicknames: Mapping[str, str] | None) -> Table:
     first = next((run for run, _ in members if not run.is_external), members[0][0])
     sheet = next((sheet for _, sheet in members if sheet is not None), None)
     by_config: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for run, run_sheet in members:
         by_config[run.record["names"]["model"], run.record["config_id"]].append((run, run_sheet))
-    described = describe_rows({key: group[0][0] for key, group in by_config.items()})
+    described = describe_rows({key: group[0][0] for key, group in by_config.items()}, nicknames)
     drafts, scores = [], list[Score]()
     for (model, config_id), group in by_config.items():
         scored = [(run, _with_cost(run, run_sheet)) for run, run_sheet in group]

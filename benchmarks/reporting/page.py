@@ -1,9 +1,8 @@
 """The report's page: one HTML file that needs no other file, with the charts' library inside."""
 
-import base64
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -22,9 +21,12 @@ from benchmarks.reporting.claims import Claim
 from benchmarks.reporting.drawings import forest, specification_curve
 from benchmarks.reporting.evidence import Group
 from benchmarks.reporting.exports import BADGES
-from benchmarks.reporting.gallery import CAPTIONS, EMBEDDED_ROWS, row_slug
+from benchmarks.reporting.gallery import CAPTIONS, EMBEDDED_ROWS, address_of, row_slug
+from benchmarks.reporting.labels import written
 from benchmarks.reporting.numbers import number, p_text
+from benchmarks.reporting.opening import openings
 from benchmarks.reporting.points import effect_text
+from benchmarks.reporting.questions import question_of, titles_in_order
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table, cell_text
 from benchmarks.reporting.verdicts import Answer
@@ -64,10 +66,13 @@ def page_pieces(report: Report) -> Iterator[str]:
         "params": _params,
         "sigma_curves": _sigma_curves,
         "few_rows": FEW_ROWS,
+        "written": written,
     }
     by_claim: dict[str, tuple[Claim, list[Answer]]] = {}
     for answer in report.answers:
         by_claim.setdefault(answer.claim.name, (answer.claim, []))[1].append(answer)
+    families = list(dict.fromkeys(row.model for table in tables for row in table.models))
+    openings_of_tables = openings(tables, report.pictures, families, report.min_seeds)
     assets = resources.files("benchmarks.reporting") / "templates"
     needs_charts = bool(tables or searches)
     charts = {"tables": [table_chart(table) for table in tables], "searches": [search_chart(s) for s in searches]}
@@ -76,7 +81,11 @@ def page_pieces(report: Report) -> Iterator[str]:
         tables=tables,
         failures=report.failures,
         copies=report.copies,
-        claims=list(by_claim.values()),
+        newcomers=report.newcomers,
+        families=families,
+        openings=openings_of_tables,
+        questions=_questions(by_claim.values()),
+        contents=_contents(report, bool(openings_of_tables)),
         counts={verdict: sum(a.verdict == verdict for a in report.answers) for verdict in BADGES},
         searches=searches,
         galleries=[_gallery(table, report.pictures, out) for table in tables],
@@ -88,6 +97,32 @@ def page_pieces(report: Report) -> Iterator[str]:
         plotly=Markup(get_plotlyjs()) if needs_charts else "",
         data=_json(charts),
     )
+
+
+def _questions(
+    claims: Iterable[tuple[Claim, list[Answer]]],
+) -> list[tuple[str, list[tuple[Claim, list[Answer]]], list[tuple[Claim, list[Answer]]]]]:
+    """By question: the claims with a verdict, and those that are undecided everywhere."""
+    by_title: dict[str, list[tuple[Claim, list[Answer]]]] = {}
+    for claim, answers in claims:
+        by_title.setdefault(question_of(claim), []).append((claim, answers))
+    grouped = []
+    for title in titles_in_order(list(by_title)):
+        decided = [c for c in by_title[title] if any(answer.verdict != "undecided" for answer in c[1])]
+        grouped.append((title, decided, [c for c in by_title[title] if c not in decided]))
+    return grouped
+
+
+def _contents(report: Report, has_opening: bool) -> list[tuple[str, str]]:
+    """The sections of the page: their ids and titles."""
+    contents = [("opening-1", "Answer")] if has_opening else []
+    contents += [("claims", "Verdicts")] if report.answers else []
+    contents += [(f"newcomer-{i}", f"{new.model} against each baseline") for i, new in enumerate(report.newcomers, 1)]
+    contents += [("reading", "How to read")]
+    contents += [(f"table-{i}", table.title) for i, table in enumerate(report.tables, 1)]
+    contents += [(f"search-{i}", f"Search: {search.title}") for i, search in enumerate(report.searches, 1)]
+    contents += [("failures", "Runs without a result")] if report.failures else []
+    return contents + ([("copies", "Copies under other seeds")] if report.copies else [])
 
 
 def _filters(tables: Sequence[Table], searches: Sequence[Search]) -> dict[str, list[str]]:
@@ -150,9 +185,7 @@ def _gallery(
     for i, row in enumerate(table.models):
         for kind, path in pictures.get(row_slug(table, row), {}).items():
             embed = i < EMBEDDED_ROWS
-            address = (
-                f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" if embed else _link(path, out)
-            )
+            address = address_of(path.read_bytes()) if embed else _link(path, out)
             gallery.setdefault(kind, []).append((row, address, embed))
     return {kind: gallery[kind] for kind in PICTURES if kind in gallery}
 

@@ -3,6 +3,7 @@
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
+from benchmarks.records.columns import BY_NAME, SECOND_SUFFIX
 from benchmarks.records.examples import examples_of
 
 _OPERATORS: dict[type, Callable[[float, float], float]] = {
@@ -20,6 +22,7 @@ _OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _FUNCTIONS: dict[str, Callable[[float], float]] = {"log": math.log, "sqrt": math.sqrt, "abs": abs}
 
 
@@ -57,6 +60,21 @@ def names_in(quantity: str, claim: str = "") -> frozenset[str]:
 
     visit(tree)
     return frozenset(names)
+
+
+@lru_cache(maxsize=256)
+def in_words(quantity: str) -> str:
+    """The expression with the titles of scores in place of their names: "FID / FID (fitted mixture)"."""
+    return _NAME.sub(lambda name: _title(name[0]) if name[0] in names_in(quantity) else name[0], quantity)
+
+
+def _title(name: str) -> str:
+    if name not in BY_NAME:
+        return name.replace("_", " ")
+    title, _, rest = BY_NAME[name].heading.partition(", ")
+    second = "random encoder" if name.endswith(SECOND_SUFFIX) else ""
+    facts = ", ".join(fact for fact in (rest, second) if fact)
+    return f"{title} ({facts})" if facts else title
 
 
 @lru_cache(maxsize=1024)

@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.records.copies import SeedCopy
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
+from benchmarks.reporting.newcomers import Newcomer
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.table import Table
 from benchmarks.reporting.verdicts import Answer
@@ -21,6 +22,7 @@ class Report:
         out: the folder of its files. Links to records are relative to the folder.
         tables: of the leaderboard.
         answers: to the claims.
+        newcomers: models that no claim names, against the models that claims name.
         searches: of hyper-parameters.
         failures: runs without a result.
         copies: runs that are other runs under edited seeds, and do not count.
@@ -33,6 +35,7 @@ class Report:
     out: Path = Path()
     tables: Sequence[Table] = ()
     answers: Sequence[Answer] = ()
+    newcomers: Sequence[Newcomer] = ()
     searches: Sequence[Search] = ()
     failures: Sequence[Run] = ()
     copies: Sequence[SeedCopy] = ()

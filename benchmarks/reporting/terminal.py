@@ -12,6 +12,7 @@ from benchmarks.errors import fail, printable
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import ScoreSheet, read_sheets
 from benchmarks.reporting.exports import BADGES
+from benchmarks.reporting.newcomers import Newcomer
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
@@ -55,6 +56,17 @@ def print_answers(answers: Sequence[Answer]) -> None:
             where = f"{escape(answer.where)}: " if answer.where != "—" else ""
             color, badge = COLORS[answer.verdict], BADGES[answer.verdict]
             console.print(f"  [{color}]{badge} {answer.verdict:<13}[/{color}] {where}{escape(words)}")
+
+
+def print_newcomers(found: Sequence[Newcomer]) -> None:
+    """Prints for each model that no claim names what it does better and worse than each model that claims name."""
+    console = console_of_tables()
+    if found:
+        console.print("\n[bold]Models that no claim names[/bold]  (no verdicts: 5% for all pairs of a column together)")
+    for new in found:
+        console.print(f"[bold]{escape(printable(new.model))}[/bold] on {escape(new.table.title)}")
+        for line in new.lines:
+            console.print(f"  {escape(printable(line))}")
 
 
 def print_scores(run: Path, protocol_id: str | None = None, is_brief: bool = False) -> None:

@@ -24,6 +24,7 @@ from benchmarks.reporting.claims import Claim, Claims, Options
 from benchmarks.reporting.evidence import Groups, RowGroups, answering_tables, trial_groups
 from benchmarks.reporting.pairs import margin_of
 from benchmarks.reporting.points import RANKS, Point, seeds_needed
+from benchmarks.reporting.quantities import in_words
 from benchmarks.reporting.seed_statistics import ALPHA, MIN_SEEDS, holm
 from benchmarks.reporting.specifications import STATEMENTS, Evidence, gather
 from benchmarks.reporting.table import Table
@@ -279,4 +280,4 @@ def _no_evidence(claim: Claim) -> str:
     where = f" on {', '.join(claim.datamodules)}" if claim.datamodules else ""
     left, right = (" or ".join(side.name for r, side in claim.sides if r == is_right) for is_right in (False, True))
     against = f" and of {right}" * bool(right)
-    return f"no scored runs{where} have {', '.join(sorted(claim.scores))} of {left}{against}"
+    return f"no scored runs{where} have {', '.join(map(in_words, sorted(claim.scores)))} of {left}{against}"

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from benchmarks.errors import UserError
 from benchmarks.records.configurations import config_id, flatten
 from benchmarks.records.paths import run_path
+from benchmarks.records.schemas import is_nickname
 from benchmarks.scoring.restore import choose_device
 from benchmarks.training.budget import Budget
 
@@ -102,6 +103,9 @@ class RunConfig:
         seed = document["seed"]
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise UserError(f"seed is {seed!r}; expected a whole number of 0 or more, below 2^32")
+        nickname = document.get("nickname")
+        if nickname is not None and not is_nickname(nickname):
+            raise UserError(f"nickname is {nickname!r}; expected a text of at most 60 characters, as in nickname=wide")
         names = Names(**document["names"])
         identity, runs_dir = config_id(document), Path(document["runs_dir"])
         parts = Parts(**{name: document.get(name) or {} for name in Parts.__dataclass_fields__})

@@ -44,6 +44,7 @@ def describe_run(
         "names": config.names._asdict(),
         "seed": config.seed,
         "config_id": config.id,
+        "nickname": config.document.get("nickname"),
         "command": config.command,
         "search": config.search,
         "budget": budget,

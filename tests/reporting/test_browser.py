@@ -48,6 +48,10 @@ function look() {
   seen.descending = order(table);
   seen.charts = all(".js-plotly-plot").filter(shown).length;
   seen.traces = all(".js-plotly-plot").map((plot) => plot.data.length);
+  const links = all(".contents a, a.skip");
+  seen.broken = links.filter((a) => !document.getElementById(a.hash.slice(1))).map((a) => a.hash);
+  seen.contents = links.map((a) => a.textContent);
+  seen.first = document.querySelector(".map, .strip").getBoundingClientRect().top + scrollY;
   const set = (name, value, on) => {
     const box = document.querySelector(`input[data-filter="${name}"][value="${value}"]`);
     if (box.checked !== on) box.click();
@@ -55,14 +59,17 @@ function look() {
   set("family", "gan", false);
   seen.rows = all("tbody th[scope=row]", table).filter(shown).map((cell) => cell.textContent);
   seen.fewer = all(".js-plotly-plot").map((plot) => plot.data.length);
+  seen.regions = all(".map [data-family]").filter((g) => getComputedStyle(g).display !== "none").map((g) => g.dataset.family);
   seen.figures = all(".gallery figure").filter(shown).length;
   set("family", "gan", true);
+  all("details.fold").forEach((d) => { d.open = true; });  // undecided claims are folded
   const tally = () => all("[data-verdict]").map((count) => Number(count.textContent));
   const badges = () => all("[data-answer]").filter(shown).length;
   seen.tally = [[tally(), badges()]];
   set("datamodule", "mnist", false);
   seen.tally.push([tally(), badges()]);
-  const sections = () => all("main > section[data-datamodule]").filter(shown).map((s) => s.dataset.datamodule);
+  const sections = () =>
+    [...new Set(all("main > section[data-datamodule]").filter(shown).map((s) => s.dataset.datamodule))];
   seen.sections = sections();
   set("datamodule", "mnist", true);
   seen.restored = sections();
@@ -172,6 +179,11 @@ def test_the_page_sorts_filters_and_draws_without_an_error(
     assert "gan" not in seen["rows"]
     assert sum(seen["fewer"]) < sum(seen["traces"])
     assert seen["figures"] > 0
+    assert {"vae", "wgan"} <= set(seen["regions"])
+    assert "gan" not in seen["regions"], "a filter reaches the maps too"
+    assert seen["broken"] == [], "a link of the contents leads nowhere"
+    assert {"Answer", "Verdicts", "digits · mlp", "Runs without a result"} <= set(seen["contents"])
+    assert seen["first"] < 900, "the first pictures are not on the first screen"
     assert set(seen["sections"]) == {"digits", "fashion_mnist"}
     assert sorted(seen["restored"]) == ["digits", "fashion_mnist", "mnist"]
     assert seen["pairs"]

@@ -2,14 +2,19 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.records.runs import Run, find_runs
-from benchmarks.reporting.exports import latex, leaderboard_csv
+from benchmarks.reporting.claim_files import load_claims
+from benchmarks.reporting.exports import leaderboard_csv
+from benchmarks.reporting.latex import MOST_COLUMNS, latex
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.report import Report
+from benchmarks.reporting.verdicts import answer_all
 from tests.reporting.fakes import add_run
 
 
@@ -23,6 +28,32 @@ def test_latex_has_every_row_and_escapes_what_a_record_says(tmp_path: Path) -> N
     assert "Too few seeds" in text
     assert "is not significantly worse" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule")
+
+
+def test_latex_tables_have_captions_labels_and_widths_that_fit_and_claims_come_last(runs: list[Run]) -> None:
+    tables = make_tables(runs)
+    text = latex(Report(tables=tables, answers=answer_all(load_claims(), tables)))
+    whole = [body.split(r"\end{table}")[0] for body in text.split(r"\begin{table}")[1:]]
+    labels = re.findall(r"\\label{([^}]*)}", text)
+    assert (
+        len(whole) == len(labels) == len(set(labels)) == text.count(r"\caption{") >= 5
+    )  # samples, likelihood, cost in two
+    assert labels[-1] == "tab:claims"
+    for body in whole[:-1]:
+        (columns,) = re.findall(r"\\begin{tabular}{@{}l(r+)@{}}", body)
+        assert len(columns) <= 1 + MOST_COLUMNS
+        lines = body.split(r"\toprule")[1].split(r"\bottomrule")[0].splitlines()
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines if line.endswith(r"\\")} == {len(columns)}
+    assert "FID: digits-cnn, 1k." in text
+    assert r" & FID $\downarrow$ \\" in text
+
+
+def test_latex_has_the_columns_that_were_asked_for_in_their_order(runs: list[Run]) -> None:
+    text = latex(Report(tables=make_tables(runs)), ["elbo", "fid"])
+    assert text.count(r"\begin{table}") == 1
+    assert r"model & seeds & ELBO $\uparrow$ & FID $\downarrow$ \\" in text
+    with pytest.raises(UserError, match=r"latex\.columns has 'fdi'; expected some of elbo, fid"):
+        latex(Report(tables=make_tables(runs)), ["fdi"])
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])

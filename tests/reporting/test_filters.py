@@ -47,6 +47,45 @@ def test_each_key_leaves_the_runs_that_match(keys: dict[str, Any], left: list[st
     assert [f"{run.record['names']['model']} {run.record['config_id']}" for run in runs] == left
 
 
+@pytest.mark.parametrize(
+    ("only", "without", "left"),
+    [
+        ({}, {"model": "vae"}, ["gan c1", "wgan c1"]),
+        ({"model": "*gan"}, {"model": "w*"}, ["gan c1"]),
+        ({}, {"model": "gan", "config_id": ["c2"]}, ["vae c1", "wgan c1"]),
+    ],
+)
+def test_what_matches_any_excluded_key_is_left_out(
+    only: dict[str, Any], without: dict[str, Any], left: list[str], some: list[Run]
+) -> None:
+    runs, _ = Only.of(only, without).select(some, [])
+    assert [f"{run.record['names']['model']} {run.record['config_id']}" for run in runs] == left
+
+
+def test_a_search_loses_the_trials_of_excluded_models() -> None:
+    _, (kept,) = Only.of({}, {"model": "v*"}).select([], [search()])
+    assert list(kept.trials) == ["gan"]
+    with pytest.raises(UserError, match=r"without\.group=s leaves no run"):
+        Only.of({}, {"group": "s"}).select([], [search()])
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [
+        ({"model": "vea"}, "without.model=vea matches no run; there is gan, vae, wgan"),
+        ({"datamodule": "digits"}, "without.datamodule=digits leaves no run"),
+        ({"modle": "vae"}, "without has no key modle; expected one of datamodule"),
+        ({"model": [True]}, "without.model is [True]; expected a name, a glob, or a list of them"),
+    ],
+)
+def test_an_exclusion_that_excludes_nothing_or_everything_is_one_line(
+    without: dict[str, Any], message: str, some: list[Run]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        Only.of({}, without).select(some, [])
+    assert str(caught.value).startswith(message)
+
+
 def test_a_search_keeps_the_trials_of_the_models_that_match() -> None:
     _, (kept,) = Only.of({"model": "v*", "group": "s"}).select([], [search()])
     assert list(kept.trials) == ["vae"]

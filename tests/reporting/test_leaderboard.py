@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import BASELINES
 from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run, Score, ScoreSheet, find_runs, write_sheet
+from benchmarks.reporting.labels import parse_nicknames
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.table import cell_text
 from tests.reporting.fakes import add_run, sheet
@@ -224,3 +226,21 @@ def test_a_seed_without_the_tables_protocol_counts_as_a_seed_without_a_value(tmp
     assert [len(table.models[0].runs) for table in (first, second)] == [3, 3]
     assert [len(table.models[0].measured) for table in (first, second)] == [3, 3]
     assert [len(table.models[0].values("fid")) for table in (first, second)] == [3, 2]
+
+
+def test_a_nickname_labels_a_row_and_never_hides_its_model(tmp_path: Path) -> None:
+    for config, beta in (("c1", 1.0), ("c2", 4.0), ("c3", 9.0)):
+        path = add_run(tmp_path, "vae", 0, {"fid": 1.0}, config=config, beta=beta)
+        if config != "c3":
+            record = json.loads((path / "run.json").read_text())
+            (path / "run.json").write_text(json.dumps(record | {"nickname": "gan"}))
+    (table,) = make_tables(find_runs(tmp_path))
+    assert sorted(row.label for row in table.models) == ["vae (beta=9.0)", "vae: gan (c1)", "vae: gan (c2)"]
+    (table,) = make_tables(find_runs(tmp_path), nicknames={"c2": "heavy", "c3": "heavier"})
+    assert sorted(row.label for row in table.models) == ["vae: gan", "vae: heavier", "vae: heavy"]
+
+
+@pytest.mark.parametrize("words", [["c1"], ["c1:"], [":x"], ["c1:\x1b[31m"], ["c1:" + "x" * 61], [7]])
+def test_what_is_no_nickname_is_one_line(words: list[Any]) -> None:
+    with pytest.raises(UserError, match="expected the id of a configuration and a name"):
+        parse_nicknames(words)

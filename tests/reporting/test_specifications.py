@@ -179,7 +179,7 @@ def test_a_collapsed_model_is_not_tested() -> None:
 
     found = asked(collapsed)
     assert found.verdict == "undecided"
-    assert found.reason == "the fid of vae is not better than that of the row 'fitted Gaussian'"
+    assert found.reason == "the FID of vae is not better than that of the row 'fitted Gaussian'"
     assert asked(row("vae", fid=around(10), fid_fitted=around(9))).verdict == "holds"
 
 
@@ -394,4 +394,4 @@ def test_a_posterior_that_has_collapsed_is_not_tested() -> None:
     collapsed = row("vae", posterior_mmd=around(0, spread=0.01), elbo_kl=around(0.05, spread=0.01))
     assert answer(text, good, ae).verdict == "holds"
     found = answer(text, collapsed, ae)
-    assert (found.verdict, found.reason) == ("undecided", "the elbo_kl of vae is not above 1")
+    assert (found.verdict, found.reason) == ("undecided", "the KL of vae is not above 1")

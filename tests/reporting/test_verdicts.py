@@ -143,7 +143,7 @@ def test_spread_is_compared_by_distances_from_the_median() -> None:
     text = FID + "statistic: spread\n"
     found = answer(text, row("gan", fid=around(5, n=20, spread=0.01)), row("vae", fid=around(5, n=20, spread=3)))
     assert found.verdict == "holds"
-    assert found.claim.subject == "spread of fid over seeds"
+    assert found.claim.subject == "spread of FID over seeds"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_validation_scores_baselines_and_other_data_answer_nothing() -> None:
     claim = parse_claim("c", FID + "datamodules: [mnist]\n")
     (found,) = answer_all([claim], [table(*rows)])
     assert (found.verdict, found.where) == ("undecided", "—")
-    assert found.reason == "no scored runs on mnist have fid of gan and of vae"
+    assert found.reason == "no scored runs on mnist have FID of gan and of vae"
     (found,) = answer_all([parse_claim("c", FID)], [table(*rows, split="val")])
     assert found.where == "—"
     assert not Side("real train").matches(Row("real train", "real train", "", is_baseline=True))

@@ -4,7 +4,8 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
   // ---- colours and marks: a family has one colour and one mark everywhere; the mark helps readers who cannot tell the colours apart
-  const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#9467bd", "#8c8c2f"];
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const COLORS = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => css(`--family-${i}`));
   const MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x"];
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const families = [];
@@ -27,8 +28,9 @@
     const [datamodule, network, family] = ["datamodule", "network", "family"].map(chosen);
     all("[data-datamodule], [data-family]").forEach((element) => {
       const facts = element.dataset;
-      element.hidden = !(passes(datamodule, facts.datamodule) && passes(network, facts.network)
-        && passes(family, facts.family) && passes(family, facts.otherFamily));
+      // an attribute, because an element of a drawing has no property for it
+      element.toggleAttribute("hidden", !(passes(datamodule, facts.datamodule) && passes(network, facts.network)
+        && passes(family, facts.family) && passes(family, facts.otherFamily)));
     });
     all(".claim").forEach((claim) => {
       const answers = all("li[data-datamodule]", claim);
@@ -99,8 +101,21 @@
     show(kinds[0]);
   });
 
+  // ---- paper: what is folded is printed too, besides the commands of each run; a picture that waits to be scrolled to is loaded
+  const folded = ".fold, .why, .comparisons, .opening details";
+  addEventListener("beforeprint", () => {
+    all(folded).filter((details) => !details.open).forEach((details) => {
+      details.open = true;
+      details.dataset.closed = "";
+    });
+    all("img[loading=lazy]").forEach((image) => { image.loading = "eager"; });
+  });
+  addEventListener("afterprint", () => all("[data-closed]").forEach((details) => {
+    details.open = false;
+    delete details.dataset.closed;
+  }));
+
   // ---- charts
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const SPENT = { images: "images shown", seconds: "seconds of training", updates: "generator updates" };
   function options(select, choices, preferred) {
     select.replaceChildren(...choices.map(([value, text]) => new Option(text, value)));

@@ -1,0 +1,53 @@
+"""python -m benchmarks.remove: moves runs out of a folder of runs, or deletes them."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from benchmarks.cli import program
+from benchmarks.errors import UserError, fail, one_line, printable
+from benchmarks.records.files import RecordError
+from benchmarks.records.removal import delete, move, place_of
+from benchmarks.records.roots import folders_of, runs_below
+from benchmarks.reporting.filters import Only
+from benchmarks.reporting.terminal import report_bad_record
+
+
+@program("remove", needs_torch=False)
+def main(cfg: DictConfig) -> None:
+    if cfg.runs is None:
+        raise UserError("runs is needed, as in runs=runs/digits/gan/4c8104c8")
+    for key in ("delete", "dry_run"):
+        if not isinstance(cfg[key], bool):
+            raise UserError(f"{key} is {cfg[key]!r}; expected true or false")
+    if not isinstance(cfg.to, str) or not cfg.to:
+        raise UserError(f"to is {cfg.to!r}; expected a folder, as in to=removed")
+    target = Path(cfg.to)
+    found = runs_below(folders_of(cfg.runs), report_bad_record)
+    runs, _ = Only.of(cfg.only, cfg.without).select(found, [])
+    what = "deleted" if cfg.delete else f"moved to {printable(str(target))}"
+    done = failed = 0
+    for run in runs:
+        if not cfg.dry_run:
+            try:
+                if cfg.delete:
+                    delete(run.path)
+                else:
+                    move(run.path, target)
+            except RecordError as error:  # the other runs can still be removed
+                fail(f"{one_line(error)} (not removed)")
+                failed += 1
+                continue
+        done += 1
+        print(printable(f"{run.path}: {'would be ' * cfg.dry_run}{what}"), flush=True)
+    counts = f"{done} {'run' if done == 1 else 'runs'} {'would be ' * cfg.dry_run}{what}; {len(found) - len(runs)} kept"
+    print(counts + (f"; {failed} not removed" if failed else ""))
+    if runs and done and not cfg.delete and not cfg.dry_run:
+        home = printable(str(place_of(runs[0].path)[0]))
+        print(f"python -m benchmarks.merge from={printable(str(target))} to={home} checkpoints=true brings them back")
+    if failed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

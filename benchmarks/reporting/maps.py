@@ -1,0 +1,188 @@
+"""Maps of two scores: a point a run, a region a family. As SVG inside the page, so that they need no script."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup, escape
+
+from benchmarks.reporting.labels import written
+from benchmarks.reporting.numbers import number
+from benchmarks.reporting.table import ARROWS, ColumnHead, Row
+
+# of the map and of its plot, in pixels
+WIDTH, HEIGHT = 420, 236
+LEFT, RIGHT, TOP, BOTTOM = 62, 10, 12, 44
+# maps of more rows show the means of rows instead of runs
+MANY_ROWS = 40
+# a scale is logarithmic if its values are positive and differ by more than this factor
+LOG_FROM = 8.0
+# of a name, in pixels
+LINE, LETTER = 14, 8.5
+# the colours of families, which the page's style has
+TINTS = 8
+
+Spot = tuple[float, float]
+
+
+class Scale:
+    """From values to pixels, linear or logarithmic."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+        self.is_log = min(values) > 0 and max(values) / min(values) > LOG_FROM
+        low, high = (self._scaled(end_value) for end_value in (min(values), max(values)))
+        margin = 0.08 * (high - low) or max(1e-9, 0.05 * abs(high))
+        self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
+
+    def __call__(self, value: float) -> float:
+        share = (self._scaled(value) - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round values, eight or so at most."""
+        if self.is_log:
+            decades = range(math.floor(self.low), math.ceil(self.high) + 1)
+            for digits in ((1,), (1, 3), (1, 2, 5)):
+                ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+                ticks = [tick for tick in ticks if self.low <= math.log10(tick) <= self.high]
+                if len(ticks) >= 3:
+                    break
+            return ticks[:: 1 + len(ticks) // 8]
+        rough = (self.high - self.low) / 5
+        size = 10.0 ** math.floor(math.log10(rough))
+        step = next(size * digit for digit in (1, 2, 5, 10) if size * digit >= rough)
+        first = math.ceil(self.low / step)
+        return [step * i for i in range(first, math.floor(self.high / step) + 1)]
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(value) if self.is_log else value
+
+
+def score_map(
+    across: ColumnHead, up: ColumnHead, rows: Sequence[Row], families: Sequence[str], floor: Row | None = None
+) -> Markup:
+    """The map of two columns; empty if fewer than two families have both.
+
+    Args:
+        across, up: the columns.
+        rows: of models that may be compared.
+        families: of the report; the place of a family gives its colour.
+        floor: the baseline row of real data, whose score is the best that a model can reach.
+    """
+    spots = _spots(across.name, up.name, rows)
+    if len(spots) < 2:
+        return Markup("")
+    limit = floor.cells[up.name].mean if floor is not None and up.name in floor.cells else None
+    everything = [spot for of_family in spots.values() for spot in of_family]
+    x = Scale([at for at, _ in everything], LEFT, WIDTH - RIGHT)
+    y = Scale([at for _, at in everything], HEIGHT - BOTTOM, TOP)
+    parts = [*_axes(across, up, x, y)]
+    if limit is not None and y.low < (math.log10(limit) if y.is_log and limit > 0 else limit) < y.high:
+        parts.append(
+            f'<path class="floor" d="M{LEFT} {y(limit):.1f}H{WIDTH - RIGHT}"/>'
+            f'<text x="{WIDTH - RIGHT - 4}" y="{y(limit) - 4:.1f}" text-anchor="end">real training images</text>'
+        )
+    in_pixels = {family: [(x(a), y(b)) for a, b in of_family] for family, of_family in spots.items()}
+    parts += [_region(family, pixels, families.index(family) % TINTS) for family, pixels in in_pixels.items()]
+    parts += _names(in_pixels)  # above every region
+    words = f"{up.title} against {across.title}, a region for each of {', '.join(spots)}"
+    return Markup(
+        f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">{"".join(parts)}</svg>'
+    )
+
+
+def hull(points: Sequence[Spot]) -> list[Spot]:
+    """The corners of the convex hull, in order (Andrew 1979, the monotone chain)."""
+    ordered = sorted(set(points))
+    if len(ordered) < 3:
+        return ordered
+
+    def chain(among: Sequence[Spot]) -> list[Spot]:
+        corners: list[Spot] = []
+        for p in among:
+            while len(corners) > 1 and _turn(corners[-2], corners[-1], p) <= 0:
+                corners.pop()
+            corners.append(p)
+        return corners[:-1]
+
+    return chain(ordered) + chain(ordered[::-1])
+
+
+def _turn(a: Spot, b: Spot, c: Spot) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _spots(across: str, up: str, rows: Sequence[Row]) -> dict[str, list[Spot]]:
+    """By family: both scores of each run, or of many rows their means."""
+    spots: dict[str, list[Spot]] = {}
+    for row in rows:
+        if len(rows) > MANY_ROWS:
+            cells = row.cells.get(across), row.cells.get(up)
+            means = [cell.mean for cell in cells if cell is not None and cell.mean is not None]
+            found = [(means[0], means[1])] if len(means) == 2 else []
+        else:
+            found = [(s[across], s[up]) for s in row.measured.values() if across in s and up in s]
+        if found:
+            spots.setdefault(row.model, []).extend(found)
+    return spots
+
+
+def _axes(across: ColumnHead, up: ColumnHead, x: Scale, y: Scale) -> list[str]:
+    bottom = HEIGHT - BOTTOM
+    parts = []
+    for tick in x.ticks:
+        parts.append(f'<path class="grid" d="M{x(tick):.1f} {TOP}V{bottom}"/>')
+        parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">{_tick(tick)}</text>')
+    for tick in y.ticks:
+        parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
+    middle = (TOP + bottom) / 2
+    parts.append(
+        f'<text class="title" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{_title(across)}</text>'
+        f'<text class="title" transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{_title(up)}</text>'
+    )
+    return parts
+
+
+def _title(column: ColumnHead) -> str:
+    direction = {True: " (higher is better)", False: " (lower is better)", None: ""}[column.higher_is_better]
+    unit = f" [{column.unit}]" if column.unit else ""
+    return str(escape(f"{column.title.split(' (')[0]}{unit} {ARROWS[column.higher_is_better]}{direction}"))
+
+
+def _tick(value: float) -> str:
+    return "0" if abs(value) < 1e-12 else f"{value:.3g}" if abs(value) < 1e4 else number(value)
+
+
+def _region(family: str, pixels: Sequence[Spot], tint: int) -> str:
+    """The hull of a family with its points."""
+    corners = hull(pixels)
+    outline = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in corners) + ("Z" if len(corners) > 2 else "h.1")
+    dots = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5"/>' for a, b in pixels)
+    return f'<g class="family-{tint}" data-family="{escape(family)}"><path class="region" d="{outline}"/>{dots}</g>'
+
+
+def _names(regions: Mapping[str, Sequence[Spot]]) -> list[str]:
+    """The name of each family above or below its region, where no other name stands."""
+    taken: list[tuple[float, float, float]] = []
+    names = []
+    for family, pixels in regions.items():
+        name = written(family)
+        width = LETTER * len(name)
+        middle = sum(a for a, _ in pixels) / len(pixels)
+        middle = min(max(middle, LEFT + width / 2), WIDTH - RIGHT - width / 2)
+        top, low = min(b for _, b in pixels) - 10, max(b for _, b in pixels) + 19
+        lines = [top, low, *(top - LINE * i for i in range(1, 4)), *(low + LINE * i for i in range(1, 12))]
+        free = (
+            at
+            for at in lines
+            if TOP + 8 <= at <= HEIGHT - BOTTOM - 2
+            and all(abs(middle - a) > (width + w) / 2 or abs(at - b) >= LINE for a, b, w in taken)
+        )
+        at = next(free, top)
+        taken.append((middle, at, width))
+        names.append(
+            f'<text class="name" data-family="{escape(family)}" x="{middle:.1f}" y="{at:.1f}" text-anchor="middle">'
+            f"{escape(name)}</text>"
+        )
+    return names

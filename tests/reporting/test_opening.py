@@ -1,0 +1,101 @@
+"""What the page says first: a sentence for each pair of families, maps, and pictures side by side."""
+
+import io
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial import ConvexHull
+
+from benchmarks.records.runs import find_runs
+from benchmarks.reporting.gallery import copy_pictures
+from benchmarks.reporting.leaderboard import make_tables
+from benchmarks.reporting.maps import Scale, hull
+from benchmarks.reporting.opening import Opening, openings
+from benchmarks.reporting.page import page
+from benchmarks.reporting.report import Report
+from tests.reporting.fakes import EVIL, add_run
+
+
+def opening_of(root: Path, min_seeds: int = 5) -> Opening:
+    tables = make_tables(find_runs(root), min_seeds)
+    families = list(dict.fromkeys(row.model for table in tables for row in table.models))
+    (opening,) = openings(tables, copy_pictures(tables, root / "out"), families, min_seeds)
+    return opening
+
+
+def text_of(opening: Opening) -> list[str]:
+    return [re.sub("<[^>]*>", "", sentence.text) for sentence in opening.sentences]
+
+
+def test_a_sentence_names_what_each_family_does_better_and_the_first_is_of_vae_and_gan(tmp_path: Path) -> None:
+    for seed in range(5):
+        add_run(tmp_path, "ae", seed, {"fid": 40.0 + seed, "recon_mse": 0.05 + seed / 1e5})
+        add_run(tmp_path, "vae", seed, {"fid": 20.0 + seed, "recon_mse": 0.1 + seed / 1e5})
+        add_run(tmp_path, "gan", seed, {"fid": 5.0 + seed, "recon_mse": 0.3 + seed / 1e5})
+    opening = opening_of(tmp_path)
+    assert len(opening.sentences) == 3
+    first = text_of(opening)[0]
+    assert first.startswith(
+        "VAE has the closer reconstructions (MSE 0.1000 against 0.3000), GAN the better samples (FID 7 "
+    )
+    assert "Not measured for both: latent space, likelihood" in first
+    assert "within chance: cost (5 and 5)" in first.replace("Within", "within")
+    assert opening.facts.startswith("15 runs on digits: AE, VAE, GAN, 5 seeds each, network mlp.")
+
+
+def test_chance_and_few_seeds_are_no_difference(tmp_path: Path) -> None:
+    for seed in range(5):
+        add_run(tmp_path, "vae", seed, {"fid": 10.0 + seed})
+        add_run(tmp_path, "gan", seed, {"fid": 10.5 + seed})
+    assert text_of(opening_of(tmp_path))[0].startswith("VAE and GAN: nothing is decided. ")
+    assert "too few seeds (5, 6 are needed): samples (12 and 12.50)" in text_of(opening_of(tmp_path, 6))[0].replace(
+        "Too", "too"
+    )
+
+
+def test_of_several_rows_the_best_one_stands_for_its_family_and_the_page_says_so(tmp_path: Path) -> None:
+    for seed in range(5):
+        add_run(tmp_path, "gan", seed, {"fid": 5.0 + seed})
+        add_run(tmp_path, "vae", seed, {"fid": 90.0 + seed}, config="c1", beta=1.0)
+        add_run(tmp_path, "vae", seed, {"fid": 50.0 + seed}, config="c2", beta=4.0)
+    opening = opening_of(tmp_path)
+    assert "FID 7 against 52" in text_of(opening)[0]
+    assert "best FID (digits-cnn, 1k) of each family" in opening.notes
+
+
+def test_the_first_screen_has_pictures_maps_and_no_markup_of_a_record(tmp_path: Path) -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((219, 219), 64).save(noise, format="PNG")
+    for model, fid in (("vae", 20.0), (EVIL, 5.0)):
+        for seed in range(5):
+            path = add_run(tmp_path, model, seed, {"fid": fid + seed, "recon_mse": fid + seed})
+            (path / "samples.png").write_bytes(noise.getvalue())
+    opening = opening_of(tmp_path)
+    assert [kind for strip in opening.strips for kind, _ in filter(None, strip.pictures)] == ["samples"] * 2
+    (drawn,) = opening.maps
+    assert drawn.count("<circle") == 10
+    assert "<script" not in drawn + "".join(sentence.text for sentence in opening.sentences)
+    tables = make_tables(find_runs(tmp_path))
+    shown = page(Report(tables=tables, pictures=copy_pictures(tables, tmp_path / "out"), out=tmp_path / "out"))
+    first = shown.index('<svg class="map"')
+    assert shown.index('class="lead"') < shown.index('class="strip ') < first < shown.index('id="reading"')
+
+
+def test_a_hull_is_scipys() -> None:
+    points = [(random.gauss(0, 1), random.gauss(0, 1)) for _ in range(random.randint(3, 60))]
+    corners = {points[i] for i in ConvexHull(np.array(points)).vertices}
+    assert set(hull(points)) == corners
+    assert hull([(1.0, 1.0)] * 3) == [(1.0, 1.0)]
+    assert hull([(0.0, 0.0), (1.0, 1.0), (2.0, 2.0)]) == [(0.0, 0.0), (2.0, 2.0)]
+
+
+@pytest.mark.parametrize("values", [[1.0, 2000.0], [-5.0, 7.0], [0.02, 0.021], [3.0, 3.0], [0.0, 0.0], [1e-9, 1e9]])
+def test_a_scale_shows_every_value_and_has_ticks(values: list[float]) -> None:
+    scale = Scale(values, 100.0, 0.0)
+    assert all(0 <= scale(value) <= 100 for value in values)
+    assert 1 <= len(scale.ticks) <= 20
+    assert all(-1e-6 <= scale(tick) <= 100 + 1e-6 for tick in scale.ticks)

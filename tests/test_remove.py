@@ -1,0 +1,94 @@
+"""python -m benchmarks.remove: runs leave a folder of runs as a whole, and come back by a merge."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records import removal
+from benchmarks.records.locks import alone
+from tests.conftest import run
+from tests.reporting.fakes import add_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for model in ("vae", "gan"):
+        for seed in (0, 1):
+            add_run(tmp_path / "runs", model, seed, {"fid": 1.0 + seed})
+    return tmp_path / "runs"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_removed_run_is_elsewhere_as_a_whole_and_a_merge_brings_it_back(runs: Path, tmp_path: Path) -> None:
+    before = content(runs)
+    dry = run("remove", "runs=runs", "only.model=gan", "dry_run=true", cwd=tmp_path)
+    assert "2 runs would be moved to removed; 2 kept" in dry.stdout
+    assert content(runs) == before
+    result = run("remove", "runs=runs", "only.model=gan", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "2 runs moved to removed; 2 kept" in result.stdout
+    assert [path.name for path in (runs / "digits").iterdir()] == ["vae"], "empty folders go too"
+    assert content(runs) | content(tmp_path / "removed") == before
+    back = run("merge", "from=removed", f"to={runs}", cwd=tmp_path)
+    assert back.returncode == 0, back.stderr
+    assert content(runs) == before
+
+
+def test_deleted_runs_are_gone_and_the_others_stay(runs: Path, tmp_path: Path) -> None:
+    before = content(runs)
+    result = run("remove", "runs=runs/digits/gan/c1/seed=0", "delete=true", cwd=tmp_path)
+    assert "1 run deleted; 0 kept" in result.stdout
+    left = {name: data for name, data in before.items() if not name.startswith("digits/gan/c1/seed=0/")}
+    assert content(runs) == left
+    assert sorted(path.name for path in runs.iterdir()) == ["digits"]
+
+
+def test_a_run_in_training_and_a_taken_place_cost_a_line(runs: Path, tmp_path: Path) -> None:
+    before = content(runs)
+    with alone(runs / "digits" / "gan" / "c1" / "seed=0"):
+        result = run("remove", "runs=runs", "only.model=gan", "delete=true", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "is in use by another process" in result.stderr
+    assert "1 run deleted; 2 kept; 1 not removed" in result.stdout
+    (tmp_path / "removed" / "digits" / "vae" / "c1" / "seed=0").mkdir(parents=True)
+    result = run("remove", "runs=runs", "only.model=vae", cwd=tmp_path)
+    assert "seed=0 exists; move it away" in result.stderr
+    assert content(runs) == {
+        k: v for k, v in before.items() if k.startswith(("digits/vae/c1/seed=0", "digits/gan/c1/seed=0"))
+    }
+
+
+def test_another_file_system_gets_a_copy_before_the_run_goes(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = content(runs), removal.os.rename
+
+    def only_beside(source: Path, target: Path) -> None:
+        if "removed" in str(target) and ".merging" not in str(source) + str(target):
+            raise OSError(18, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(removal.os, "rename", only_beside)
+    removal.move(runs / "digits" / "gan" / "c1" / "seed=1", tmp_path / "removed")
+    assert content(runs) | content(tmp_path / "removed") == before
+    assert len(content(tmp_path / "removed")) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "error: runs is needed"),
+        (("runs=runs", "delete=maybe"), "error: delete is 'maybe'; expected true or false"),
+        (("runs=runs", "only.model=vea"), "error: only.model=vea matches no run; there is gan, vae"),
+    ],
+)
+def test_mistakes_change_nothing(words: tuple[str, ...], line: str, runs: Path, tmp_path: Path) -> None:
+    before = content(runs)
+    result = run("remove", *words, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(line)
+    assert len(content(runs)) == len(before)
