@@ -83,9 +83,7 @@ def write_report(
     return report
 
 
-def make_report(
-    roots: Sequence[Path], title: str, claims: Claims, min_seeds: int, only: Only = EVERYTHING
-) -> Report:
+def make_report(roots: Sequence[Path], title: str, claims: Claims, min_seeds: int, only: Only = EVERYTHING) -> Report:
     """Reads the records at or below the roots, makes the tables and answers the claims. Nothing is written."""
     tabulated, runs = _tabulated(roots, None, title, min_seeds, only)
     return replace(tabulated, answers=answer_all(claims, tabulated.tables, tabulated.searches, runs, min_seeds))

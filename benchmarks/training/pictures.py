@@ -77,11 +77,13 @@ def nearest(model: Any, x: Tensor) -> Tensor:
 
     The search starts at draws of the prior, the same for every model, and at the codes of a model with an encoder.
     """
-    starts = model.prior.sample(RESTARTS * len(x), torch.Generator().manual_seed(2)).to(model.device)
+    prior, decode = model.prior, model.decode
+    starts = prior.sample(RESTARTS * len(x), torch.Generator().manual_seed(2)).to(model.device)
     if isinstance(model, Encodes):
-        starts = torch.cat([starts, model.prior.project(model.encode(x))])
-    found = invert(model.decode, model.prior, x, starts, SEARCH_STEPS, LEARNING_RATE, "nearest images")
-    return model.decode(found.latents).float().cpu()
+        starts = torch.cat([starts, prior.project(model.encode(x))])
+    found = invert(decode, prior, x, starts, SEARCH_STEPS, LEARNING_RATE, "nearest images")
+    decoded: Tensor = decode(found.latents)
+    return decoded.float().cpu()
 
 
 def between(prior: Prior, start: Tensor, end: Tensor, steps: int) -> Tensor:
