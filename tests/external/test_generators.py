@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchmarks.errors import UserError
 from benchmarks.external.archive import check_archive
 from benchmarks.external.generators import of_generator
+from benchmarks.records.paths import PICTURES
 from benchmarks.scoring.bench import Bench
 from tests.conftest import run
 from tests.external.fakes import TINY, Decoder, bench, exported, rewritten
@@ -50,7 +51,8 @@ def test_a_generator_is_scored_if_its_user_vouches_for_it(archive: Path, tmp_pat
     assert "a generator was submitted, and no encoder" in result.stdout
     assert "fid" in result.stdout
     (path,) = (tmp_path / "runs" / "digits" / "mine").glob("*/seed=0")
-    assert {picture.name for picture in path.glob("*.png")} == {"samples.png", "interpolations.png", "traversals.png"}
+    kinds = ("samples", "interpolations", "traversals", "nearest images")
+    assert {picture.name for picture in path.glob("*.png")} == {PICTURES[kind] for kind in kinds}
     again = run("replay", f"runs={path}", f"generator={archive}", "trust=true", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "scores are bit-identical" in again.stdout

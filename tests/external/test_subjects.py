@@ -192,7 +192,14 @@ def test_an_object_is_recorded_on_request(tmp_path: Path, capsys: pytest.Capture
     run = benchmarks.load(tmp_path)
     assert run.scores == sheet.values
     assert run.record["external"]["file"]["name"] == "Autoencoder"
-    assert set(run.pictures) == {"samples", "reconstructions", "interpolations", "code interpolations", "traversals"}
+    assert set(run.pictures) == {
+        "samples",
+        "reconstructions",
+        "interpolations",
+        "code interpolations",
+        "traversals",
+        "nearest images",
+    }
     assert score(model, name="mine", record=tmp_path, about={"settings": {"width": 2}}) == sheet
     with pytest.raises(UserError, match="holds another submission than Autoencoder"):
         score(Autoencoder(), name="mine", record=tmp_path, about={"settings": {"width": 2}})
