@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.errors import UserError
+from benchmarks.external.words import read_words
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import read_run
 from tests.conftest import Result, run
@@ -141,36 +143,58 @@ def test_an_unknown_network_joins_the_tables_of_its_data(scored: Path, tmp_path:
     assert all("| mine · external | 2 |" in table for table in tables if table.startswith("digits"))
 
 
+# as conf/evaluate.yaml has the keys
+KEYS: dict[str, Any] = {
+    **dict.fromkeys(("samples", "generator", "name", "about", "latent_dim", "layout", "range")),
+    **{"seed": 0, "prior": "normal", "trust": [], "datamodule": {}},
+}
+MINE = {"samples": "a.npz", "name": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"samples": "a.npz"}, "needs name=NAME"),
+        (MINE | {"datamodule": None}, "needs datamodule=NAME"),
+        ({"name": "mine"}, "add samples=PATH or generator=PATH"),
+        (MINE | {"samples": "nowhere.npz"}, "samples=nowhere.npz does not exist"),
+        (MINE | {"samples": ["a.npz", "*.npy"]}, r"samples=\*.npy does not exist"),
+        (MINE | {"samples": "text.txt"}, "is of another kind; expected a folder of images, a .npz or a .npy"),
+        (MINE | {"samples": 3}, "samples is 3; expected a path"),
+        (MINE | {"name": "vae"}, "name=vae is a model of genbench"),
+        (MINE | {"name": "../x"}, "name is '../x'; expected letters"),
+        (MINE | {"name": "scores"}, "name is 'scores'"),
+        (MINE | {"range": [1, 0]}, "expected two numbers, the values of black and white"),
+        (MINE | {"layout": "CHW"}, "layout is 'CHW'; expected NCHW, NHWC, NHW"),
+        (MINE | {"about": "bad.yaml"}, r"bad.yaml has no key buget; did you mean budget\?"),
+        (MINE | {"about": "none.yaml"}, "none.yaml cannot be read"),
+        (MINE | {"prior": "cauchy"}, "prior is 'cauchy'; expected normal or uniform"),
+        (MINE | {"seed": -1}, "seed is -1; expected a whole number"),
+        (MINE | {"generator": "g.pt2"}, "samples and generator exclude each other"),
+        ({"generator": "g.pt2", "name": "mine"}, "may run code of whoever wrote the file.*add trust=true"),
+    ],
+)
+def test_a_wrong_word_is_one_line(
+    keys: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.npz", "text.txt", "g.pt2"):
+        (tmp_path / name).touch()
+    (tmp_path / "bad.yaml").write_text("buget: {unit: images, amount: 3}\n")
+    with pytest.raises(UserError, match=said) as error:
+        read_words(KEYS | keys)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["samples=a.npz", "datamodule=digits"], "needs name=NAME"),
-        (["samples=a.npz", "name=mine"], "needs datamodule=NAME"),
-        (["name=mine"], "add samples=PATH or generator=PATH"),
-        (["samples=nowhere.npz", *ROW], "samples=nowhere.npz does not exist"),
-        (["samples='*.npy'", *ROW], "does not exist"),
-        (["samples=text.txt", *ROW], "is of another kind; expected a folder of images, a .npz or a .npy"),
-        (["samples=a.npz", "datamodule=digits", "name=vae"], "name=vae is a model of genbench"),
-        (["samples=a.npz", "datamodule=digits", "name=../x"], "name is '../x'; expected letters"),
-        (["samples=a.npz", "datamodule=digits", "name=scores"], "name is 'scores'"),
-        (["samples=a.npz", *ROW, "range=[1,0]"], "expected two numbers, the values of black and white"),
-        (["samples=a.npz", *ROW, "layout=CHW"], "layout is 'CHW'; expected NCHW, NHWC, NHW"),
-        (["samples=a.npz", *ROW, "about=bad.yaml"], "bad.yaml has no key buget; did you mean budget?"),
-        (["samples=a.npz", *ROW, "about=none.yaml"], "none.yaml cannot be read"),
-        (["samples=a.npz", *ROW, "prior=cauchy"], "prior is 'cauchy'; expected normal or uniform"),
-        (["samples=a.npz", *ROW, "seed=-1"], "seed is -1; expected a whole number"),
-        (["samples=a.npz", "generator=g.pt2", *ROW], "samples and generator exclude each other"),
-        (["generator=g.pt2", *ROW], "may run code of whoever wrote the file. If you trust the file, add trust=true"),
         (["samples=a.npz", "datamodule=digits", "nam=mine"], "did you mean name"),
         (["samples=a.npz", *ROW], "has 9 samples, and protocol quick compares 300: submit 291 more, choose a protocol"),
-        (["samples=a.npz", *ROW, "protocol.samples=5", "+api_key=x"], "api_key"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(words: list[str], said: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", samples=noise(9))
-    (tmp_path / "text.txt").touch()
-    (tmp_path / "g.pt2").touch()
-    (tmp_path / "bad.yaml").write_text("buget: {unit: images, amount: 3}\n")
     assert said in the_error(evaluate(tmp_path, *words))
     assert not (tmp_path / "runs").exists()
 
