@@ -17,7 +17,7 @@ from models.priors import Normal
 
 def random_mixture(dim: int = 3, components: int = 4) -> FittedMixture:
     mixture = FittedMixture(dim, components).double()
-    mixture.log_weights.copy_(torch.randn(components).log_softmax(0))
+    mixture.log_weights.copy_(torch.randn(components, dtype=torch.float64).log_softmax(0))
     mixture.means.copy_(2 * torch.randn(components, dim))
     square = torch.randn(components, dim, dim, dtype=torch.float64)
     mixture.factors.copy_(torch.linalg.cholesky(square @ square.mT + 0.3 * torch.eye(dim)))
