@@ -69,7 +69,9 @@ class PretendedGPU(TorchFunctionMode):
             kwargs["device"] = "cpu"
         if func is Tensor.to:
             args = tuple("cpu" if isinstance(a, str) else a for a in args)
-        values = leaves[:1] if func in MAY_INDEX else [leaf for leaf in leaves if leaf.dim() > 0 or is_on_gpu(leaf)]
+        # a copy's other argument is what was copied before
+        of_first = func in MAY_INDEX or name == "__deepcopy__"
+        values = leaves[:1] if of_first else [leaf for leaf in leaves if leaf.dim() > 0 or is_on_gpu(leaf)]
         where = {is_on_gpu(leaf) for leaf in values}
         moves = func in (Tensor.to, Tensor.copy_, Tensor.cpu) or name in ("__set__", "__get__", "type_as")
         if len(where) > 1 and not moves:
@@ -108,8 +110,16 @@ def pretended_gpu() -> Iterator[None]:
 
         return call
 
+    new_parameter = torch.nn.Parameter.__new__
+
+    def parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        made = new_parameter(cls, data, requires_grad)
+        return put(made, isinstance(data, Tensor) and is_on_gpu(data))
+
     with (
         PretendedGPU(),
+        # Python's wrapper of a tensor, which torch's functions do not see
+        mock.patch.object(torch.nn.Parameter, "__new__", staticmethod(parameter)),
         mock.patch.object(np, "asarray", checked(to_array)),
         mock.patch.object(np, "array", checked(from_array)),
     ):

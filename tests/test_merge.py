@@ -55,7 +55,7 @@ def test_a_report_of_several_folders_with_a_filter(tmp_path: Path) -> None:
         ["| wgan", "2"],
     ]
     result = run("report", "runs=[a,b]", "only.model=ae", cwd=tmp_path)
-    assert result.stderr.strip() == "error: only.model=ae matches no run; there is gan, vae, wgan"
+    assert result.stderr.strip() == "error: only.model=ae matches no run; expected one of gan, vae, wgan"
 
 
 def test_a_report_answers_the_claims_of_a_folder(tmp_path: Path) -> None:

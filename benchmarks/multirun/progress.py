@@ -29,8 +29,8 @@ def time_left(seconds: float, finished: int, remaining: int) -> str:
 
 def done_before(count: int) -> str:
     """The one line for jobs with nothing to do."""
-    runs = "1 run was" if count == 1 else f"{count} runs were"
-    return f"{runs} finished and scored before: nothing to do"
+    runs = "1 run" if count == 1 else f"{count} runs"
+    return f"{runs} ended before: nothing to do"
 
 
 class Reporter:

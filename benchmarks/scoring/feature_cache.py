@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.errors import one_line, warn
-from benchmarks.records.files import digest, replacing
+from benchmarks.records.files import digest, remove_dead_leftovers, replacing
 
 VERSION = "2"
 
@@ -68,6 +68,7 @@ def _read(path: Path, facts: Mapping[str, str]) -> Tensor | None:
 
 def _write(path: Path, features: Tensor, facts: Mapping[str, str]) -> None:
     try:
+        remove_dead_leftovers(path.parent)
         with replacing(path) as temporary:
             features = features.contiguous()
             save_file({"features": features}, temporary, metadata={**facts, "sha256": _checksum(features)})

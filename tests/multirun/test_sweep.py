@@ -95,12 +95,12 @@ def test_jobs_with_nothing_to_do_share_a_line_and_set_no_pace(
             report_outcome(Outcome(run, "finished", "trained" if is_new else "old: nothing to do", was_done=not is_new))
     sweep._print_idle()
     assert capsys.readouterr().out.splitlines() == [
-        "      3 runs were finished and scored before: nothing to do",
+        "      3 runs ended before: nothing to do",
         "[4/6] seed 3",
         "      trained",
         "[5/6] seed 4 · about 0 min 40 s left",
         "      trained",
-        "      1 run was finished and scored before: nothing to do",
+        "      1 run ended before: nothing to do",
     ]
 
 
