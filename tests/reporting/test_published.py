@@ -1,0 +1,44 @@
+"""The verdicts in README and in docs/verdicts.md are those of the records in docs/records."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reporting.build import make_report
+from benchmarks.reporting.claim_files import load_claims
+from benchmarks.reporting.summary import verdicts_markdown
+from tests.conftest import ROOT
+
+# data sets with published records
+PUBLISHED = ("fashion_mnist", "mnist")
+
+
+def tables_of(text: str) -> list[dict[str, dict[str, str]]]:
+    """The tables of claims in a Markdown text: by claim and data set."""
+    tables: list[list[list[str]]] = []
+    is_inside = False
+    for line in text.replace("\\_", "_").splitlines():
+        if not (is_inside := line.startswith("| claim |") or (is_inside and line.startswith("|"))):
+            continue
+        if line.startswith("| claim |"):
+            tables.append([])
+        tables[-1].append([cell.strip() for cell in line.strip("| ").split(" | ")])
+    return [{row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows[1:]} for head, *rows in tables]
+
+
+@pytest.fixture(scope="module")
+def published() -> list[dict[str, dict[str, str]]]:
+    report = make_report([ROOT / "docs" / "records" / "families"], "published", load_claims(), 5)
+    assert report.runs == 160
+    return tables_of(verdicts_markdown(report.answers))
+
+
+@pytest.mark.parametrize(("document", "place"), [("README.md", 0), ("docs/verdicts.md", 1)])
+def test_a_document_has_the_verdicts_of_the_published_records(
+    document: str, place: int, published: list[dict[str, dict[str, str]]]
+) -> None:
+    (written, *_) = tables_of(Path(ROOT / document).read_text(encoding="utf-8"))
+    assert set(written) <= set(published[place])
+    for claim, row in written.items():
+        for datamodule in PUBLISHED:
+            assert row[datamodule] == published[place][claim][datamodule], claim
