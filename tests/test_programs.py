@@ -221,7 +221,7 @@ MISTAKES = [
         ["--seed", "3"],
         "--seed is no option of benchmarks.train; a key is set without dashes, as in seed=value",
     ),
-    ("train", ["+nickname=x"], "benchmarks.train has no key nickname"),
+    ("train", ["+nick=x"], "benchmarks.train has no key nick"),
     ("report", ["models=vae"], "benchmarks.report has no key models; did you mean only.model"),
     ("evaluate", ["runs=empty"], "empty is not a folder"),
     ("evaluate", ["runs=."], "holds no finished run"),

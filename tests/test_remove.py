@@ -83,7 +83,7 @@ def test_another_file_system_gets_a_copy_before_the_run_goes(
     [
         ((), "error: runs is needed"),
         (("runs=runs", "delete=maybe"), "error: delete is 'maybe'; expected true or false"),
-        (("runs=runs", "only.model=vea"), "error: only.model=vea matches no run; there is gan, vae"),
+        (("runs=runs", "only.model=vea"), "error: only.model=vea matches no run; expected one of gan, vae"),
     ],
 )
 def test_mistakes_change_nothing(words: tuple[str, ...], line: str, runs: Path, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from benchmarks.records.schemas import Amount, Text
 PLAN = "plan.json"
 JOB = "job.json"
 SWEEPS = ".sweeps"
+# files of a sweep that a process writes before the plan: Hydra's own, and the lock
+WITHOUT_PLAN = ("multirun.yaml", LOCK)
 # of a sweep: ten times what a sweep of a hundred thousand runs has
 MOST_JOBS = 1_000_000
 # seconds since 1970, until the year 5138
@@ -196,11 +198,14 @@ def remove_sweep(folder: Path, jobs: int) -> None:
     """Removes the files of a sweep, and folders that are then empty: a folder that a user chose may hold more."""
     for own in (folder / str(number) for number in range(jobs)):
         _remove(own, (JOB, LOCK, FILE))
-    _remove(folder, (PLAN, LOCK, "multirun.yaml"))
+    _remove(folder, (*WITHOUT_PLAN, PLAN))  # the plan last: what a killed process left is found by it
 
 
 def supersede(folder: Path, plan: Plan) -> None:
-    """Removes the plans of earlier sweeps with the same jobs, whose process ended before the sweep did."""
+    """Removes earlier sweeps with the same jobs, and sweeps without a plan, whose process ended before the sweep did."""
+    for lock in folder.parent.glob(f"*/{LOCK}"):
+        if lock.parent != folder and not (lock.parent / PLAN).exists() and not is_held(lock):
+            _remove(lock.parent, WITHOUT_PLAN)
     for other in folder.parent.glob(f"*/{PLAN}"):
         if other.parent == folder or is_held(other.parent / LOCK):
             continue

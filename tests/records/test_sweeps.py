@@ -138,3 +138,15 @@ def test_a_plan_of_no_time_is_refused(started_at: float, tmp_path: Path) -> None
     write_plan(tmp_path, Plan("mine", "", [], JOBS, started_at))
     with pytest.raises(RecordError, match="started_at"):
         read_plan(tmp_path)
+
+
+def test_what_a_killed_start_left_is_removed_and_a_start_at_work_is_not(tmp_path: Path) -> None:
+    sweeps = tmp_path / ".sweeps" / "s"
+    for name in ("killed", "at work", "new"):
+        (sweeps / name).mkdir(parents=True)
+        (sweeps / name / "lock").touch()
+        (sweeps / name / "multirun.yaml").touch()
+    with working(sweeps / "at work"):
+        supersede(sweeps / "new", Plan.of("s", "train -m", JOBS))
+    assert {path.name for path in sweeps.iterdir()} == {"at work", "new"}
+    assert {path.name for path in (sweeps / "at work").iterdir()} == {"lock", "multirun.yaml"}
