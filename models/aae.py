@@ -21,7 +21,7 @@ class AAE(CodeModel):
 
     Args:
         code_trunk: the map from codes (B, Z) to features; the discriminator is a linear layer on the features.
-        **pieces: as `CodeModel`.
+        **pieces: as `EncoderModel`.
     """
 
     def __init__(self, code_trunk: nn.Module, **pieces: Unpack[Pieces]) -> None:

@@ -1,7 +1,8 @@
 """What families with an encoder share: the encoder gives a code, or the parameters of a Gaussian posterior."""
 
-from abc import ABC
-from typing import NotRequired, TypedDict
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +13,21 @@ from models.networks import with_head
 
 
 class Pieces(TypedDict):
-    """The arguments of `CodeModel`, which a paper's model passes on."""
+    """The arguments of `EncoderModel`, which a paper's model passes on."""
 
     trunk: nn.Module
     decoder: nn.Module
     prior: Prior
-    squash: nn.Module
+    squash: Callable[[Tensor], Tensor]
     optimizer: OptimizerFactory
     ema_decay: NotRequired[float | None]
 
 
-class CodeModel(GenerativeModel, ABC):
-    """An encoder e with one code for each example, and a decoder g.
+class EncoderModel(GenerativeModel, ABC):
+    """An encoder and a decoder g.
 
     Args:
-        trunk: the map from examples to features.
+        trunk: the map from examples to features; the encoder is a linear layer on the features.
         decoder: the map from latents to raw outputs.
         prior: the distribution of the latents of samples.
         squash: the map from raw outputs to the data's range.
@@ -34,18 +35,34 @@ class CodeModel(GenerativeModel, ABC):
         ema_decay: as `GenerativeModel`.
     """
 
+    # what the encoder gives for each latent
+    outputs: ClassVar[int]
+
     def __init__(
         self,
         trunk: nn.Module,
         decoder: nn.Module,
         prior: Prior,
-        squash: nn.Module,
+        squash: Callable[[Tensor], Tensor],
         optimizer: OptimizerFactory,
         ema_decay: float | None = None,
     ) -> None:
         super().__init__(decoder, prior, squash, ema_decay)
-        self.encoder = with_head(trunk, prior.dim)
+        self.encoder = with_head(trunk, self.outputs * prior.dim)
         self.optimizer = optimizer
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """The code, (B, ...) -> (B, Z)."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+
+class CodeModel(EncoderModel, ABC):
+    """An encoder e with one code for each example."""
+
+    outputs = 1
 
     def encode(self, x: Tensor) -> Tensor:
         """The code, (B, ...) -> (B, Z)."""
@@ -55,14 +72,11 @@ class CodeModel(GenerativeModel, ABC):
     def draw_code(self, x: Tensor) -> Tensor:
         return self.encode(x)
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
 
+class PosteriorModel(EncoderModel, ABC):
+    """An encoder of q(z|x) = N(mu(x), diag σ(x)²)."""
 
-class PosteriorModel(GenerativeModel, ABC):
-    """An encoder of q(z|x) = N(mu(x), diag σ(x)²), and a decoder. A family's `__init__` makes `encoder`, (B, ...) -> (B, 2Z)."""
-
-    encoder: nn.Module
+    outputs = 2
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, log_var) of q(z|x), (B, Z) each."""
@@ -75,9 +89,6 @@ class PosteriorModel(GenerativeModel, ABC):
 
     def draw_code(self, x: Tensor) -> Tensor:
         return draw_gaussian(*self.posterior(x))
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
 
 
 def draw_gaussian(mu: Tensor, log_var: Tensor) -> Tensor:

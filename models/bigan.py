@@ -23,7 +23,7 @@ class BiGAN(CodeModel):
 
     Args:
         critic_trunk: the map from examples to features, for the discriminator.
-        **pieces: as `CodeModel`.
+        **pieces: as `EncoderModel`.
     """
 
     def __init__(self, critic_trunk: nn.Module, **pieces: Unpack[Pieces]) -> None:

@@ -78,7 +78,7 @@ class IAF(VariationalModel):
 
     def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The context (B, C), and mu and log_var of the first latents, (B, Z) each."""
-        trunk, head = cast(nn.Sequential, self.encoder)
+        trunk, head = self.encoder
         context = trunk(x)
         mu, log_var = head(context).chunk(2, dim=-1)
         return context, mu, log_var

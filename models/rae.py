@@ -23,7 +23,7 @@ class RAE(CodeModel):
         beta: β, of the codes.
         decay: λ, of the decoder's weights.
         codes: the largest number of codes that the density is fitted to.
-        **pieces: as `CodeModel`; the prior is a mixture to fit.
+        **pieces: as `EncoderModel`; the prior is a mixture to fit.
 
     Raises:
         ValueError: for negative weights, or a prior that cannot be fitted.

@@ -5,13 +5,13 @@ step, with fresh noise each; the decoder's adversarial loss is the non-saturatin
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from models.autoencoding import PosteriorModel, draw_gaussian
-from models.contracts import Prior
-from models.game import OptimizerFactory, Player
+from models.autoencoding import Pieces, PosteriorModel, draw_gaussian
+from models.game import Player
 from models.losses import gaussian_kl, non_saturating_loss, squared_error
 from models.networks import with_head
 from models.priors import Normal
@@ -23,38 +23,23 @@ class VAEGAN(PosteriorModel):
     Discriminator: -log D(x) - log(1 - D(x̃)) - log(1 - D(x_p)). x̃ is decoded from q(z|x), x_p from the prior; D_l are features.
 
     Args:
-        trunk: the map from examples to features, of the encoder.
-        decoder: the map from latents to raw outputs.
-        prior: N(0, I); the KL is in closed form.
-        squash: the map from raw outputs to the data's range.
-        optimizer: the function that makes the optimiser of each of the three players.
         critic_trunk: the map from examples to features D_l; the discriminator is a linear layer on the features.
         gamma: γ, the weight of the reconstruction for the decoder.
-        ema_decay: as `GenerativeModel`.
+        **pieces: as `EncoderModel`; the prior is N(0, I), because the KL is in closed form.
 
     Raises:
         ValueError: for a prior that is not normal, or a negative γ.
     """
 
-    def __init__(
-        self,
-        trunk: nn.Module,
-        decoder: nn.Module,
-        prior: Prior,
-        squash: nn.Module,
-        optimizer: OptimizerFactory,
-        critic_trunk: nn.Module,
-        gamma: float,
-        ema_decay: float | None = None,
-    ) -> None:
+    def __init__(self, critic_trunk: nn.Module, gamma: float, **pieces: Unpack[Pieces]) -> None:
+        prior = pieces["prior"]
         if not isinstance(prior, Normal):
             raise ValueError(f"model.prior is {type(prior).__name__}; a VAE-GAN's KL is in closed form for Normal only")
         if gamma < 0:
             raise ValueError(f"model.gamma is {gamma}; expected 0 or more")
-        super().__init__(decoder, prior, squash, ema_decay)
-        self.encoder = with_head(trunk, 2 * prior.dim)
+        super().__init__(**pieces)
         self.features, self.head = with_head(critic_trunk, 1)
-        self.optimizer, self.gamma = optimizer, gamma
+        self.gamma = gamma
 
     def players(self) -> Sequence[Player]:
         discriminator = nn.ModuleList([self.features, self.head])

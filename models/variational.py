@@ -11,7 +11,6 @@ from models.contracts import Elbo, Prior
 from models.game import OptimizerFactory, Player
 from models.likelihoods import Likelihood
 from models.losses import gaussian_log_prob, squared_error
-from models.networks import with_head
 
 DECODED_AT_ONCE = 1024
 
@@ -51,9 +50,8 @@ class VariationalModel(PosteriorModel):
         optimizer: OptimizerFactory,
         ema_decay: float | None = None,
     ) -> None:
-        super().__init__(decoder, prior, likelihood.mean, ema_decay)
-        self.encoder = with_head(trunk, 2 * prior.dim)
-        self.likelihood, self.optimizer = likelihood, optimizer
+        super().__init__(trunk, decoder, prior, likelihood.mean, optimizer, ema_decay)
+        self.likelihood = likelihood
 
     def players(self) -> Sequence[Player]:
         parts = (self.encoder, self.decoder, self.likelihood, self.prior)

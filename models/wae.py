@@ -19,7 +19,7 @@ class WAE(CodeModel):
 
     Args:
         penalty: λ.
-        **pieces: as `CodeModel`.
+        **pieces: as `EncoderModel`.
 
     Raises:
         ValueError: for a negative λ.
