@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.errors import UserError, one_line
+from benchmarks.errors import UserError
 from benchmarks.external.shapes import Range
-from benchmarks.external.subjects import PROBE, External, Form, prior_of, probe_of
+from benchmarks.external.subjects import PROBE, External, Form, prior_of, probe_of, users_code
 from benchmarks.metrics.base import seeded
 from datamodules.base import DataModule
 from models.contracts import Bounds, Decodes, Elbo, Prior
@@ -215,14 +215,8 @@ def _is_differentiable(decode: Callable[[Tensor], Tensor], prior: Prior, device:
 
 
 def _called(function: Any, x: Tensor, name: str) -> Tensor:
-    try:
+    with users_code(f"{name} fails on {tuple(x.shape)}"):
         return _tensor(function(x), name)
-    except UserError:
-        raise
-    except Exception as error:  # code of a user raises errors of any kind
-        raise UserError(
-            f"{name} fails on {tuple(x.shape)} ({type(error).__name__}: {one_line(error)[:160]})"
-        ) from error
 
 
 def _floating(function: Callable[..., Any]) -> Callable[[Tensor], Tensor]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 from benchmarks.external.shapes import Range, fit
 from benchmarks.external.submission import Submission
 from datamodules.base import DataModule
@@ -174,14 +174,19 @@ def probe_of(sample: Callable[[int], Tensor]) -> Tensor:
     Raises:
         UserError: for anything else.
     """
-    try:
+    with users_code("the model does not sample"):
         x = sample(PROBE)
-    except UserError:
-        raise
-    except Exception as error:  # code of a user raises errors of any kind
-        raise UserError(
-            f"the model does not sample ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        ) from error
     if x.dim() == 0 or len(x) != PROBE:
         raise UserError(f"the model gives {tuple(x.shape)} for {PROBE} samples; expected ({PROBE}, ...)")
     return x
+
+
+@contextmanager
+def users_code(what: str) -> Iterator[None]:
+    """Runs the code of a user in the block. It raises errors of any kind; each becomes a UserError that begins with `what`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} ({type(error).__name__}: {one_line(error)[:160]})") from error
