@@ -14,7 +14,7 @@ from benchmarks.metrics.inversion import Inversion
 from benchmarks.metrics.reconstruction import mse
 from benchmarks.records.columns import columns_of
 from datamodules.contracts import LeavesOutClass
-from models.contracts import Decodes, Reconstructs
+from models.contracts import Reconstructs
 
 
 def auroc(known: Tensor, unknown: Tensor) -> float:
@@ -70,7 +70,7 @@ class Anomaly(Ruler):
             by["auroc_reconstruction"] = lambda x: _batched(
                 x, subject, lambda part: mse(subject.model.reconstruct(part), part)
             )
-        if isinstance(subject.model, Decodes):
+        if self.inversion.why_not(subject) is None:
             by["auroc_inversion"] = lambda x: mse(subject.decode(self.inversion.search(subject, x)), x)
         no_bound = Bound().why_not(subject)
         if no_bound is None:
