@@ -143,6 +143,19 @@ class Bounds(Protocol):
 
 
 @runtime_checkable
+class Densities(Protocol):
+    """Has the exact density of an example."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, (B, ...) -> (B,). Images are dequantised, in [0, 1]."""
+        ...
+
+    def why_no_density(self, binary: bool) -> str | None:
+        """Why the model has no density of binary (or grey) data; None if it has one."""
+        ...
+
+
+@runtime_checkable
 class Lacks(Protocol):
     """Says why it lacks some of the capabilities above."""
 

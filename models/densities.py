@@ -5,12 +5,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from models.contracts import Elbo
 from models.game import GenerativeModel
 
 
 class DensityModel(GenerativeModel, ABC):
-    """Decoded latents have a density; the bound of `Bounds` is exact, with a KL of 0."""
+    """A decoder that has an inverse, so that decoded latents have a density."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -25,13 +24,6 @@ class DensityModel(GenerativeModel, ABC):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
-
-    def elbo(self, x: Tensor) -> Elbo:
-        log_prob = self.log_prob(x)
-        return Elbo(log_prob, torch.zeros_like(log_prob))
-
-    def log_weights(self, x: Tensor, k: int) -> Tensor:
-        return self.log_prob(x).expand(k, -1)
 
     def why_no_density(self, binary: bool) -> str | None:
         return "a density of grey pixels is none of binary pixels" if binary else None

@@ -14,11 +14,11 @@ from benchmarks.errors import UserError
 from benchmarks.external.shapes import Range
 from benchmarks.external.subjects import PROBE, External, Form, prior_of, probe_of, users_code
 from benchmarks.metrics.base import seeded
+from benchmarks.metrics.bound import own_log_density
 from datamodules.base import DataModule
-from models.contracts import Bounds, Decodes, Elbo, Prior
+from models.contracts import Bounds, Decodes, Densities, Prior
 
 METHODS = ("sample", "decode", "encode", "reconstruct", "log_prob")
-EXACT = "its ELBO and IWAE are its own log_prob"
 
 
 def of_python(
@@ -92,10 +92,11 @@ def of_python(
     if Decodes in lacking:
         del capabilities["decode"]
     if isinstance(model, Bounds):
-        capabilities |= {name: getattr(model, name) for name in ("elbo", "log_weights", "why_no_density")}
-    elif "log_prob" in has:
-        capabilities |= _exact(_floating(has["log_prob"]))
-        remarks.append(EXACT)
+        capabilities |= {name: getattr(model, name) for name in ("elbo", "log_weights")}
+    if "log_prob" in has:
+        capabilities["log_prob"] = _density(_floating(has["log_prob"]))
+    if isinstance(model, Bounds) or "log_prob" in has:
+        capabilities["why_no_density"] = getattr(model, "why_no_density", lambda binary: None)
     return External(lacking, device, context, **capabilities), form, remarks
 
 
@@ -128,8 +129,8 @@ def fingerprint(subject: External, data: DataModule) -> str:
                 method = getattr(subject, name)
                 output = method(PROBE, torch.Generator().manual_seed(0)) if name == "sample" else method(x)
                 digest.update(output.float().cpu().contiguous().numpy().tobytes())
-        if isinstance(subject, Bounds):
-            digest.update(subject.elbo(x).value.double().cpu().numpy().tobytes())
+        if isinstance(subject, Bounds | Densities):
+            digest.update(own_log_density(subject, x).double().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -169,20 +170,14 @@ def _takes_generator(sample: Callable[..., Any]) -> bool:
     return len(parameters) > 1 and parameters[1].name in ("generator", "rng")
 
 
-def _exact(log_prob: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """An exact density is a bound without a gap."""
-
-    def elbo(x: Tensor) -> Elbo:
+def _density(log_prob: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def checked(x: Tensor) -> Tensor:
         value = log_prob(x)
         if value.shape != (len(x),):
             raise ValueError(f"log_prob gives {tuple(value.shape)} for {len(x)} examples; expected ({len(x)},)")
-        return Elbo(value, torch.zeros_like(value))
+        return value
 
-    return {
-        "elbo": elbo,
-        "log_weights": lambda x, k: elbo(x).value.expand(k, -1),
-        "why_no_density": lambda binary: None,
-    }
+    return checked
 
 
 def _prior(model: Any, prior: str | Prior, latent_dim: int | None) -> Prior:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from benchmarks.metrics.base import LACKING, Column, Ruler, Subject, Value, at_least_one, attempt
-from benchmarks.metrics.bound import Bound
+from benchmarks.metrics.bound import Bound, own_log_density
 from benchmarks.metrics.inversion import Inversion
 from benchmarks.metrics.reconstruction import mse
 from benchmarks.records.columns import columns_of
@@ -39,7 +39,7 @@ def auroc(known: Tensor, unknown: Tensor) -> float:
 class Anomaly(Ruler):
     """Area under the ROC for detecting the class that was left out of training, among the classes of the reference split.
 
-    The anomaly scores are the reconstruction error, the error of latent inversion, and minus the bound on log p(x).
+    The anomaly scores are the reconstruction error, the error of latent inversion, and minus log p(x), or minus its bound.
 
     Schlegl et al. 2017 (AnoGAN) for inversion; An & Cho 2015 for autoencoders and VAEs.
 
@@ -74,7 +74,7 @@ class Anomaly(Ruler):
             by["auroc_inversion"] = lambda x: mse(subject.decode(self.inversion.search(subject, x)), x)
         no_bound = Bound().why_not(subject)
         if no_bound is None:
-            by["auroc_bound"] = lambda x: _batched(x, subject, lambda part: -subject.model.elbo(part).value)
+            by["auroc_bound"] = lambda x: _batched(x, subject, lambda part: -own_log_density(subject.model, part))
         detail = {"left_out": data.leave_out, "anomalies": len(unknown)}
         values = {name: attempt(partial(_detection, score, known, unknown, detail)) for name, score in by.items()}
         return values if no_bound is None else values | {"auroc_bound": no_bound}

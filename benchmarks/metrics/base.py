@@ -16,7 +16,7 @@ from benchmarks.metrics.subject import seeded as seeded
 from benchmarks.metrics.subject import to_uint8 as to_uint8
 from benchmarks.records.columns import Column as Column
 from datamodules.contracts import KnownDensity, LeavesOutClass
-from models.contracts import Bounds, Decodes, Encodes, Lacks, Reconstructs, Samples
+from models.contracts import Bounds, Decodes, Densities, Encodes, Lacks, Reconstructs, Samples
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ LACKING: Mapping[type, str] = {
     Encodes: "the model has no encoder",
     Reconstructs: "the model has no encoder",
     Bounds: "the model has no bound on log p(x)",
+    Densities: "the model has no exact density",
     KnownDensity: "the data's density is not known",
     LeavesOutClass: "no class was left out of training; set datamodule.leave_out",
 }
@@ -61,9 +62,8 @@ class Ruler(ABC):
     columns: ClassVar[tuple[Column, ...]]
     # raised when the metric gives other numbers for the same model; part of the id of every protocol with the metric
     version: ClassVar[int] = 1
-    # capabilities of models.contracts that the model must have
-    needs_model: ClassVar[tuple[type, ...]] = ()
-    # capabilities of datamodules.contracts that the data must have
+    # capabilities of models.contracts that the model must have, and of datamodules.contracts that the data must have
+    needs_model: ClassVar[tuple[type | UnionType, ...]] = ()
     needs_data: ClassVar[tuple[type | UnionType, ...]] = ()
     # whether the metric compares features; whether it measures images, pixels that are not binary, the model's own density
     needs_features: ClassVar[bool] = False
@@ -80,8 +80,7 @@ class Ruler(ABC):
         ]
         for owner, need in needs:
             if not isinstance(owner, need):
-                kind = get_args(need)[0] if isinstance(need, UnionType) else need
-                return (owner.lacking.get(kind) if isinstance(owner, Lacks) else None) or LACKING[kind]
+                return why_lacking(owner, get_args(need)[0] if isinstance(need, UnionType) else need)
         binary = subject.data.is_binary
         reasons = (
             "points are not images" if self.needs_images and not subject.is_images else None,
@@ -95,6 +94,13 @@ class Ruler(ABC):
     @abstractmethod
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         """A value for each column, or the reason why the column has none. A column that is left out does not apply."""
+
+
+def why_lacking(owner: object, capability: type) -> str:
+    """Why a model, or data, lacks a capability."""
+    if capability is Bounds and isinstance(owner, Densities):
+        return "the density is exact; see log p(x)"
+    return (owner.lacking.get(capability) if isinstance(owner, Lacks) else None) or LACKING[capability]
 
 
 def why_no_search(model: object) -> str | None:

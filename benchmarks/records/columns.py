@@ -68,6 +68,7 @@ _FIRST: tuple[Column, ...] = (
         ("bound", "elbo_reconstruction", "nats", True, "E log p(x|z)"),
         ("bound", "elbo_kl", "nats", None, "KL"),
         ("iwae", "iwae", "nats", True, "IWAE"),
+        ("bound", "log_density", "nats", True, "log p(x)"),
         ("ais", "ais", "nats", True, "AIS"),
         # the next ones are about the estimate, so no direction is a merit of the model
         ("ais", "ais_quarter", "nats", None, "AIS, quarter"),
@@ -76,6 +77,7 @@ _FIRST: tuple[Column, ...] = (
         ("ais", "ais_gap_real", "nats", None, "AIS gap, real"),
         ("ais", "ais_sigma", "", None, "AIS σ"),
         ("bound", "elbo_bits_per_dim", "bits/dim", False, "ELBO"),
+        ("bound", "density_bits_per_dim", "bits/dim", False, "log p(x)"),
         ("ais", "bits_per_dim", "bits/dim", False, "AIS"),
     ),
     *_part(

@@ -1,10 +1,11 @@
-"""The ELBO's two parts, and IWAE's bound."""
+"""Exact densities, the ELBO's two parts, and IWAE's bound."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from benchmarks.metrics.bound import IWAE, Bound, bits_per_dim
@@ -20,8 +21,7 @@ def test_bound_weighs_by_examples_and_not_by_batches() -> None:
     values = dict(Bound().measure(subject(FakeBound(), FakeData(x, dequantize=True))))
     reconstruction = -x.double().square().numpy().reshape(69, -1).sum(1).mean()
     kl = x.double().exp().numpy().reshape(69, -1).sum(1).mean()
-    del values["elbo_bits_per_dim"]
-    assert list(values) == ["elbo", "elbo_reconstruction", "elbo_kl"]
+    values = {name: values[name] for name in ("elbo", "elbo_reconstruction", "elbo_kl")}
     found = [value.value for value in values.values()]
     assert found == pytest.approx([reconstruction - kl, reconstruction, kl], rel=1e-6)
     assert [value.n for value in values.values()] == [69] * 3
@@ -43,6 +43,36 @@ def test_bound_applies_to_densities_only() -> None:
     assert Bound().why_not(subject(FakeBound(), data)) is None
     assert Bound().why_not(subject(FakeBound(), FakeData(data.x, is_binary=True))) == "binary"
     assert Bound().why_not(subject(FakeSampler((2,)), data)) == "the model has no bound on log p(x)"
+
+
+# ---------------------------------------------------------------------------------------------------- exact densities
+
+
+class Pixels:
+    """Independent normal pixels."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return torch.distributions.Normal(0.4, 0.2).log_prob(x).flatten(1).sum(1)
+
+    def why_no_density(self, binary: bool) -> str | None:
+        return "binary" if binary else None
+
+
+def test_an_exact_density_has_columns_of_its_own_and_no_bound() -> None:
+    x = uneven((3, 2, 2))
+    values = Bound().measure(subject(Pixels(), FakeData(x, dequantize=True)))
+    exact = float(norm(0.4, 0.2).logpdf(x.double().numpy()).reshape(69, -1).sum(1).mean())
+    assert values["log_density"].value == pytest.approx(exact, rel=1e-5)
+    assert values["density_bits_per_dim"].value == pytest.approx(8 - exact / (12 * math.log(2)), rel=1e-5)
+    for name in ("elbo", "elbo_reconstruction", "elbo_kl", "elbo_bits_per_dim"):
+        assert values[name] == "the density is exact; see log p(x)"
+    assert IWAE().why_not(subject(Pixels(), FakeData(x))) == values["elbo"]
+    assert Bound().why_not(subject(Pixels(), FakeData(x, is_binary=True))) == "binary"
+
+
+def test_a_bound_is_no_density() -> None:
+    values = Bound().measure(subject(FakeBound(), FakeData(uneven((3, 2, 2)))))
+    assert values["log_density"] == values["density_bits_per_dim"] == "the model has no exact density"
 
 
 # ------------------------------------------------------------------------------------------------------------- IWAE

@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from models.contracts import Bounds, Decodes, Elbo, Encodes, Folds, Reconstructs, Samples
+from models.contracts import Bounds, Decodes, Densities, Elbo, Encodes, Folds, Reconstructs, Samples
 from models.game import GenerativeModel
 from tests.conftest import SMALL, choices, composed_model, quickstart
 
@@ -103,6 +103,8 @@ def test_capabilities_keep_their_shapes(model: str, datamodule: str, network: st
             draws = torch.stack([made.elbo(x).kl for _ in range(8)])
             assert (draws.mean(0) >= -1e-4 - 8 * draws.std(0) / 8**0.5).all()
             assert made.log_weights(x, 3).shape == (3, 8)
+        if isinstance(made, Densities):
+            assert made.log_prob(x).shape == (8,)
 
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
