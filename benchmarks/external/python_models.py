@@ -14,7 +14,6 @@ from benchmarks.errors import UserError
 from benchmarks.external.shapes import Range
 from benchmarks.external.subjects import PROBE, External, Form, prior_of, probe_of, users_code
 from benchmarks.metrics.base import seeded
-from benchmarks.metrics.bound import own_log_density
 from datamodules.base import DataModule
 from models.contracts import Bounds, Decodes, Densities, Prior
 
@@ -129,8 +128,10 @@ def fingerprint(subject: External, data: DataModule) -> str:
                 method = getattr(subject, name)
                 output = method(PROBE, torch.Generator().manual_seed(0)) if name == "sample" else method(x)
                 digest.update(output.float().cpu().contiguous().numpy().tobytes())
-        if isinstance(subject, Bounds | Densities):
-            digest.update(own_log_density(subject, x).double().cpu().numpy().tobytes())
+        if isinstance(subject, Bounds):
+            digest.update(subject.elbo(x).value.double().cpu().numpy().tobytes())
+        if isinstance(subject, Densities):
+            digest.update(subject.log_prob(x).double().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
