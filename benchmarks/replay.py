@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from benchmarks.cli import package_list, program
 from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.external.words import KINDS, paths_of
+from benchmarks.records.publishing import check_published
 from benchmarks.records.roots import find_all, folders_of
 from benchmarks.reporting.terminal import report_bad_record
 
@@ -20,7 +21,10 @@ def main(cfg: DictConfig) -> None:
     trust = [] if cfg.trust is True else package_list(cfg.trust)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     files = tuple((kind, path) for kind in KINDS if config[kind] is not None for path in paths_of(config[kind], kind))
-    runs_below = find_all(folders_of(cfg.runs), report_bad_record)
+    folders = folders_of(cfg.runs)
+    for folder in folders:
+        check_published(folder)
+    runs_below = find_all(folders, report_bad_record)
     runs = [run for run in runs_below if run.status == "finished" and run.sheets]
     if not runs:
         raise UserError(

@@ -191,7 +191,18 @@ def test_no_files_import_each_other() -> None:
 
 
 def test_every_file_of_benchmarks_is_in_a_room_or_is_a_program() -> None:
-    programs = {"train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge", "remove"}
+    programs = {
+        "train",
+        "evaluate",
+        "report",
+        "search",
+        "replay",
+        "status",
+        "train_encoder",
+        "merge",
+        "publish",
+        "remove",
+    }
     for path in files("benchmarks"):
         parts = path.relative_to(ROOT / "benchmarks").parts
         in_room = len(parts) > 1 and (f"benchmarks/{parts[0]}" in ROOMS or parts[0] == "studies")

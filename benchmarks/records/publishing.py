@@ -1,0 +1,127 @@
+"""A published folder: records without folders of the machine that made them, and a checksum of each file."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from benchmarks.errors import UserError, one_line
+from benchmarks.records.configurations import PATH_KEYS, read_config
+from benchmarks.records.files import RecordError, open_regular, read_bytes, write_text
+from benchmarks.records.paths import CONFIG
+
+# the form of sha256sum, which checks such a file too
+SUMS = "SHA256SUMS"
+_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+MOST_BYTES = 2**26
+MOST_BYTES_OF_A_FILE = 2**40
+
+DEFAULT_FOLDERS = {"runs_dir": "runs", "reports_dir": "reports", "data_dir": "data"}
+
+
+class Sums(NamedTuple):
+    """The checksums of the files of a folder.
+
+    Args:
+        by_name: SHA-256 by the path below the folder.
+    """
+
+    by_name: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """The content of the file of checksums."""
+        return "".join(f"{sha256}  {name}\n" for name, sha256 in self.by_name.items())
+
+    @property
+    def own(self) -> str:
+        """The SHA-256 of that content."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+
+@contextmanager
+def making_folder(out: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `out`. After the block, the folder stands at `out`; a block that raises leaves `out` alone.
+
+    Raises:
+        UserError: if `out` holds something else than a published folder.
+    """
+    if out.exists() and not (out / SUMS).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out={out} holds something else than a published folder; set out=FOLDER to a new folder")
+    making, former = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("making", "former"))
+    try:
+        making.mkdir(parents=True)
+        yield making
+        if out.exists():
+            os.replace(out, former)
+        os.replace(making, out)
+    finally:
+        for folder in (making, former):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def use_default_folders(run: Path) -> None:
+    """Replaces the folders of a machine in the configuration of a run by the default ones; they decide no result."""
+    if not (run / CONFIG).is_file():
+        return
+    config = read_config(run)
+    config |= {key: folder for key, folder in DEFAULT_FOLDERS.items() if key in config}
+    datamodule: Any = config.get("datamodule")
+    if isinstance(datamodule, dict):
+        datamodule |= {key: DEFAULT_FOLDERS.get(key) for key in PATH_KEYS if key in datamodule}
+    write_text(run / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def checksums(folder: Path) -> Sums:
+    """The SHA-256 of every file in a folder, in the order of names, without the file of checksums."""
+    files = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_symlink() or path.is_file()
+    }
+    return Sums({name: _sha256(files[name]) for name in sorted(files) if name != SUMS})
+
+
+def check_published(path: Path) -> None:
+    """Compares the files at or below a path with the checksums of the published folder that they lie in, if they do.
+
+    Raises:
+        RecordError: for a file that was changed, added or lost, or checksums that cannot be read.
+    """
+    path = path.resolve()
+    root = next((folder for folder in (path, *path.parents) if (folder / SUMS).is_file()), None)
+    if root is None:
+        return
+    published, below = _read(root / SUMS), path.relative_to(root)
+    found = {(below / name).as_posix(): sha256 for name, sha256 in checksums(path).by_name.items()}
+    expected = {name: sha256 for name, sha256 in published.by_name.items() if Path(name).is_relative_to(below)}
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            what = "was changed" if name in found and name in expected else "was added" if name in found else "is lost"
+            raise RecordError(f"{root / name} {what} after {root} was published ({SUMS}); fetch the folder again")
+
+
+def _read(path: Path) -> Sums:
+    try:
+        lines = read_bytes(path, MOST_BYTES).decode("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read ({one_line(error)}); fetch the folder again") from error
+    matches = [_LINE.fullmatch(line) for line in lines]
+    if None in matches:
+        raise RecordError(f"{path} is no file of checksums; fetch the folder again")
+    return Sums({match[2]: match[1] for match in matches if match is not None})
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with open_regular(path, MOST_BYTES_OF_A_FILE) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({one_line(error)}); fetch the folder again") from error

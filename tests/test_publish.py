@@ -1,0 +1,125 @@
+"""A published folder: what is in it, what it says, and what a changed one gets."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.errors import UserError
+from benchmarks.records.publishing import check_published, making_folder
+from tests.conftest import run
+from tests.reporting.fakes import add_run
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    for seed in range(2):
+        path = add_run(tmp_path / "runs", "vae", seed, {"fid": 1.0 + seed})
+        config = {"seed": seed, "runs_dir": "/home/me/runs", "data_dir": "/home/me/data", "model": {"beta": 1.0}}
+        config["datamodule"] = {"name": "digits", "data_dir": "/home/me/data"}
+        (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (path / "checkpoints").mkdir()
+        (path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
+    result = run("publish", "runs=runs", "out=here/published", "title='A | B'", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    return tmp_path / "here" / "published"
+
+
+def test_a_published_folder_has_records_report_checksums_and_commands(published: Path) -> None:
+    names = {path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()}
+    assert {"index.html", "verdicts.md", "REPLAY.md", "SHA256SUMS", "runs/digits/vae/c1/seed=1/run.json"} <= names
+    assert not [name for name in names if "checkpoints" in name or "/." in f"/{name}"]
+    text = (published / "REPLAY.md").read_text()
+    assert "| digits | vae | 2 | `python -m benchmarks.replay runs=runs/digits/vae/c1` |" in text
+    assert "A \\| B" in text
+    lines = (published / "SHA256SUMS").read_text().splitlines()
+    assert {line.split("  ")[1] for line in lines} == names - {"SHA256SUMS"}
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=published, capture_output=True)
+    assert checked.returncode == 0, checked.stdout
+    assert [path.name for path in published.parent.iterdir()] == ["published"]
+
+
+def test_folders_of_a_machine_become_the_default_ones(published: Path) -> None:
+    config = yaml.safe_load((published / "runs/digits/vae/c1/seed=0/config.yaml").read_text())
+    assert config["runs_dir"] == "runs"
+    assert config["data_dir"] == config["datamodule"]["data_dir"] == "data"
+    assert list(config) == ["seed", "runs_dir", "data_dir", "model", "datamodule"], "the order decides draws"
+    for path in published.rglob("*"):
+        assert not path.is_file() or str(published.parent).encode() not in path.read_bytes(), path
+        assert not path.is_file() or b"/home/me" not in path.read_bytes(), path
+
+
+def test_a_second_time_makes_the_folder_anew_and_nothing_else_is_replaced(published: Path, tmp_path: Path) -> None:
+    before = (published / "SHA256SUMS").read_bytes()
+    (published / "index.html").write_text("changed")
+    (published / "more").write_text("added")
+    assert run("publish", "runs=runs", "out=here/published", "title='A | B'", cwd=tmp_path).returncode == 0
+    assert (published / "SHA256SUMS").read_bytes() == before
+    assert not (published / "more").exists()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine").write_text("mine")
+    for words, message in (
+        (["out=notes"], "holds something else than a published folder"),
+        (["out=null"], "out is needed"),
+        (["out=."], "lies in out"),
+        (["out=x", "pictures=3"], "pictures is 3; expected true or false"),
+        (["out=x", "runs=nowhere"], "nowhere is not a folder"),
+    ):
+        result = run("publish", *words, cwd=tmp_path)
+        assert result.returncode == 1
+        (line,) = result.stderr.splitlines()
+        assert message in line
+    assert (tmp_path / "notes" / "mine").read_text() == "mine"
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_changed_file_stops_a_replay_by_name(published: Path, tmp_path: Path) -> None:
+    check_published(published)
+    check_published(published / "runs" / "digits")
+    check_published(tmp_path / "runs")  # lies in no published folder
+    record = published / "runs/digits/vae/c1/seed=1/run.json"
+    content = record.read_text()
+    record.write_text(content.replace('"seed": 1', '"seed": 2'))
+    result = run("replay", f"runs={published}", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "seed=1/run.json was changed after" in result.stderr
+    check_published(record.parent.parent / "seed=0")
+    record.unlink()
+    with pytest.raises(UserError, match=r"run\.json is lost"):
+        check_published(published)
+    record.symlink_to(tmp_path / "runs/digits/vae/c1/seed=1/run.json")
+    with pytest.raises(UserError, match="it is a link"):
+        check_published(published)
+    record.unlink()
+    record.write_text(content)
+    (published / "runs" / "more.json").write_text("{}")
+    with pytest.raises(UserError, match=r"more\.json was added"):
+        check_published(published)
+    (published / "SHA256SUMS").write_text(f"{hashlib.sha256().hexdigest()}\n")
+    with pytest.raises(UserError, match="no file of checksums"):
+        check_published(published)
+
+
+def test_a_bad_record_is_named_and_left_out(tmp_path: Path) -> None:
+    add_run(tmp_path / "runs", "vae", 0, {"fid": 1.0})
+    (add_run(tmp_path / "runs", "gan", 0, {"fid": 1.0}) / "run.json").write_text("{")
+    result = run("publish", "runs=runs", "out=out", cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "gan" in line
+    assert "not published" in line
+    assert not (tmp_path / "out" / "runs/digits/gan").exists()
+    assert (tmp_path / "out" / "runs/digits/vae").exists()
+
+
+def test_a_folder_that_could_not_be_made_leaves_the_former_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with making_folder(out) as folder:
+        (folder / "SHA256SUMS").write_text("")
+        (folder / "a").write_text("a")
+    with pytest.raises(OSError, match="full"), making_folder(out):
+        raise OSError("full")
+    assert sorted(path.name for path in out.iterdir()) == ["SHA256SUMS", "a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
