@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from models.densities import DensityModel, dequantised
 from models.game import OptimizerFactory, Player
-from models.networks.coupling import RealNVPFlow
+from models.networks.coupling import Coupling, RealNVPFlow
 from models.priors import Normal
 
 
@@ -58,6 +58,10 @@ class RealNVP(DensityModel):
 
     def encode(self, x: Tensor) -> Tensor:
         return self.flow.encode(self.to_logits(x)[0])[0]
+
+    @property
+    def decoder_evaluations(self) -> int:
+        return sum(isinstance(module, Coupling) for module in self.decoder.modules())
 
     @property
     def flow(self) -> RealNVPFlow:
