@@ -108,20 +108,20 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Tensor]:
         plan = self.plan
-        starts = range(plan.position, plan.minibatches, plan.block_size)
         with ThreadPoolExecutor(1) as reader:
             next_read = None
-            for start in starts:
+            while (start := plan.position) < plan.minibatches:
                 raw = next_read.result() if next_read else self._read(start)
                 # a file is read while the device is busy; a resident store needs no reading
-                next_read = None if self.store.is_resident else reader.submit(self._read, start + plan.block_size)
+                next_read = None if self.store.is_resident else reader.submit(self._read, start + len(raw))
                 generator = torch.Generator(self.store.device)
                 generator.manual_seed(noise_seed(plan.seed, start, self.sampler.rank))
                 plan.position = start + len(raw)
                 yield self.to_float(raw, generator)
 
     def _read(self, start: int) -> Tensor:
-        count = min(self.plan.block_size, self.plan.minibatches - start)
+        """The block that begins at a position; a run that went on inside a block completes it first."""
+        count = min(self.plan.block_size - start % self.plan.block_size, self.plan.minibatches - start)
         return self.store.gather(self.sampler.indices(start, max(count, 1)))
 
 

@@ -94,7 +94,9 @@ def replay(
     comparisons, outliers = list[Comparison](), list[Outlier]()
     alpha = ALPHA / (of * max(1, len(run.sheets)))
     for sheet in run.sheets:
-        again = _train_again(config.changed(protocol=protocol_of(sheet)).labelled(f"replay of {run.path.name}"), sheet)
+        again = _train_again(
+            config.changed(protocol=protocol_of(sheet), extend=False).labelled(f"replay of {run.path.name}"), sheet
+        )
         row = sheets_of_row(run, sheet.protocol_id)
         comparisons += compare(sheet, again, row)
         outliers += judge(again, row, alpha)

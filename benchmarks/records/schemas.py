@@ -128,6 +128,14 @@ class Checkpoint(TypedDict, total=False):
     sha256: Text | None
 
 
+class Extension(TypedDict):
+    """The shorter run that a run went on from: its configuration, the amount of its budget, its final checkpoint."""
+
+    config_id: Text
+    amount: Amount
+    sha256: Text | None
+
+
 class Submitted(TypedDict):
     """A file or folder that was submitted: its name without the folders above it, and its SHA-256."""
 
@@ -176,6 +184,7 @@ class Record(TypedDict, total=False):
     git: Commit | None
     facts: dict[str, Text] | None
     checkpoint: Checkpoint | None
+    extended_from: Extension | None
     external: External | None
     finished_at: Text | None
 

@@ -239,6 +239,8 @@ def _environment(record: Mapping[str, Any]) -> str:
     words += [f"{name} {packages[name]}" for name in ("torch", "pytorch-lightning") if packages.get(name)]
     if git.get("sha"):
         words.append(f"commit {git['sha'][:10]}" + (" with changes" if git.get("dirty") else ""))
+    if extended := record.get("extended_from"):
+        words.append(f"went on from configuration {extended['config_id']}, a budget of {extended['amount']:,}")
     return ", ".join(word for word in words if word)
 
 

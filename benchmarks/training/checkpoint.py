@@ -32,6 +32,8 @@ class Checkpoint(Callback):
 
     # the checksum of the last checkpoint that this process wrote
     sha256: str | None = None
+    # the shorter run that the run went on from
+    extended_from: Mapping[str, Any] | None = None
 
     def __init__(
         self,
@@ -81,6 +83,8 @@ class Checkpoint(Callback):
             states = [own]
         checkpoint["random_states"] = states
         checkpoint["run"] = list(self.identity)
+        if self.extended_from is not None:
+            checkpoint["extended_from"] = dict(self.extended_from)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         written_by = tuple(checkpoint.get("run") or self.identity)  # older checkpoints do not say whose they are
@@ -89,6 +93,7 @@ class Checkpoint(Callback):
                 f"{self.path} is the checkpoint of configuration {written_by[0]} with seed {written_by[1]}, not of this run; "
                 "move it away to train from the start"
             )
+        self.extended_from = checkpoint.get("extended_from")
         self._states = checkpoint["random_states"]
         if len(self._states) != trainer.world_size:
             raise UserError(

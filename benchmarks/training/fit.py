@@ -7,12 +7,13 @@ from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError, one_line, warn
 from benchmarks.metrics.base import seeded
-from benchmarks.records.checkpoints import checksum
+from benchmarks.records.checkpoints import checksum, previous_path
 from benchmarks.records.paths import CURVE, checkpoint_path
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.callbacks import Curve, Phases, ProgressBar, Watch
 from benchmarks.training.checkpoint import Checkpoint, resumable
 from benchmarks.training.configure import RunConfig
+from benchmarks.training.extension import extend
 from benchmarks.training.interruption import Interruption
 from benchmarks.training.record import reset_peak_memory
 from benchmarks.training.task import Fitted, Training
@@ -44,6 +45,8 @@ def fit(training: Training) -> Fitted:
     model.turns = _turns(config)
     trainer = _trainer(config, callbacks)
     data.plan(config.seed, config.budget.minibatches(model, data.batch_size, trainer.world_size))
+    if not path.exists() and not previous_path(path).exists():
+        extend(training, path)
     resume = resumable(path)
     reset_peak_memory(training.device)
     trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -65,7 +68,7 @@ def fit(training: Training) -> Fitted:
     sha256 = checkpoint.sha256 or (checksum(resume) if resume is not None else None)
     if trainer.is_global_zero and sha256 is None:
         raise RuntimeError(f"{path} was not written at the end of training")
-    return Fitted(trainer.is_global_zero, sha256)
+    return Fitted(trainer.is_global_zero, sha256, checkpoint.extended_from)
 
 
 def _fit_prior(model: GenerativeModel, data: DataModule, seed: int) -> None:

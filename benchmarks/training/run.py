@@ -118,7 +118,8 @@ def _train_alone(training: Training) -> Outcome | None:
         speed = sampling_speed(training.model)
         record = describe_run(training, "finished", None, {"sampling_images_per_second": speed})
         training.check_lock()
-        write_record(run, record | {"checkpoint": {"sha256": fitted.sha256}})
+        record |= {"checkpoint": {"sha256": fitted.sha256}}
+        write_record(run, record | ({"extended_from": fitted.extended_from} if fitted.extended_from else {}))
     except Interrupted as interrupted:
         if not _writes(config):  # one line is enough
             raise SystemExit(interrupted.exit_status) from None

@@ -1,7 +1,8 @@
 """What the training of one run works on, and how the training ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -31,7 +32,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The end of training: whether this is the process that writes records, and the checksum of the final checkpoint."""
+    """The end of training: whether this is the process that writes records, the checksum of the final checkpoint, and the
+    shorter run that the run went on from, as its record says it."""
 
     is_global_zero: bool
     sha256: str | None
+    extended_from: Mapping[str, Any] | None = None
