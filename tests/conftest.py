@@ -75,7 +75,7 @@ def composed_model(*overrides: str) -> DictConfig:
     train = yaml.safe_load((CONF / "train.yaml").read_text())
     groups = ("datamodule", "network", "model")
     defaults = [entry for entry in train["defaults"] if entry == "_self_" or set(entry) & set(groups)]
-    kept = {key: train[key] for key in ("latent_dim", "squash", "data_dir")}
+    kept = {key: train[key] for key in ("latent_dim", "squash", "data_dir", "field_width")}
     ConfigStore.instance().store("model_alone", {"defaults": defaults, **kept})
     return composed(*overrides, program="model_alone")
 
