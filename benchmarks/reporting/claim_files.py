@@ -22,15 +22,22 @@ SPREAD_SEEDS = 20
 def load_claims(folder: Path | None = None) -> Claims:
     """The claims of a folder of yaml files, or genbench's own claims.
 
+    The name of a folder of `conf/finding` stands for it: the claims of a published finding, which share an error rate of 5%.
     `choices/` in the folder holds the choices that the claims name; a choice that is not there is genbench's own.
 
     Raises:
         UserError: for a folder without claims, or a file that is not a claim. The message names the file and the mistake.
     """
     own: Traversable = resources.files("conf") / "claim"
+    findings = resources.files("conf") / "finding"
     root = own if folder is None else folder
+    if not root.is_dir() and folder is not None and len(folder.parts) == 1 and (findings / folder.name).is_dir():
+        root = findings / folder.name
     if not root.is_dir():
-        raise UserError(f"{root} is not a folder; set claims=FOLDER to a folder of yaml files such as conf/claim")
+        names = ", ".join(sorted(entry.name for entry in findings.iterdir() if entry.is_dir()))
+        raise UserError(
+            f"{root} is not a folder; set claims=FOLDER to a folder of yaml files such as conf/claim, or to one of {names}"
+        )
     texts = dict(_yamls(root))
     family = _parsed("claims", texts.pop(FAMILY, "{}"))
     if not texts:

@@ -1,5 +1,6 @@
 """What the file of a claim may say, and the arithmetic of quantities."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from benchmarks.errors import UserError
 from benchmarks.reporting.claim_files import load_claims, parse_claim
 from benchmarks.reporting.quantities import evaluate
-from tests.conftest import choices
+from tests.conftest import CONF, choices
 
 FID = "title: t\nquantity: fid\nleft: gan\nright: vae\nexpect: lower\n"
 
@@ -59,6 +60,19 @@ def test_what_is_no_claim_is_said_in_a_line(change: tuple[str, str], said: str) 
     assert said in str(error.value)
 
 
+FINDINGS = sorted(path.name for path in (CONF / "finding").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_a_published_finding_is_claims_with_a_source_and_models_that_exist(finding: str) -> None:
+    found = load_claims(Path(finding))
+    assert found.claims
+    assert set(found.datamodules) <= set(choices("datamodule"))
+    for claim in found.claims:
+        assert re.search(r"\b(19|20)\d\d, (table|sec)", claim.source), claim.name
+        assert {side.model for _, side in claim.sides} <= set(choices("model"))
+
+
 def test_genbenchs_claims_name_its_models_and_columns() -> None:
     claims = load_claims().claims
     assert len(claims) >= 9
@@ -71,7 +85,7 @@ def test_genbenchs_claims_name_its_models_and_columns() -> None:
 
 
 def test_a_folder_of_claims_that_is_none_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match=r"is not a folder; .* or to one of .*pacgan"):
         load_claims(tmp_path / "none")
     with pytest.raises(UserError, match="holds no yaml file"):
         load_claims(tmp_path)
