@@ -177,15 +177,25 @@ def pilot(target: Target, betas: Tensor, leapfrog: int, generator: torch.Generat
     """A forward run that adapts its step sizes to the acceptance."""
     chains = Chains(target, leapfrog, generator)
     state = target.at(target.prior_draws(generator))
-    step = torch.full((target.examples,), FIRST_STEP, dtype=torch.float64)
+    step = first_steps(target)
     spreads, steps = [], []
     for t in progress(range(1, len(betas)), label):
         log_likelihood = chains.by_chain(state.log_likelihood)
         spreads.append(log_likelihood.std(0) if target.chains > 1 else log_likelihood[0].abs())
         state, accepted = chains.move(state, betas[t], step)
-        step = step * (ADAPTATION * (accepted - TARGET_ACCEPTANCE)).exp()
+        step = adapted(step, accepted)
         steps.append(step)
     return Trace(torch.stack(spreads), torch.stack(steps))
+
+
+def first_steps(target: Target) -> Tensor:
+    """The step sizes that adaptation starts from, (N,)."""
+    return torch.full((target.examples,), FIRST_STEP, dtype=torch.float64)
+
+
+def adapted(step: Tensor, accepted: Tensor) -> Tensor:
+    """Step sizes (N,) after a transition with these shares of accepted proposals, (N,)."""
+    return step * (ADAPTATION * (accepted - TARGET_ACCEPTANCE)).exp()
 
 
 def evenly(betas: Tensor, spread: Tensor, temperatures: int) -> Tensor:

@@ -31,10 +31,6 @@ class Target:
         self.device = x.device
         self._x = x.flatten(1).repeat(chains, 1)
 
-    def squared_error(self, z: Tensor) -> Tensor:
-        """‖x - g(z)‖², (C·N, Z) -> (C·N,)."""
-        return (self.decode(z).flatten(1) - self._x).square().sum(1)
-
     def at(self, z: Tensor) -> "State":
         """log p(x|z) with its constant, and its gradient."""
         with torch.enable_grad():
@@ -44,8 +40,25 @@ class Target:
         # the gradient of the squared error with respect to g(z) is 2 (g(z) - x): one pass through g serves value and gradient
         (gradient,) = torch.autograd.grad(decoded, z, (2 * residual).view_as(decoded))
         precision = self.sigma**-2
-        constant = self.dimensions * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
-        return State(z.detach(), -0.5 * precision * residual.square().sum(1) - constant, -0.5 * precision * gradient)
+        return State(
+            z.detach(), -0.5 * precision * residual.square().sum(1) - self.constant, -0.5 * precision * gradient
+        )
+
+    @property
+    def constant(self) -> float:
+        """D (log σ + ½ log 2π), the constant part of -log p(x|z)."""
+        return self.dimensions * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
+
+    def squared_errors(self, state: "State") -> Tensor:
+        """‖x - g(z)‖² of a state that is known, (C·N,)."""
+        return -2 * self.sigma**2 * (state.log_likelihood + self.constant)
+
+    def rescaled(self, state: "State", sigma: float) -> "State":
+        """The state under another σ, which becomes the target's. No decoder runs."""
+        ratio = (self.sigma / sigma) ** 2
+        exponent = ratio * (state.log_likelihood + self.constant)
+        self.sigma = sigma
+        return State(state.z, exponent - self.constant, ratio * state.gradient)
 
     def prior_draws(self, generator: torch.Generator) -> Tensor:
         return self.prior.sample(self.chains * self.examples, generator, self.device)

@@ -54,7 +54,7 @@ class AIS(Ruler):
         sigma: of the observation model; None tunes it.
         tuning_examples: the number of validation examples on which σ is tuned.
         tuning_tolerance: the search for σ ends when log σ moves by less.
-        tuning_rounds: the search for σ ends at the latest after this number of rounds.
+        tuning_rounds: the search for σ ends at the latest after this number of rounds, each as long as the measurement.
         simulated: the number of examples for each of the two gaps.
 
     Raises:
@@ -62,7 +62,7 @@ class AIS(Ruler):
     """
 
     columns: ClassVar[tuple[Column, ...]] = columns_of("ais")
-    version = 2  # momentum that is kept, σ by likelihood, a rise, dequantised pixels
+    version = 3  # momentum that is kept, σ by likelihood from a rough search, a rise, dequantised pixels
     needs_model = (Decodes,)
     searches_latents = True
     needs_grey = True
@@ -77,7 +77,7 @@ class AIS(Ruler):
         sigma: float | None = None,
         tuning_examples: int = 16,
         tuning_tolerance: float = 0.02,
-        tuning_rounds: int = 6,
+        tuning_rounds: int = 3,
         simulated: int = 16,
     ) -> None:
         self.settings = Settings(chains, temperatures, leapfrog)
@@ -143,7 +143,8 @@ class AIS(Ruler):
         }
         dimensions = math.prod(subject.data.shape)
         if not detail.get("sigma_settled", True):
-            reason = f"not converged: σ moved from {detail['sigma_rounds'][-2:]} in the last two rounds of its search"
+            before, after = detail["sigma_rounds"][-2:]
+            reason = f"not converged: σ moved from {before:.3g} to {after:.3g} in the last round of its search"
             return values | {"ais": reason, "bits_per_dim": reason}
         if float(rise.mean()) > self.tolerance * dimensions:
             error = standard_error(rise) or 0.0

@@ -13,16 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.metrics.annealing import Run, Settings, forward, tune
-from benchmarks.metrics.chains import Target
+from benchmarks.metrics.annealing import Plan, Run, Settings, adapted, first_steps, forward, tune
+from benchmarks.metrics.base import progress
+from benchmarks.metrics.chains import Chains, Target
 from models.contracts import Prior
 
 # a hundredth of a grey level; a smaller σ would only measure the rounding of float32
 LEAST_SIGMA = 4e-5
 # neighbouring values of the search, as a factor
 FACTOR = 2**0.125
-# the first range of σ goes from the error of the prior's samples down to this share of it
-FIRST_SHARE = 1 / 16
+# transitions of the rough search, as a share of the temperatures of a round
+ROUGH_SHARE = 0.25
+# where a round ends, as a share of the last σ; the first is lower, because the rough search mostly ends too high
+END, FIRST_END = math.sqrt(0.5), 0.6
+# a round whose end is further from the end of the tuned temperatures, as a factor, tunes them again
+REUSE = 2
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,10 @@ class SigmaSearch:
     """The result of a search.
 
     Args:
-        sigma: the value with the highest log-likelihood.
-        rounds: the value after each round.
+        sigma: the value with the highest log-likelihood, the last of the rounds.
+        rounds: the value after the rough search, and after each round.
         curve: pairs of σ and the mean log-likelihood of the examples in nats, by half-octaves.
-        has_settled: whether the last two rounds agree within the tolerance.
+        has_settled: whether the last round moved σ by less than the tolerance.
     """
 
     sigma: float
@@ -52,7 +57,12 @@ def tune_sigma(
     generator: torch.Generator,
     label: str,
 ) -> SigmaSearch:
-    """Searches σ on examples x (N, ...). Every round anneals as long as the measurement does, to a σ just below the last best.
+    """Searches σ on examples x (N, ...), from a rough value that a short run finds.
+
+    Every round anneals as long as the measurement does, to just below the last σ, and gives the peak of the likelihood. The
+    peak depends on the end: a run to a smaller σ lacks more there, and its peak is at a larger σ. Steps to the peak would
+    overshoot. So σ goes all the way to the peak in the first round, and half of the way in later rounds. If the peak rises by
+    no more than the end falls, on the scale of log σ, then at most one more such step is missing.
 
     Args:
         decode: g, (B, Z) -> (B, ...).
@@ -65,30 +75,49 @@ def tune_sigma(
         label: of the progress bar.
     """
     target = Target(decode, prior, x, 1.0, settings.chains)
-    with torch.no_grad():
-        first = target.squared_error(target.prior_draws(generator)).double().mean()
-    start = max(math.sqrt(float(first) / target.dimensions), LEAST_SIGMA)
-    end, rounds = max(FIRST_SHARE * start, LEAST_SIGMA), list[float]()
-    has_settled = False
-    sigmas, values = np.array([start]), np.array([-math.inf])
-    for _ in range(most_rounds):
-        target.sigma = end
-        plan = tune(target, settings, generator, label)
+    largest, sigma = rough_sigma(target, settings, generator, label)
+    rounds, has_settled = [sigma], False
+    curve: tuple[tuple[float, float], ...] = ()
+    tuned_at, tuned = math.inf, None
+    for number in range(most_rounds):
+        target.sigma = end = max(sigma * (END if number else FIRST_END), LEAST_SIGMA)
+        if tuned is None or abs(math.log(end / tuned_at)) > math.log(REUSE):
+            tuned_at, tuned = end, tune(target, settings, generator, label)
+        # the width of the posterior is about in proportion to σ
+        plan = Plan(tuned.betas, tuned.steps * (end / tuned_at))
         run = forward(target, plan, settings.leapfrog, generator, label)
-        sigmas = end * FACTOR ** np.arange(max(2, math.ceil(math.log(max(start / end, FACTOR), FACTOR)) + 1))
+        count = max(2, math.ceil(math.log(max(largest / end, FACTOR), FACTOR)) + 1)
+        sigmas = end * FACTOR ** np.arange(count)
         values = log_likelihoods(target, plan.betas, run, sigmas)
-        best = int(np.argmax(values))
-        if best == 0 and end > LEAST_SIGMA:  # the best value may be smaller still
-            end = max(end / 2, LEAST_SIGMA)
-            continue
-        rounds.append(_peak(sigmas, values, best))
-        has_settled = len(rounds) > 1 and abs(math.log(rounds[-1] / rounds[-2])) < tolerance
+        peak = _peak(sigmas, values, int(np.argmax(values)))
+        sigma = peak if number == 0 else math.sqrt(sigma * peak)
+        curve = tuple((float(s), float(v)) for s, v in zip(sigmas[::4], values[::4], strict=True) if s < 16 * sigma)
+        rounds.append(sigma)
+        has_settled = abs(math.log(rounds[-1] / rounds[-2])) < tolerance
         if has_settled:
             break
-        end = max(rounds[-1] / math.sqrt(2), LEAST_SIGMA)
-    sigma = rounds[-1] if rounds else float(sigmas[int(np.argmax(values))])
-    curve = tuple((float(s), float(v)) for s, v in zip(sigmas[::4], values[::4], strict=True) if s < 16 * sigma)
     return SigmaSearch(sigma, tuple(rounds), curve, has_settled)
+
+
+def rough_sigma(target: Target, settings: Settings, generator: torch.Generator, label: str) -> tuple[float, float]:
+    """The σ of draws from the prior, and a rough maximum-likelihood σ. The target keeps the latter.
+
+    The maximum is where σ² is the mean of ‖x - g(z)‖² / D over the posterior. Chains and σ take turns: a transition under the
+    present σ, then σ from the errors (stochastic EM, Celeux & Diebolt 1985). The error of an example is the least of its
+    chains', because many chains are still on their way.
+    """
+    state = target.at(target.prior_draws(generator))
+    errors = target.squared_errors(state)
+    largest = max(math.sqrt(float(errors.mean()) / target.dimensions), LEAST_SIGMA)
+    chains = Chains(target, settings.leapfrog, generator)
+    beta, step = torch.ones(target.examples, dtype=torch.float64), first_steps(target)
+    state = target.rescaled(state, largest)
+    for _ in progress(range(max(4, round(ROUGH_SHARE * settings.temperatures))), label):
+        state, accepted = chains.move(state, beta, step)
+        step = adapted(step, accepted)
+        error = chains.by_chain(target.squared_errors(state)).amin(0).mean()
+        state = target.rescaled(state, max(math.sqrt(float(error) / target.dimensions), LEAST_SIGMA))
+    return largest, target.sigma
 
 
 def log_likelihoods(target: Target, betas: Tensor, run: Run, sigmas: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -100,9 +129,8 @@ def log_likelihoods(target: Target, betas: Tensor, run: Run, sigmas: Sequence[fl
         run: the forward run.
         sigmas: the values of σ.
     """
-    constant = target.dimensions * (math.log(target.sigma) + 0.5 * math.log(2 * math.pi))
     # without the normalising constant of the likelihood: log E exp(-β ‖x - g(z)‖² / 2σ²)
-    unnormalised = (run.path + betas * constant).numpy()
+    unnormalised = (run.path + betas * target.constant).numpy()
     values = []
     for sigma in sigmas:
         at = (target.sigma / sigma) ** 2
