@@ -5,7 +5,7 @@ for the other implementations.
 
     python -m benchmarks.studies.scoring_cost                 the columns of samples, at 64 and 2,048 dimensions; FID's arithmetic
     python -m benchmarks.studies.scoring_cost part=ais        100 images x 16 chains x 1,000 temperatures on an MNIST-sized MLP
-    python -m benchmarks.studies.scoring_cost part=decoder    a gradient through the folded decoder of AIS, beside the decoder
+    python -m benchmarks.studies.scoring_cost part=decoder    a gradient through the folded decoder of AIS; cost of `ais`
     python -m benchmarks.studies.scoring_cost part=leapfrog   the error of AIS by leapfrog steps and temperatures
     python -m benchmarks.studies.scoring_cost part=memory     50,000 against 50,000 features of 2,048 dimensions
 """
@@ -18,7 +18,7 @@ import resource
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -145,6 +145,7 @@ def decoder() -> None:
     network.eval()
     networks = {"decoder": network, "folded": folded(network)}
     table = Table("images", "decoder [ms]", "folded [ms]", "ratio", "difference of gradients")
+    costs = dict[int, tuple[float, float]]()
     for n in (8, 32):
         x, z = torch.rand(n, 1, 28, 28), torch.randn(16 * n, 64)
         targets = {name: Target(part, Normal(64), x, 0.1, 16) for name, part in networks.items()}
@@ -154,13 +155,30 @@ def decoder() -> None:
                 start = time.process_time()
                 gradients[name] = target.at(z).gradient
                 times[name].append(1e3 * (time.process_time() - start))
-        slow, fast = (statistics.median(times[name]) for name in targets)
+        costs[n] = slow, fast = statistics.median(times["decoder"]), statistics.median(times["folded"])
         plain = gradients["decoder"]
         # of the median latent: where a unit of ReLU is within rounding of 0, its gradient is either of two
         difference = float(((plain - gradients["folded"]).norm(dim=1) / plain.norm(dim=1)).median())
         table.add_row(str(n), f"{slow:.1f}", f"{fast:.1f}", f"{fast / slow:.2f}", f"{difference:.1g}")
     print("processor milliseconds, medians")
     Console(width=130).print(table)
+    whole_metric(costs)
+
+
+def whole_metric(costs: Mapping[int, tuple[float, float]]) -> None:
+    """Prints the cost of AIS under `standard` by rounds of the search for σ, as a share of the cost at commit 0d3c183.
+
+    Args:
+        costs: of a gradient for 16 chains of 8 and of 32 images, by the decoder and by the folded one.
+    """
+    # transitions of 8 and of 32 images, 5 gradients each; the former are counted at that commit
+    former = 1749 * costs[8][0] + 624 * costs[32][0]
+    temperatures, few, pilots = 320, 80, 2 * 40
+    measuring, gaps = pilots + few + temperatures, pilots + 4 * few
+    for rounds in (1, 2, 3):
+        search = few + pilots + rounds * temperatures
+        share = (measuring * costs[32][1] + (search + gaps) * costs[8][1]) / former
+        print(f"AIS with {rounds} rounds of the search: {share:.2f} of the cost at 0d3c183")
 
 
 def leapfrog() -> None:
