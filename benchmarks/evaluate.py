@@ -61,6 +61,8 @@ def _score_runs(cfg: DictConfig, protocol: dict[str, Any]) -> None:
     )
     from benchmarks.scoring.scorer import make_scorer, score_baselines, score_run
 
+    if not isinstance(cfg.reuse, bool):
+        raise UserError(f"reuse is {cfg.reuse!r}; expected true or false")
     device = torch.device(choose_device(cfg.accelerator))
     use_float32()
     trust = package_list(cfg.trust)
@@ -100,7 +102,7 @@ def _score_runs(cfg: DictConfig, protocol: dict[str, Any]) -> None:
             seconds: dict[str, float] = {}
             identity = run.record["config_id"], run.record["seed"]
             model = load_trained(run.path, config.model, device, sha256_of(run.record), identity)
-            score_run(run.path, model, data, scorer, seconds.__setitem__)
+            score_run(run.path, model, data, scorer, seconds.__setitem__, cfg.reuse)
             print_scores(run.path, scorer.id)
             spent = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items() if s >= 0.05)
             print(f"  seconds: {spent or 'none'}", flush=True)

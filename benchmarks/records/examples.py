@@ -26,13 +26,14 @@ _NAMES = "names"
 Examples = tuple[NDArray[np.float64], int]
 
 
-def write_examples(sheet: Path, values: Mapping[str, NDArray[np.float64]]) -> None:
-    """Writes the values by example of several scores, (n,) each, beside the score sheet at `sheet`."""
+def write_examples(sheet: Path, values: Mapping[str, NDArray[np.float64] | Examples]) -> None:
+    """Writes the values by example of several scores beside the score sheet at `sheet`: all of them, (n,), or what was kept."""
     if not values:
         return
     with replacing(examples_path(sheet)) as temporary, temporary.open("wb") as stream:
-        counts = np.array([len(array) for array in values.values()], np.int64)
-        columns = {f"score{i}": array[:MOST].astype(np.float32) for i, array in enumerate(values.values())}
+        kept = [value if isinstance(value, tuple) else (value, len(value)) for value in values.values()]
+        counts = np.array([count for _, count in kept], np.int64)
+        columns = {f"score{i}": array[:MOST].astype(np.float32) for i, (array, _) in enumerate(kept)}
         np.savez_compressed(stream, **{_NAMES: np.array(list(values)), _COUNTS: counts}, **columns)  # type: ignore[arg-type]
 
 

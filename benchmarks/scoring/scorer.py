@@ -14,7 +14,7 @@ from benchmarks.encoders.base import FeatureEncoder, load_encoder
 from benchmarks.errors import UserError, one_line, warn
 from benchmarks.metrics.base import Column, NonFinite, Ruler, Subject, Value, seeded
 from benchmarks.records.columns import under_second
-from benchmarks.records.examples import write_examples
+from benchmarks.records.examples import Examples, write_examples
 from benchmarks.records.files import digest, finite_or_none
 from benchmarks.records.paths import baselines_path
 from benchmarks.records.runs import Score, ScoreSheet, read_sheets, write_sheet
@@ -22,6 +22,7 @@ from benchmarks.records.schemas import MOST_VALUE
 from benchmarks.scoring.baselines import baseline_subjects
 from benchmarks.scoring.feature_cache import cached_features
 from benchmarks.scoring.protocol import Protocol as ScoringProtocol
+from benchmarks.scoring.reuse import Earlier
 from datamodules.base import DataModule
 
 # called with the name of each metric and the seconds it took
@@ -38,7 +39,7 @@ class Scored(NamedTuple):
     """A score sheet, and the values by example, (n,), of its scores that are means over examples."""
 
     sheet: ScoreSheet
-    examples: Mapping[str, NDArray[np.float64]]
+    examples: Mapping[str, NDArray[np.float64] | Examples]
 
 
 class _Outcome(NamedTuple):
@@ -95,9 +96,19 @@ class Scorer:
         """
         return self.measure(model, data, on_measured).sheet
 
-    def measure(self, model: Any, data: DataModule, on_measured: OnMeasured | None = None) -> Scored:
-        """As `score`, with the values by example of the scores that are means over examples."""
-        protocol = self.protocol
+    def measure(
+        self, model: Any, data: DataModule, on_measured: OnMeasured | None = None, scored_before: Path | None = None
+    ) -> Scored:
+        """As `score`, with the values by example of the scores that are means over examples.
+
+        Args:
+            model: scored.
+            data: on which.
+            on_measured: called after each metric that is measured.
+            scored_before: the run of the model. Scores that its sheets have, by the same version of a metric with the same
+                settings, are taken over. None measures everything.
+        """
+        protocol, earlier = self.protocol, Earlier(scored_before, self.described)
         subject = Subject(
             model,
             data,
@@ -112,12 +123,17 @@ class Scorer:
         )
         second = subject.under(self._get_second)
         scores: list[Score] = []
-        examples: dict[str, NDArray[np.float64]] = {}
+        examples: dict[str, NDArray[np.float64] | Examples] = {}
         diverged = False
         for name, ruler in protocol.metrics.items():
+            twice = ruler.needs_features and self._second is not None
+            if known := earlier.known(name, [*ruler.columns, *(map(under_second, ruler.columns) if twice else ())]):
+                scores += known.scores
+                examples |= known.examples
+                continue
             start = time.perf_counter()
             outcomes = [(_measure(name, ruler, subject), ruler.columns)]
-            if ruler.needs_features and self._second is not None:
+            if twice:
                 outcomes.append((_measure(name, ruler, second), tuple(map(under_second, ruler.columns))))
             for outcome, columns in outcomes:
                 diverged |= outcome.diverged
@@ -149,11 +165,16 @@ def make_scorer(protocol: Mapping[str, Any], feature_encoder: str | None, device
 
 
 def score_run(
-    run: Path, model: Scorable, data: DataModule, scorer: Scorer, on_measured: OnMeasured | None = None
+    run: Path,
+    model: Scorable,
+    data: DataModule,
+    scorer: Scorer,
+    on_measured: OnMeasured | None = None,
+    reuse: bool = False,
 ) -> ScoreSheet:
-    """Scores a model and writes the sheet into the model's run."""
+    """Scores a model and writes the sheet into the model's run. `reuse` takes over what the run's sheets have already."""
     with model.scoring():
-        sheet, examples = scorer.measure(model, data, on_measured)
+        sheet, examples = scorer.measure(model, data, on_measured, run if reuse else None)
     # the sheet comes last: a run that has the sheet is scored
     write_examples(run / "scores" / sheet.filename, examples)
     write_sheet(run, sheet)

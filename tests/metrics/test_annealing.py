@@ -23,7 +23,7 @@ from benchmarks.metrics.annealing import (
 from benchmarks.metrics.base import NonFinite
 from benchmarks.metrics.chains import Target
 from benchmarks.metrics.likelihood import AIS
-from benchmarks.metrics.observation import log_likelihoods, tune_sigma
+from benchmarks.metrics.observation import log_likelihoods, rough_sigma, tune_sigma
 from models.priors import Normal, Uniform
 from tests.metrics.fakes import FakeData, FakeSampler, fresh_seed, subject
 
@@ -183,6 +183,30 @@ def test_sigma_is_found_by_maximum_likelihood_to_a_tolerance() -> None:
     assert search.has_settled
     assert abs(math.log(search.rounds[-1] / search.rounds[-2])) < 0.02
     assert search.sigma == pytest.approx(exact_best(model, x), rel=0.03)
+
+
+def test_a_rescaled_state_is_the_state_under_the_other_sigma() -> None:
+    model = PPCA(9, 4)
+    target = Target(model.decode, model.prior, model.draw(3), 0.3, chains=2)
+    state = target.at(torch.randn(6, 4))
+    errors = target.squared_errors(state)
+    rescaled = target.rescaled(state, 0.7)
+    fresh = target.at(state.z)
+    assert target.sigma == 0.7
+    torch.testing.assert_close(rescaled.log_likelihood, fresh.log_likelihood, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rescaled.gradient, fresh.gradient, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(target.squared_errors(rescaled), errors, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.45])
+def test_the_rough_sigma_is_near_the_best_one(sigma: float) -> None:
+    model = PPCA(sigma=sigma)
+    x = model.draw(32)
+    target = Target(model.decode, model.prior, x, 1.0, 16)
+    generator = torch.Generator().manual_seed(fresh_seed())
+    largest, rough = rough_sigma(target, Settings(16, 320, 5), generator, "")
+    assert 0.7 * exact_best(model, x) < rough < 2 * exact_best(model, x) < largest
+    assert target.sigma == rough
 
 
 def test_one_run_gives_the_likelihood_of_every_larger_sigma() -> None:
