@@ -1,0 +1,52 @@
+"""Scores that are taken over from an earlier sheet of the same run."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.records.examples import examples_of
+from tests.conftest import TINY, one_run, run
+
+WORDS = tuple(word for word in TINY if word.startswith("protocol."))
+
+
+def sheets_of(path: Path) -> dict[str, dict[str, Any]]:
+    sheets = {file.name: json.loads(file.read_text()) for file in (path / "scores").glob("*.json")}
+    return {name: {score["name"]: score for score in sheet["scores"]} for name, sheet in sheets.items()}
+
+
+def test_only_what_changed_is_measured_again(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs", tmp_path / "runs")
+    path = one_run(tmp_path, "vae")
+    ((first, before),) = sheets_of(path).items()
+    result = run("evaluate", f"runs={path}", *WORDS, "protocol.metrics.iwae.k=3", "reuse=true", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    (measured,) = [line for line in result.stdout.splitlines() if "seconds:" in line]
+    assert not {"ais", "fid", "inversion"} & set(measured.split())
+    (second, after) = next((name, scores) for name, scores in sheets_of(path).items() if name != first)
+    assert list(after) == list(before)
+    assert {name for name in after if after[name] != before[name]} == {"iwae"}
+    assert after["iwae"]["detail"]["k"] == 3
+    kept, own = examples_of(path, second, "recon_mse"), examples_of(path, first, "recon_mse")
+    assert kept is not None
+    assert own is not None
+    np.testing.assert_array_equal(kept[0], own[0])
+    assert kept[1] == own[1]
+
+
+def test_a_protocol_with_other_samples_is_measured_whole(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs", tmp_path / "runs")
+    path = one_run(tmp_path, "gan")
+    result = run("evaluate", f"runs={path}", *WORDS, "protocol.samples=120", "reuse=true", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    (measured,) = [line for line in result.stdout.splitlines() if "seconds:" in line]
+    assert "ais" in measured
+
+
+def test_reuse_is_true_or_false(tmp_path: Path) -> None:
+    result = run("evaluate", "runs=.", "reuse=maybe", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "reuse is 'maybe'; expected true or false" in result.stderr
