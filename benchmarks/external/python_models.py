@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -18,6 +18,10 @@ from datamodules.base import DataModule
 from models.contracts import Bounds, Decodes, Densities, Prior
 
 METHODS = ("sample", "decode", "encode", "reconstruct", "log_prob")
+
+# the methods that an object has, and a sampler of n examples that takes a generator
+Methods = Mapping[str, Callable[..., Any]]
+Sampler = Callable[[int, torch.Generator], Tensor]
 
 
 def of_python(
@@ -49,54 +53,76 @@ def of_python(
     has = {name: getattr(model, name) for name in METHODS if callable(getattr(model, name, None))}
     if not has:
         raise UserError(f"{type(model).__name__} has none of {', '.join(METHODS)}; give it what it can do")
-    device = _device(model)
-    capabilities: dict[str, Any] = {}
-    lacking: dict[type, str] = {}
-    remarks: list[str] = []
+    device, context = _device(model), _context(model)
     x = next(data.batches("val", 4)).to(device)
-
-    context = _context(model)
+    lacking: dict[type, str] = {}
     with context(), torch.no_grad():
-        if "encode" in has:
-            code = _called(has["encode"], x, "encode")
-            if code.dim() != 2 or len(code) != len(x):
-                raise UserError(f"encode gives {tuple(code.shape)} for {len(x)} examples; expected ({len(x)}, Z)")
-            latent_dim = latent_dim or code.shape[1]
-            capabilities["encode"] = _floating(has["encode"])
-            capabilities["draw_code"] = _floating(getattr(model, "draw_code", has["encode"]))
-        if "encode" in has or "decode" in has:
-            capabilities["prior"] = _prior(model, prior, latent_dim)
-        sample = _sampler(model, has, capabilities, device)
-        form = None
-        if sample is not None:
-            generator = torch.Generator().manual_seed(0)
-            form = Form(probe_of(lambda n: sample(n, generator)), data.shape, layout, stated)
-            remarks += form.remarks
-            capabilities["sample"] = lambda n, generator: form(sample(n, generator))
-        elif "reconstruct" in has or "decode" in has:
-            form = Form(
-                _called(has.get("reconstruct", has.get("decode")), x, "reconstruct"), data.shape, layout, stated
-            )
-        if form is not None and "decode" in has:
-            decode = _floating(has["decode"])
-            capabilities["decode"] = lambda z: form(decode(z))
-            if not _is_differentiable(capabilities["decode"], capabilities["prior"], device):
-                lacking[Decodes] = "its decode gives no gradients, which latent inversion and AIS need"
-    if form is not None and "reconstruct" in has:
+        able = _encoding(model, has, x, prior, latent_dim)
+        sample = _sampler(model, has, able, device)
+        form = _form(has, sample, x, data, layout, stated)
+        if form is not None:
+            able |= _decoding(has, able, form, sample)
+        if "decode" in able and not _is_differentiable(able["decode"], able["prior"], device):
+            lacking[Decodes] = "its decode gives no gradients, which latent inversion and AIS need"
+            del able["decode"]
+    able |= _likelihood(model, has)
+    return External(lacking, device, context, **able), form, list(form.remarks) if form is not None and sample else []
+
+
+def _encoding(model: Any, has: Methods, x: Tensor, prior: str | Prior, latent_dim: int | None) -> dict[str, Any]:
+    """encode, draw_code and prior, as far as the object has them."""
+    able: dict[str, Any] = {}
+    if "encode" in has:
+        code = _called(has["encode"], x, "encode")
+        if code.dim() != 2 or len(code) != len(x):
+            raise UserError(f"encode gives {tuple(code.shape)} for {len(x)} examples; expected ({len(x)}, Z)")
+        latent_dim = latent_dim or code.shape[1]
+        able["encode"] = _floating(has["encode"])
+        able["draw_code"] = _floating(getattr(model, "draw_code", has["encode"]))
+    if "encode" in has or "decode" in has:
+        able["prior"] = _prior(model, prior, latent_dim)
+    return able
+
+
+def _form(
+    has: Methods, sample: Sampler | None, x: Tensor, data: DataModule, layout: str | None, stated: Range | None
+) -> Form | None:
+    """From the object's outputs to the form of the data; None for an object that gives no examples."""
+    if sample is not None:
+        generator = torch.Generator().manual_seed(0)
+        return Form(probe_of(lambda n: sample(n, generator)), data.shape, layout, stated)
+    if "reconstruct" in has:
+        return Form(_called(has["reconstruct"], x, "reconstruct"), data.shape, layout, stated)
+    return None
+
+
+def _decoding(has: Methods, able: Mapping[str, Any], form: Form, sample: Sampler | None) -> dict[str, Any]:
+    """sample, decode and reconstruct in the form of the data, as far as the object has them."""
+    made: dict[str, Any] = {}
+    if sample is not None:
+        made["sample"] = lambda n, generator: form(sample(n, generator))
+    if "decode" in has:
+        decode = _floating(has["decode"])
+        made["decode"] = lambda z: form(decode(z))
+    if "reconstruct" in has:
         reconstruct = _floating(has["reconstruct"])
-        capabilities["reconstruct"] = lambda x: form(reconstruct(x))
-    elif form is not None and "encode" in has and "decode" in has:
-        plain = capabilities["decode"]
-        capabilities["reconstruct"] = lambda x: plain(capabilities["encode"](x))
-    if Decodes in lacking:
-        del capabilities["decode"]
+        made["reconstruct"] = lambda x: form(reconstruct(x))
+    elif "encode" in able and "decode" in made:
+        plain, encode = made["decode"], able["encode"]
+        made["reconstruct"] = lambda x: plain(encode(x))
+    return made
+
+
+def _likelihood(model: Any, has: Methods) -> dict[str, Any]:
+    """elbo and log_weights, log_prob, and why_no_density, as far as the object has them."""
+    able: dict[str, Any] = {}
     if isinstance(model, Bounds):
-        capabilities |= {name: getattr(model, name) for name in ("elbo", "log_weights")}
+        able |= {name: getattr(model, name) for name in ("elbo", "log_weights")}
     if "log_prob" in has:
-        capabilities["log_prob"] = _density(_floating(has["log_prob"]))
-    if isinstance(model, Bounds) or "log_prob" in has:
-        capabilities["why_no_density"] = getattr(model, "why_no_density", lambda binary: None)
-    return External(lacking, device, context, **capabilities), form, remarks
+        able["log_prob"] = _density(_floating(has["log_prob"]))
+    if able:
+        able["why_no_density"] = getattr(model, "why_no_density", lambda binary: None)
+    return able
 
 
 def _context(model: Any) -> Callable[[], AbstractContextManager[Any]]:
@@ -135,31 +161,28 @@ def fingerprint(subject: External, data: DataModule) -> str:
     return digest.hexdigest()
 
 
-def _sampler(
-    model: Any, has: dict[str, Callable[..., Any]], capabilities: dict[str, Any], device: torch.device
-) -> Callable[[int, torch.Generator], Tensor] | None:
+def _sampler(model: Any, has: Methods, able: Mapping[str, Any], device: torch.device) -> Sampler | None:
     """The object's own sampler, or decoded draws of the prior; None without either."""
     if "sample" not in has:
         if "decode" not in has:
             return None
-        prior: Prior = capabilities["prior"]
+        prior: Prior = able["prior"]
         return lambda n, generator: _tensor(has["decode"](prior.sample(n, generator, device)), "decode")
     own = has["sample"]
     if _takes_generator(own):
         return lambda n, generator: _tensor(own(n, generator), "sample")
 
-    def seeded(n: int, generator: torch.Generator) -> Tensor:
+    def sample(n: int, generator: torch.Generator) -> Tensor:
         seed = int(torch.randint(2**31, (), generator=generator))
         state = np.random.get_state()
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
+        with seeded(seed, "sample"):
             np.random.seed(seed)
             try:
                 return _tensor(own(n), "sample")
             finally:
                 np.random.set_state(state)
 
-    return seeded
+    return sample
 
 
 def _takes_generator(sample: Callable[..., Any]) -> bool:
