@@ -15,7 +15,7 @@ from benchmarks.records.configurations import config_id
 from benchmarks.records.facts import UNKNOWN_NETWORK, facts_of
 from benchmarks.records.files import write_text
 from benchmarks.records.paths import CONFIG, run_path, seeds_beside
-from benchmarks.records.runs import read_record, write_record
+from benchmarks.records.runs import read_record, submission_of, write_record
 from benchmarks.scoring.bench import Bench
 from benchmarks.training.record import commit, environment, packages
 
@@ -88,13 +88,13 @@ def claim_place(path: Path, row: Row, runs_dir: Path) -> bool:
     if path.resolve() != runs_dir.resolve() / path.relative_to(runs_dir):
         raise UserError(f"{path} leads to another folder through a link; move the link away")
     record = read_record(path)
-    if record is not None and _sha256(record) != sha256:
+    if record is not None and submission_of(record) != sha256:
         raise UserError(
             f"{path} holds another submission than {name} (SHA-256 {sha256[:12]}): choose another name or seed, or move the "
             "folder away"
         )
     for other in seeds_beside(path) if path.parent.is_dir() else ():
-        if other != path.resolve() and _sha256(read_record(other) or {}) == sha256:
+        if other != path.resolve() and submission_of(read_record(other) or {}) == sha256:
             raise UserError(
                 f"{name} is scored as {other.name} already: each seed needs samples of a training of its own"
             )
@@ -138,9 +138,3 @@ def write_row(path: Path, row: Row, bench: Bench) -> None:
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )
-
-
-def _sha256(record: dict[str, Any]) -> str | None:
-    file = (record.get("external") or {}).get("file") or {}
-    sha256: str | None = file.get("sha256")
-    return sha256

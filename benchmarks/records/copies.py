@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from benchmarks.errors import warn
 from benchmarks.records.files import RecordError
-from benchmarks.records.runs import Run, ScoreSheet, sha256_of
+from benchmarks.records.runs import Run, ScoreSheet, sha256_of, submission_of
 
 # what two trainings of a row never share
 CHECKSUM = "checksum of the checkpoint"
+SUBMISSION = "checksum of what was submitted"
 COSTS = "measured costs and scores"
 
 
@@ -76,6 +77,7 @@ def seeds_once(runs: Iterable[Run]) -> tuple[list[Run], list[SeedCopy]]:
     Two runs of a row are one run if they share
 
     - the checksum of the checkpoint: a checkpoint holds the seed and the states of the generators; or
+    - of rows from elsewhere, the checksum of what was submitted: `evaluate` refuses the same submission under another seed; or
     - the measured costs, and every score under each protocol that both have: speeds are quotients of a clock in nanoseconds.
 
     Equal scores alone are no evidence: collapsed models whose samples are all black have equal scores under every seed.
@@ -89,7 +91,7 @@ def seeds_once(runs: Iterable[Run]) -> tuple[list[Run], list[SeedCopy]]:
         traces = list(_traces(run))
         matches = ((known[key], evidence) for key, evidence in traces if key in known)
         found = next(
-            ((other, evidence) for other, evidence in matches if evidence is CHECKSUM or _agree(run, other)), None
+            ((other, evidence) for other, evidence in matches if evidence is not COSTS or _agree(run, other)), None
         )
         if found is None:
             kept.append(run)
@@ -105,6 +107,10 @@ def _traces(run: Run) -> Iterator[tuple[tuple[object, ...], str]]:
     row = _identity(run)[:-1]
     if row and (sha256 := sha256_of(run.record)):
         yield (*row, CHECKSUM, sha256), CHECKSUM
+    if row and run.is_external:
+        if submission := submission_of(run.record):
+            yield (*row, SUBMISSION, submission), SUBMISSION
+        return  # the costs of a row from elsewhere are its owner's words
     cost = run.record.get("cost") or {}
     speed = cost.get("images_per_second")
     if row and isinstance(speed, float) and not speed.is_integer():  # a whole number may be a rounded one

@@ -211,6 +211,13 @@ def sha256_of(record: Mapping[str, Any]) -> str | None:
     return checkpoint.get("sha256") if isinstance(checkpoint, Mapping) else None
 
 
+def submission_of(record: Mapping[str, Any]) -> str | None:
+    """The checksum of what was submitted as a row from elsewhere; None for a run that genbench trained."""
+    file = (record.get("external") or {}).get("file") or {}
+    sha256: str | None = file.get("sha256")
+    return sha256
+
+
 def has_ended(run: Path) -> bool:
     """Whether training ended with a result, finished or diverged, so that nothing is left to train."""
     record = read_record(run)

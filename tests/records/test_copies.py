@@ -48,6 +48,18 @@ def test_a_copy_that_was_scored_under_another_protocol_too_is_a_copy() -> None:
     assert len(copies) == 1
 
 
+def submitted(seed: int, digit: str, **keys: Any) -> Run:
+    """A row from elsewhere, with costs that its owner stated for every seed."""
+    external = {"kind": "samples", "file": {"name": "x.npz", "sha256": digit * 64}}
+    return made(seed, checkpoint=None, external=external, cost=COST, **keys)
+
+
+def test_a_submission_counts_under_one_seed() -> None:
+    kept, copies = paths(submitted(0, "a"), submitted(1, "b"), submitted(2, "a", fid=3.0))
+    assert kept == ["seed=0", "seed=1"]
+    assert copies == ["seed=2 is a copy of seed=0: seeds 2 and 0 have the same checksum of what was submitted"]
+
+
 @pytest.mark.parametrize(
     "runs",
     [
@@ -62,6 +74,11 @@ def test_a_copy_that_was_scored_under_another_protocol_too_is_a_copy() -> None:
         [made(0, cost={"images_per_second": 1000.0}), made(1, cost={"images_per_second": 1000.0})],
         # records of earlier versions have no checksum
         [made(0, checkpoint=None), made(1, checkpoint=None)],
+        # what an owner stated, and a row from elsewhere without a file
+        [submitted(0, "a"), submitted(1, "b")],
+        [made(0, external={"kind": "python"}, cost=COST), made(1, external={"kind": "python"}, cost=COST)],
+        # a submission in two rows: another setting was stated
+        [submitted(0, "a"), submitted(1, "a", config_id="1" * 8)],
         # equal weights in another row: a setting without an effect
         [made(0, sha256="a" * 64), made(1, sha256="a" * 64, config_id="1" * 8)],
         # a record without the names of its groups is in no row
