@@ -108,7 +108,7 @@ def _places(names: bytes, counts: bytes) -> Mapping[str, tuple[str, int]]:
 def _open(path: str) -> _File:
     """The values of a run; none for a file that is missing, and with a warning for another."""
     try:
-        return _File(path, Npz(read_bytes(Path(path), MOST_BYTES), MOST_BYTES))
+        return _File(path, Npz(read_bytes(path, MOST_BYTES), MOST_BYTES))
     except FileNotFoundError:
         return _File(path, None)
     except Exception as error:

@@ -127,14 +127,17 @@ def most_bytes(path: Path) -> int:
     return LARGEST.get(path.suffix, 2**40)
 
 
-def read_bytes(path: Path, most: int) -> bytes:
+def read_bytes(path: Path | str, most: int) -> bytes:
     """The content of a regular file of at most `most` bytes.
 
     Raises:
         OSError: as `open_regular`.
     """
-    with open_regular(path, most) as stream:
-        return stream.read(os.fstat(stream.fileno()).st_size)
+    handle, size = _opened(path, most)
+    try:
+        return os.read(handle, size)
+    finally:
+        os.close(handle)
 
 
 def open_regular(path: Path, most: int) -> io.FileIO:
@@ -144,6 +147,11 @@ def open_regular(path: Path, most: int) -> io.FileIO:
         OSError: for a file that is larger, or that is none: a pipe would be waited for without end, and a link could name any
             file of the reader's machine.
     """
+    return open(_opened(path, most)[0], "rb", buffering=0)
+
+
+def _opened(path: Path | str, most: int) -> tuple[int, int]:
+    """A handle of a regular file, and its size. A report opens tens of thousands of files."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
@@ -157,7 +165,7 @@ def open_regular(path: Path, most: int) -> io.FileIO:
         raise OSError(
             f"it has {facts.st_size:,} bytes; at most {most:,} are expected" if is_large else "it is not a regular file"
         )
-    return open(handle, "rb", buffering=0)
+    return handle, facts.st_size
 
 
 def finite_or_none(value: float) -> float | None:

@@ -177,6 +177,9 @@ def _without_garbage_collection() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()  # all objects count as old, so that the next allocation does not search them all
             gc.enable()
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from benchmarks.reporting.seed_statistics import CONFIDENCE, Array
 
@@ -29,7 +29,7 @@ class Crossed(NamedTuple):
     freedom: Any
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[Any, Any]:
-        reach = self.error * stats.t.ppf(0.5 + confidence / 2, self.freedom)
+        reach = self.error * special.stdtrit(self.freedom, 0.5 + confidence / 2)
         return self.value - reach, self.value + reach
 
     def one_sided(self, margin: float) -> tuple[Any, Any]:
@@ -38,7 +38,7 @@ class Crossed(NamedTuple):
         with np.errstate(all="ignore"):
             certain = np.where(distance == 0, 0.0, np.copysign(np.inf, distance))
             t = np.where(self.error > 0, distance / self.error, certain)
-        return stats.t.sf(t, self.freedom), stats.t.cdf(t, self.freedom)
+        return special.stdtr(self.freedom, -t), special.stdtr(self.freedom, t)
 
 
 @dataclass(frozen=True)

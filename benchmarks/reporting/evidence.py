@@ -179,17 +179,15 @@ def _asked(claim: Claim, specification: Specification, is_right: bool) -> Asked:
 
 def _row_group(row: Row, asked: Asked, table: Table) -> Group | None:
     quantity, as_written = asked.quantity, asked.as_written
-    paths = {int(run.record["seed"]): run.path for run in row.runs}
     by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
     values = {
         seed: value
         for seed, value in by_seed.items()
         if value is not None and (quantity == as_written or evaluate(as_written, row.measured[seed]) is not None)
     }
-    is_lost = any(row.ended(run) != "finished" for run in row.runs)
-    if not values and not is_lost:  # the score does not apply to the model
+    if not values and all(row.ended(run) == "finished" for run in row.runs):  # the score does not apply to the model
         return None
-    runs = tuple(paths[seed] for seed in values)
+    runs = tuple(row.paths[seed] for seed in values)
     examples, of = example_values(quantity, runs, [row.measured[seed] for seed in values], table.sheet_name)
     return Group(
         label=row.label,

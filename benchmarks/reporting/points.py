@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from benchmarks.reporting.claims import Claim, Options
 from benchmarks.reporting.evidence import Group
@@ -119,8 +119,8 @@ def seeds_needed(claim: Claim, point: Point, alpha: float, power: float = 0.8, m
 
     def reached(n: int) -> float:
         freedom = (n - 1) * sum(variances) ** 2 / sum(variance**2 for variance in variances)
-        critical = stats.t.ppf(1 - alpha, freedom)
-        return float(1 - stats.nct.cdf(critical, freedom, distance * math.sqrt(n) / spread))
+        critical = special.stdtrit(freedom, 1 - alpha)
+        return float(1 - special.nctdtr(freedom, distance * math.sqrt(n) / spread, critical))
 
     if reached(most) < power:
         return None

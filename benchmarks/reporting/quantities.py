@@ -127,16 +127,17 @@ def example_values(
     tree = _parsed(quantity)
     if not _is_linear(tree):
         return None, 0
+    names = names_in(quantity)
     rows: list[tuple[NDArray[np.float64], int]] = []
     for run, numbers in zip(runs, scores, strict=True):
-        by_score = {name: examples_of(run, sheet, name) for name in names_in(quantity)}
-        arrays = {name: examples for name, examples in by_score.items() if examples is not None}
-        if not arrays or len({(len(array), of) for array, of in arrays.values()}) > 1:
+        arrays = {name: found for name in names if (found := examples_of(run, sheet, name)) is not None}
+        if not arrays:
             continue
-        columns = {
-            name: arrays[name][0] if name in arrays else np.float64(numbers[name]) for name in names_in(quantity)
-        }
-        rows.append((_value(tree, columns), next(iter(arrays.values()))[1]))
+        if quantity in arrays:  # most quantities are one score
+            rows.append(arrays[quantity])
+        elif len({(len(array), of) for array, of in arrays.values()}) == 1:
+            columns = {name: arrays[name][0] if name in arrays else np.float64(numbers[name]) for name in names}
+            rows.append((_value(tree, columns), next(iter(arrays.values()))[1]))
     if not rows or len({(len(row), of) for row, of in rows}) > 1:
         return None, 0
     return np.stack([row for row, _ in rows]), rows[0][1]

@@ -98,6 +98,11 @@ class Row:
         return run_facts(self.runs[0]) if self.runs else {}
 
     @cached_property
+    def paths(self) -> dict[int, Path]:
+        """The folders of its runs by seed."""
+        return {int(run.record["seed"]): run.path for run in self.runs}
+
+    @cached_property
     def _by_column(self) -> dict[str, list[float]]:
         return values_by_column(self.measured)
 
