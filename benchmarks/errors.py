@@ -56,6 +56,8 @@ def is_users(error: BaseException) -> bool:
 
 def printable(text: str) -> str:
     """The text with control characters escaped, which a terminal would obey. Records are texts of others."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from benchmarks.cli import program
 from benchmarks.errors import UserError, fail, one_line, printable
+from benchmarks.records.checks import placed
 from benchmarks.records.files import RecordError
 from benchmarks.records.removal import delete, move, place_of
 from benchmarks.records.roots import folders_of, runs_below
@@ -28,16 +29,16 @@ def main(cfg: DictConfig) -> None:
     what = "deleted" if cfg.delete else f"moved to {printable(str(target))}"
     done = failed = 0
     for run in runs:
-        if not cfg.dry_run:
-            try:
-                if cfg.delete:
-                    delete(run.path)
-                else:
-                    move(run.path, target)
-            except RecordError as error:  # the other runs can still be removed
-                fail(f"{one_line(error)} (not removed)")
-                failed += 1
-                continue
+        try:
+            placed(run)
+            if not cfg.dry_run and cfg.delete:
+                delete(run.path)
+            elif not cfg.dry_run:
+                move(run.path, target)
+        except RecordError as error:  # the other runs can still be removed
+            fail(f"{one_line(error)} (not removed)")
+            failed += 1
+            continue
         done += 1
         print(printable(f"{run.path}: {'would be ' * cfg.dry_run}{what}"), flush=True)
     counts = f"{done} {'run' if done == 1 else 'runs'} {'would be ' * cfg.dry_run}{what}; {len(found) - len(runs)} kept"

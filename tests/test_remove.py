@@ -92,3 +92,13 @@ def test_mistakes_change_nothing(words: tuple[str, ...], line: str, runs: Path, 
     assert result.returncode == 1
     assert result.stderr.startswith(line)
     assert len(content(runs)) == len(before)
+
+
+def test_a_run_elsewhere_than_its_record_says_stays(runs: Path, tmp_path: Path) -> None:
+    alone_elsewhere = tmp_path / "run"
+    (runs / "digits" / "gan" / "c1" / "seed=0").rename(alone_elsewhere)
+    before = content(tmp_path)
+    result = run("remove", "runs=run", "delete=true", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "does not lie at <runs>/digits/gan/c1/seed=0" in result.stderr
+    assert content(tmp_path) == before

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, printable
 from benchmarks.external.about import About
 from benchmarks.external.shapes import Range
 from benchmarks.records.configurations import config_id
@@ -108,7 +108,7 @@ def write_row(path: Path, row: Row, bench: Bench) -> None:
     name, sha256 = row.file
     external = {
         "kind": row.kind,
-        "file": {"name": name[:MOST_REMARK], "sha256": sha256},
+        "file": {"name": printable(name)[:MOST_REMARK], "sha256": sha256},
         "samples": row.samples,
         "layout": row.layout,
         "range": row.range,
@@ -116,7 +116,7 @@ def write_row(path: Path, row: Row, bench: Bench) -> None:
         "latent_dim": row.latent_dim,
         "source": about.get("source"),
         "notes": about.get("notes"),
-        "remarks": [remark[:MOST_REMARK] for remark in row.remarks],
+        "remarks": [printable(remark)[:MOST_REMARK] for remark in row.remarks],
         "scored_on": environment(bench.scorer.device),
     }
     said: dict[str, Any] = {key: about[key] for key in ("budget", "spent", "cost") if key in about}
@@ -128,7 +128,7 @@ def write_row(path: Path, row: Row, bench: Bench) -> None:
             "names": row.names(bench),
             "seed": row.seed,
             "config_id": config_id(document),
-            "command": row.command,
+            "command": printable(row.command),
             **said,
             "data": asdict(bench.data.info) | {"id": bench.data.info.id},
             "packages": packages(),

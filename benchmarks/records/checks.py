@@ -1,5 +1,7 @@
 """Checks of a run beyond its own files: its data, its place, and what a report needs of it."""
 
+from pathlib import Path
+
 from benchmarks.records.files import RecordError
 from benchmarks.records.json_files import check_kind
 from benchmarks.records.paths import BASELINES, OLD_BASELINES, RECORD, run_path, runs_dir_of
@@ -22,10 +24,25 @@ def check_data(run: Run, data_id: str) -> None:
 
 
 def check_place(run: Run) -> None:
-    """Checks that a run lies where its record says, so that what is written beside it stays inside the folder of runs.
+    """Checks that a run lies where its record says, and that no link leads out of the folder of runs: scores are written there.
 
     Raises:
         RecordError: for another place, a link in the place of one of its folders, or a record that names no place.
+    """
+    expected = placed(run)
+    folders = [run.path, *run.path.glob("*/")]
+    for name in (BASELINES, OLD_BASELINES):
+        baselines = expected.parents[2] / name
+        folders += [baselines, *baselines.glob("*"), *baselines.glob("*/*"), *baselines.glob("*/*/*")]
+    if links := [folder for folder in folders if folder.is_symlink()]:
+        raise RecordError(f"{links[0]} is a link to another folder; scores are written inside the folder of runs only")
+
+
+def placed(run: Run) -> Path:
+    """The place of a run by its record, where the run lies, so that what is written beside it stays inside the folder of runs.
+
+    Raises:
+        RecordError: for a run that lies elsewhere, or a record that names no place.
     """
     check_kind(run.path / RECORD, run.record, PlacedRecord)
     names, config_id, seed = run.record["names"], run.record["config_id"], run.record["seed"]
@@ -33,12 +50,7 @@ def check_place(run: Run) -> None:
     if run.path.resolve() != expected.resolve():
         place = f"{names['datamodule']}/{names['model']}/{config_id}/seed={seed}"
         raise RecordError(f"{run.path} does not lie at <runs>/{place}, as its record says; move it there")
-    folders = [run.path, *run.path.glob("*/")]
-    for name in (BASELINES, OLD_BASELINES):
-        baselines = expected.parents[2] / name
-        folders += [baselines, *baselines.glob("*"), *baselines.glob("*/*"), *baselines.glob("*/*/*")]
-    if links := [folder for folder in folders if folder.is_symlink()]:
-        raise RecordError(f"{links[0]} is a link to another folder; scores are written inside the folder of runs only")
+    return expected
 
 
 def check_for_report(run: Run) -> None:

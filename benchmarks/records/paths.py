@@ -82,11 +82,17 @@ def may_hold_a_search(folder: str) -> bool:
 
 def runs_dir_of_search(search: Path) -> Path:
     """The folder of runs that a search lies in."""
-    return search.parents[2]
+    return _above(search if len(search.parents) > 2 else search.resolve(), 3)
 
 
 def _datamodule_folder(run: Path) -> Path:
-    return run.resolve().parents[2]
+    return _above(run.resolve(), 3)
+
+
+def _above(path: Path, levels: int) -> Path:
+    """The folder so many levels above a path; the root of the file system if there are fewer: a run may lie anywhere."""
+    folders = [path, *path.parents]
+    return folders[min(levels, len(folders) - 1)]
 
 
 def _baselines_in(folder: Path, data_id: str) -> Path:

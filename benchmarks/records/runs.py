@@ -169,6 +169,8 @@ def _read_sheet(path: Path) -> ScoreSheet:
     for i, score in enumerate(scores):
         head = shared_head(score.name, score.unit, score.detail) or _new_head(path, i, score)
         score.name, score.unit, score.detail = head
+    if len({score.name for score in scores}) < len(scores):  # a seed would count several times
+        raise RecordError(f"{path} has several scores of one name; restore it or move it away")
     status: Any = sheet["status"]
     found = ScoreSheet(shared(sheet["protocol"]), sheet["protocol_id"], status, scores)
     if found.filename != path.name:  # a copy under another name would count a seed twice

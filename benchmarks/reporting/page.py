@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from benchmarks.errors import printable
 from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search, Trial
@@ -202,7 +203,7 @@ def _record(run: Run, out: Path) -> str:
     names = [RECORD, CONFIG, *curve, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
     links = [f'<a href="{folder}/{name}">{shown}</a> ' for name, shown in map(_escaped_name, names)]
     return (
-        f"      <li>seed {record['seed']}, {run.status}: <code>{escape(record.get('command', ''))}</code><br>\n"
+        f"      <li>seed {record['seed']}, {run.status}: <code>{escape(printable(str(record.get('command', ''))))}</code><br>\n"
         f"      {_again(run)}<br>\n"
         f'      <span class="soft">{escape(_environment(record))}</span><br>\n'
         f"{''.join(links)}</li>\n"

@@ -33,7 +33,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two seeds of a row from elsewhere, with remarks, and their report."""
     folder = tmp_path_factory.mktemp("scored")
     twice = np.concatenate([noise(SAMPLES - 5), noise(1).repeat(10, 0)])
-    np.savez(folder / "a.npz", samples=twice, labels=np.arange(3))
+    np.savez(folder / "a.npz", samples=twice, **{"labels\x1b[2J": np.arange(3)})  # type: ignore[arg-type]
     np.save(folder / "b.npy", noise().astype(np.float32)[..., None] / 127.5 - 1)
     (folder / "mine.yaml").write_text(
         "budget: {unit: images, amount: 1000}\ncost: {parameters: 7}\nfacts: {latent size: 16}\n"
@@ -44,7 +44,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "305 samples, NHW, 0 to 255, uint8" in result.stdout
     assert "300 samples, NHWC, -1 to 1, float32, found" in result.stdout
     assert "warning: a.npz: 9 of 305 samples are copies of other samples" in result.stderr
-    assert "warning: a.npz: the arrays labels of the file were not read" in result.stderr
+    assert r"warning: a.npz: the arrays labels\x1b[2J of the file were not read" in result.stderr
     assert "no reconstructions were submitted" in result.stdout
     return folder
 
@@ -67,6 +67,12 @@ def test_a_record_says_that_and_how_it_is_external(scored: Path) -> None:
     assert run_of_b.record["command"].startswith("python -m benchmarks.evaluate ")
     assert str(scored) not in json.dumps(run_of_b.record)
     assert (run_of_b.path / "samples.png").is_file()
+
+
+def test_control_characters_of_a_file_do_not_make_a_record_that_cannot_be_read(scored: Path) -> None:
+    run_of_a = read_run(seed_of(scored, 0))
+    assert run_of_a is not None
+    assert r"the arrays labels\x1b[2J of the file were not read" in run_of_a.record["external"]["remarks"]
 
 
 def test_the_same_command_does_nothing_and_another_file_is_refused(scored: Path, tmp_path: Path) -> None:

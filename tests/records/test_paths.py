@@ -36,6 +36,12 @@ def test_a_search_leads_back_to_the_folder_of_runs(tmp_path: Path) -> None:
     assert runs_dir_of_search(search_path(tmp_path, "digits", "wide", "1a2b3c4d")) == tmp_path
 
 
+def test_a_run_or_a_search_just_below_the_root_of_the_file_system_has_a_folder_above(tmp_path: Path) -> None:
+    assert [runs_dir_of(Path(path)) for path in ("/", "/run", "/a/run")] == [Path("/")] * 3
+    assert baselines_beside(Path("/run"), "1a2b3c4d").parent.parent == Path("/")
+    assert runs_dir_of_search(Path("wide-1a2b3c4d")) == Path.cwd().parents[1]
+
+
 def test_no_two_runs_share_a_folder(tmp_path: Path) -> None:
     facts = itertools.product(("digits", "mnist"), ("vae", "gan"), ("1a2b3c4d", "5e6f7a8b"), (0, 1))
     assert len({run_path(tmp_path, *fact) for fact in facts}) == 16

@@ -258,13 +258,14 @@ scores = st.builds(
     n=st.integers(0, 2**40),
     detail=st.fixed_dictionaries({}, optional={"encoder": printables, "k": st.integers(0, 99), "other": finite}),
 )
+sets_of_scores = st.lists(scores, max_size=5, unique_by=lambda score: score.name)
 protocols = st.fixed_dictionaries(
     {"name": names, "split": st.sampled_from(["val", "test"]), "metrics": st.just({"a": {}})}
 )
 
 
 @quickly
-@given(st.builds(ScoreSheet, protocols, names, st.sampled_from(["scored", "diverged"]), st.lists(scores, max_size=5)))
+@given(st.builds(ScoreSheet, protocols, names, st.sampled_from(["scored", "diverged"]), sets_of_scores))
 def test_a_sheet_comes_back_as_it_was_written(sheet: ScoreSheet) -> None:
     with folder() as path:
         write_sheet(path, sheet)

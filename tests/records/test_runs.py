@@ -76,6 +76,7 @@ def test_a_bad_record_is_named_on_one_line(text: str, message: str, tmp_path: Pa
         ),
         (lambda sheet: sheet["scores"][0].pop("unit"), r"lacks scores\[0\].unit"),
         (lambda sheet: sheet.update(scores=sheet["scores"] * 1001), "expected array of length <= 1000"),
+        (lambda sheet: sheet.update(scores=sheet["scores"] * 2), "several scores of one name"),
         (lambda sheet: sheet.update(scores={}), "has scores {}: expected array"),
         (lambda sheet: sheet.update(status="x"), "has status 'x'"),
         (lambda sheet: sheet["protocol"].update(name="../x"), "has protocol.name '../x'"),
