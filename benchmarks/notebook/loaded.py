@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from PIL import Image
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
 from benchmarks.records.checks import check_data
 from benchmarks.records.files import RecordError, read_bytes
 from benchmarks.records.paths import PICTURES
@@ -103,8 +103,8 @@ class LoadedRun:
                 if image.width * image.height > MOST_PIXELS:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
                 return image.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise RecordError(f"{path} cannot be read ({error}); restore it or move it away") from error
+        except Exception as error:  # a damaged picture raises many kinds of errors
+            raise RecordError(f"{path} cannot be read ({one_line(error)}); restore it or move it away") from error
 
     def __repr__(self) -> str:
         return f"LoadedRun({self.path.as_posix()!r}, {self._run.status}, {len(self.sheets)} sheets)"

@@ -53,7 +53,12 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         path: the file to write or replace. Missing parent folders are made.
         is_precious: sync the file to the disk before the rename. Files that can be made again from records skip the sync.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (
+        FileNotFoundError
+    ) as error:  # the folder that the process is in was removed, or the file system takes no folders
+        raise UserError(f"the folder {path.parent} cannot be made; choose another one") from error
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
     os.close(handle)
     temporary = Path(name)

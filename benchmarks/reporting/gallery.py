@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.errors import one_line, warn
+from benchmarks.errors import UserError, one_line, warn
 from benchmarks.records.files import LARGEST, file_name, read_bytes, replacing
 from benchmarks.records.paths import PICTURES
 from benchmarks.reporting.table import Row, Table
@@ -67,7 +67,12 @@ def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
     """The pictures of each row's first finished seed, by row and kind.
 
     The pictures of a table's first rows are copied into `out`; the other pictures stay in their runs.
+
+    Raises:
+        UserError: for a link in the place of the folder of the copies.
     """
+    if (out / "pictures").is_symlink():
+        raise UserError(f"{out / 'pictures'} is a link to another folder; move the link away")
     pictures: dict[str, dict[str, Path]] = {}
     for table in tables:
         for i, row in enumerate(table.models):

@@ -12,11 +12,13 @@ from torch import Tensor
 
 import benchmarks
 from benchmarks.errors import UserError
+from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Score, ScoreSheet, write_sheet
 from benchmarks.scoring.restore import load_model
 from benchmarks.training.pictures import image_grid
 from tests.conftest import composed
 from tests.reporting.fakes import add_run
+from tests.reporting.test_gallery import huge
 from tests.test_evaluate import untrained
 
 
@@ -47,6 +49,9 @@ def test_a_run_has_its_model_data_scores_and_pictures(path: Path) -> None:
     assert benchmarks.show(samples).size == image_grid(samples).size
     with pytest.raises(UserError, match="has no picture 'walks'; it has samples"):
         run.show("walks")
+    (path / "samples.png").write_bytes(huge())
+    with pytest.raises(RecordError, match=r"samples\.png cannot be read"):
+        run.show()
     assert "<td>fid</td>" in run._repr_html_()
     assert "1 sheets" not in repr(run)
 

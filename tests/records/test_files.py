@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.records.files import (
     digest,
     file_name,
@@ -92,6 +93,15 @@ def test_a_pipe_a_link_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
     ):
         with pytest.raises(OSError, match=said):
             read_bytes(path, 100)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = tmp_path / "removed"
+    removed.mkdir()
+    monkeypatch.chdir(removed)
+    removed.rmdir()
+    with pytest.raises(UserError, match="the folder report cannot be made"):
+        write_text(Path("report/index.html"), "x")
 
 
 def test_a_name_of_a_file_names_no_folder() -> None:

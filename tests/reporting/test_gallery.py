@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.errors import UserError
 from benchmarks.reporting.build import write_report
 from tests.reporting.fakes import add_run
 
@@ -70,3 +71,12 @@ def test_a_bad_picture_is_named_and_left_out(
     (pictures,) = report.pictures.values()
     assert list(pictures) == ["samples"]
     assert len(list((tmp_path / "out" / "pictures").iterdir())) == 1
+
+
+def test_a_link_in_the_place_of_the_copies_is_refused(tmp_path: Path) -> None:
+    add_run(tmp_path / "runs", "vae", 0, {"fid": 1.0})
+    for folder in ("out", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "out" / "pictures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="pictures is a link to another folder"):
+        write_report([tmp_path / "runs"], tmp_path / "out", "x")
