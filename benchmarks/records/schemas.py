@@ -89,6 +89,7 @@ class Cost(TypedDict, total=False):
     decoder_parameters: Amount | None
     train_seconds: Amount | None
     images_per_second: Amount | None
+    neighbours: Amount | None
     sampling_images_per_second: Amount | None
     peak_memory_bytes: Amount | None
 

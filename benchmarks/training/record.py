@@ -64,12 +64,14 @@ def describe_run(
 
 
 def training_cost(model: GenerativeModel, clock: Clock, device: torch.device) -> dict[str, Any]:
-    """Parameters, seconds, examples a second, and the peak memory in bytes since `reset_peak_memory`."""
+    """Parameters, seconds, examples a second, processors that others kept busy, and the peak memory in bytes since
+    `reset_peak_memory`."""
     return {
         "parameters": sum(w.numel() for p in model.players() for w in p.modules.parameters()),
         "decoder_parameters": sum(w.numel() for w in model.decoder.parameters()),
         "train_seconds": round(clock.seconds, 3),
         "images_per_second": model.images / clock.seconds if clock.seconds else None,
+        "neighbours": None if clock.neighbours is None else round(clock.neighbours, 3),
         "peak_memory_bytes": _peak_memory(device),
     }
 
