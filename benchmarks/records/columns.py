@@ -119,6 +119,8 @@ _FIRST: tuple[Column, ...] = (
         ("cost", "train_seconds", "s", False, "training"),
         ("cost", "images_per_second", "images/s", True, "training speed"),
         ("cost", "sampling_images_per_second", "images/s", True, "sampling speed"),
+        # of other programs during training; speeds beside other work are not those of a run alone
+        ("cost", "neighbours", "processors", None, "other work"),
         ("cost", "parameters", "", None, ""),
         ("cost", "peak_memory", "MiB", False, "peak memory"),
     ),

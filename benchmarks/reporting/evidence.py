@@ -18,6 +18,9 @@ from benchmarks.reporting.table import Row, Table
 
 NOT_RECORDED = "not recorded"
 COSTS = frozenset(column.name for column in columns_in(COST))
+# what is slower beside other work, and the processors that other programs may keep busy meanwhile: what a system does by itself
+TIMES = frozenset({"train_seconds", "images_per_second", "sampling_images_per_second"})
+MOST_NEIGHBOURS = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,8 @@ class Group:
         examples: the quantity by example, (examples,), its mean over the runs that have such values; None if the quantity is no
             mean over examples.
         of: the number of examples that the mean is over.
-        floor: why the row has learned too little to be tested; empty if it has learned enough.
+        floor: why the row cannot be tested: it has learned too little, or its times were measured beside other work; empty if
+            it can.
     """
 
     label: str
@@ -197,7 +201,7 @@ def _row_group(row: Row, asked: Asked, table: Table) -> Group | None:
         facts={**row.facts, **(_machine(row) if _depends_on_machine(row, as_written) else {})},
         examples=None if examples is None else examples.mean(0),
         of=of,
-        floor=_below_floor(row, asked, table),
+        floor=_below_floor(row, asked, table) or _beside_others(row, as_written),
     )
 
 
@@ -218,6 +222,15 @@ def _machine(row: Row) -> dict[str, str]:
         for key, values in machines.items()
         if values
     }
+
+
+def _beside_others(row: Row, quantity: str) -> str:
+    """Why times of a row are no times of a run alone; empty if other programs left the machine to it, or if nobody knows."""
+    is_timed = bool(names_in(quantity) & TIMES) or row.facts.get("budget", "").endswith(" seconds")
+    busiest = max(row.values("neighbours"), default=0.0) if is_timed else 0.0
+    if busiest <= MOST_NEIGHBOURS:
+        return ""
+    return f"{row.label} was trained beside other work, which kept up to {busiest:.1f} processors busy"
 
 
 def _below_floor(row: Row, asked: Asked, table: Table) -> str:

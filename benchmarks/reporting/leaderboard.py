@@ -166,6 +166,7 @@ def _with_cost(run: Run, sheet: ScoreSheet | None) -> list[Score]:
         "train_seconds": cost.get("train_seconds"),
         "images_per_second": cost.get("images_per_second"),
         "sampling_images_per_second": cost.get("sampling_images_per_second"),
+        "neighbours": cost.get("neighbours"),
         "parameters": cost.get("parameters"),
         "peak_memory": None if memory is None else memory / 2**20,
     }

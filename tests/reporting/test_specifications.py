@@ -357,6 +357,19 @@ def test_a_row_whose_seeds_ran_on_several_machines_has_no_comparable_cost() -> N
     assert "gan and vae differ in threads (1 or 8 in gan against 1 or 8 in vae)" in found.reason
 
 
+def test_times_beside_other_work_decide_nothing() -> None:
+    """Measured once: WGAN-GP against WGAN cost 1.74 alone, and 0.96 beside another job."""
+    text = "title: t\nquantity: 1000 / images_per_second\nleft: gan\nright: vae\nexpect: lower\n"
+    vae = row("vae", images_per_second=around(10), neighbours=[0.0] * 6)
+    for busy, verdict in ((0.1, "holds"), (0.9, "undecided")):
+        gan = row("gan", images_per_second=around(20), neighbours=[0.0] * 5 + [busy])
+        found = answer(text, gan, vae)
+        assert found.verdict == verdict
+    assert "gan was trained beside other work, which kept up to 0.9 processors busy" in found.reason
+    gan = row("gan", fid=around(5), neighbours=[2.0] * 6)
+    assert answer(FID, gan, row("vae", fid=around(50))).verdict == "holds", "a score does not depend on neighbours"
+
+
 def test_after_a_budget_of_seconds_every_score_depends_on_the_machine() -> None:
     """Two equal families, one minute each, one on a GPU and one on a CPU: once "holds"."""
     gan, vae = (
