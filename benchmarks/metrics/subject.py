@@ -65,7 +65,10 @@ class Subject:
 
     def real(self, limit: int | None = None) -> Iterator[Tensor]:
         """Batches (B, ...) of the reference split, or of its first `limit` examples, on the model's device."""
-        for x in self.data.batches(self.split, self.batch_size, self._at_most(limit)):
+        yield from self._batches(self.split, self._at_most(limit))
+
+    def _batches(self, split: Split, limit: int | None) -> Iterator[Tensor]:
+        for x in self.data.batches(split, self.batch_size, limit):
             yield x.to(self.device)
 
     def likelihood_examples(self, split: Split, limit: int | None = None) -> Iterator[Tensor]:
@@ -143,10 +146,34 @@ class Subject:
     @cached_property
     def reference_features(self) -> Tensor:
         """Features of the reference split, (N, dim)."""
-        depends_on = {
+        return self._features_of_split(self.split, self.examples)
+
+    def training_features(self, limit: int | None = None) -> Tensor:
+        """Features of the first `limit` training examples, or of all of them, (N, dim)."""
+        return self._features_of_split("train", limit)
+
+    def of_training_features(self, what: Mapping[str, Any], compute: Callable[[], Tensor], limit: int | None) -> Tensor:
+        """What depends on the training features alone, from the cache or computed.
+
+        Args:
+            what: the name of the result and its settings.
+            compute: computes it.
+            limit: of the training features.
+        """
+        return self.cache({**self._facts_of("train", limit), **what}, compute)
+
+    def _features_of_split(self, split: Split, examples: int | None) -> Tensor:
+        def compute() -> Tensor:
+            return torch.cat([self.encoder(to_uint8(x)) for x in self._batches(split, examples)])
+
+        return self.cache(self._facts_of(split, examples), compute)
+
+    def _facts_of(self, split: Split, examples: int | None) -> dict[str, Any]:
+        """Everything that decides the features of a split."""
+        return {
             "data": self.data.info.id,
-            "split": self.split,
-            "examples": self.examples,
+            "split": split,
+            "examples": examples,
             "batch_size": self.batch_size,
             "encoder": self.encoder.checksum,
             "resizing": self.encoder.resizing,
@@ -154,7 +181,6 @@ class Subject:
             # the number of threads changes the last bits of sums
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
         }
-        return self.cache(depends_on, lambda: torch.cat([self.encoder(to_uint8(x)) for x in self.real()]))
 
     @cached_property
     def reconstruction_features(self) -> Tensor:

@@ -43,7 +43,9 @@ def _part(part: str, *columns: tuple[str, str, str, bool | None, str]) -> list[C
 
 
 # the metrics that compare features
-OF_FEATURES = frozenset({"fid", "kid", "neighbours", "fitted_fid", "reconstruction_fid", "interpolation_fid"})
+OF_FEATURES = frozenset(
+    {"fid", "kid", "mind", "neighbours", "memorisation", "fitted_fid", "reconstruction_fid", "interpolation_fid"}
+)
 
 # in the order of the page: metric, name, unit, whether higher is better, title
 _FIRST: tuple[Column, ...] = (
@@ -52,6 +54,7 @@ _FIRST: tuple[Column, ...] = (
         ("fid", "fid", "", False, "FID"),
         ("fid", "fid_infinity", "", False, "FID∞"),
         ("kid", "kid", "", False, "KID"),
+        ("mind", "mind", "", False, "MIND"),
         ("neighbours", "precision", "", True, ""),
         ("neighbours", "recall", "", True, ""),
         ("neighbours", "density", "", True, ""),
@@ -61,6 +64,13 @@ _FIRST: tuple[Column, ...] = (
         ("modes", "mode_kl", "nats", False, "mode KL"),
         ("known_truth", "wasserstein2", "", False, "W₂"),
         ("known_truth", "sample_log_density", "nats", True, "log p of samples"),
+    ),
+    *_part(
+        "Memorisation",
+        ("memorisation", "copied_share", "", False, "share of near copies"),
+        ("memorisation", "authenticity", "", True, ""),
+        # 0 is best: below, samples copy; above, samples are too far from the data
+        ("memorisation", "c_t", "", None, "C_T"),
     ),
     *_part(
         "Likelihood",
