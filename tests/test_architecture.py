@@ -42,7 +42,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "benchmarks/notebook": (*(*BELOW, "benchmarks.cli", "benchmarks.scoring", "benchmarks.reporting", *OBJECTS),),
     "benchmarks/training": (
         *(*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.metrics.base"),
-        *("benchmarks.metrics.inversion", *OBJECTS),  # the pictures of a run search latents
+        # the pictures of a run search latents, and training images
+        *("benchmarks.metrics.inversion", "benchmarks.metrics.nearest", *OBJECTS),
     ),
     "benchmarks/reporting": BELOW,
     "benchmarks/multirun": (

@@ -86,9 +86,7 @@ def data_copying(fake: Array, fake_cells: Array, real: Array, real_cells: Array,
             weights.append(len(of_real))
     if not scores:
         raise ValueError(f"no cell of the training examples has {smallest} samples and a held-out example")
-    return DataCopying(
-        float(np.average(scores, weights=weights)), mann_whitney_z(fake, real), min(scores), len(scores)
-    )
+    return DataCopying(float(np.average(scores, weights=weights)), mann_whitney_z(fake, real), min(scores), len(scores))
 
 
 class Memorisation(Ruler):
@@ -137,9 +135,8 @@ class Memorisation(Ruler):
             cells = [nearest_points(x, centres, 1).index[:, 0].numpy() for x in (fake, held_out)]
             distances = [found.squared[:, 0].numpy() for found in (own, real)]
             test = data_copying(distances[0], cells[0], distances[1], cells[1], self.smallest)
-            facts = {"cells": len(centres), "cells_used": test.cells}
-            facts |= {"without_cells": test.everywhere, "lowest_cell": test.lowest}
-            return Value(test.c_t, subject.samples, detail | facts)
+            detail_of_cells = {"cells": len(centres), "cells_used": test.cells, "lowest_cell": test.lowest}
+            return Value(test.c_t, subject.samples, detail | detail_of_cells | {"without_cells": test.everywhere})
 
         return {
             "copied_share": share(own.squared[:, 0] <= squared_radius, real.squared[:, 0] <= squared_radius),

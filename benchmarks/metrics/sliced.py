@@ -35,8 +35,8 @@ def unit_vectors(n: int, dim: int, generator: torch.Generator) -> Tensor:
 class MIND(Ruler):
     """MIND = 3D · the mean over random directions of the squared 2-Wasserstein distance between projected features.
 
-    The factor 3D makes it 3‖a - b‖² for two distributions that differ by a shift. Samples and reference are equally many. Two sets
-    of draws of one distribution have a MIND above 0, which falls about as 1/n: the row "real train" shows it.
+    The factor 3D makes it 3‖a - b‖² for two distributions that differ by a shift. Samples and reference are equally many. Two
+    sets of draws of one distribution have a MIND above 0, which falls about as 1/n: the row "real train" shows it.
 
     Args:
         samples: of the model, and of the reference; fewer if one of them has fewer.
@@ -57,7 +57,7 @@ class MIND(Ruler):
         directions = unit_vectors(self.projections, real.shape[1], generator)
         n = min(self.samples, len(real), len(fake))
         # a split may be in an order, so its part is drawn at random
-        parts = [x[torch.randperm(len(x), generator=generator)[:n]] for x in (real, fake)]
-        value = 3 * real.shape[1] * mean_squared_transport(*parts, directions)
+        part_of_real, part_of_fake = (x[torch.randperm(len(x), generator=generator)[:n]] for x in (real, fake))
+        value = 3 * real.shape[1] * mean_squared_transport(part_of_real, part_of_fake, directions)
         detail = feature_detail(subject) | {"reference": n, "projections": self.projections}
         return {"mind": Value(float(value), n, detail)}

@@ -29,6 +29,7 @@ PICTURES = {
     "samples": "samples.png",
     "reconstructions": "reconstructions.png",
     "nearest images": "nearest_images.png",
+    "training neighbours": "training_neighbours.png",
     "interpolations": "interpolations.png",
     "code interpolations": "code_interpolations.png",
     "traversals": "traversals.png",

@@ -22,6 +22,10 @@ CAPTIONS = {
         "Validation examples in the odd rows; below each, the nearest image that a search of the latents finds: "
         "a reconstruction by every decoder."
     ),
+    "training neighbours": (
+        "Samples in the first and fifth column; right of each, the three training images nearest to it by pixels, of "
+        "the first 100,000. A sample that is equal to its neighbour is a copy."
+    ),
     "interpolations": (
         "Decoded points between one draw of the prior (left) and another (right): the same latents for every model."
     ),

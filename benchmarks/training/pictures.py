@@ -12,6 +12,7 @@ from torchvision.utils import make_grid
 
 from benchmarks.metrics.base import to_uint8, why_no_search
 from benchmarks.metrics.inversion import invert
+from benchmarks.metrics.nearest import nearest_points
 from benchmarks.records.files import replacing
 from benchmarks.records.paths import PICTURES
 from datamodules.base import DataModule
@@ -25,6 +26,9 @@ PATHS, STEPS = 8, 9
 POINT_PATHS, POINT_STEPS = 32, 65
 # the search for nearest images: shorter than that of the inversion MSE, because a picture shows no small difference
 SEARCHED, RESTARTS, SEARCH_STEPS, LEARNING_RATE = 16, 3, 100, 0.1
+# samples beside their nearest training images: the number of samples, of images for each, of training images that are
+# searched, and of those that are in memory at once
+BESIDE, NEIGHBOURS, AMONG, BATCH = 16, 3, 100_000, 2048
 REACH = 3.0  # the half-width of a traversal, in standard deviations of a normal prior
 # images are enlarged by a whole factor to about this many pixels per side
 TILE = 28
@@ -33,9 +37,10 @@ TILE = 28
 def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val") -> None:
     """Writes samples, interpolations between draws of the prior, and traversals of one latent, dimension by dimension.
 
-    A model gets the pictures that its capabilities allow. Models of images also get the nearest images that a search of the
-    latents finds for some examples; one with an encoder also gets reconstructions and interpolations between the codes of
-    examples. The latents are the same for every model of a data set that has the same latent dimension.
+    A model gets the pictures that its capabilities allow. Models of images also get samples beside their nearest training images,
+    and the nearest images that a search of the latents finds for some examples; one with an encoder also gets reconstructions
+    and interpolations between the codes of examples. The latents are the same for every model of a data set that has the same
+    latent dimension.
 
     Args:
         run: the folder of the run.
@@ -53,7 +58,10 @@ def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val")
     paths, steps = (PATHS, STEPS) if is_images else (POINT_PATHS, POINT_STEPS)
     with model.scoring():
         if isinstance(model, Samples):
-            show("samples", model.sample(SAMPLES if is_images else POINTS, torch.Generator().manual_seed(0)))
+            samples = model.sample(SAMPLES if is_images else POINTS, torch.Generator().manual_seed(0))
+            show("samples", samples)
+            if is_images:
+                show("training neighbours", beside_training_images(samples[:BESIDE].float().cpu(), data))
         if isinstance(model, Decodes):
             ends = model.prior.sample(2 * paths, torch.Generator().manual_seed(1)).to(device)
             show("interpolations", model.decode(between(model.prior, ends[:paths], ends[paths:], steps)), steps)
@@ -70,6 +78,22 @@ def save_pictures(run: Path, model: Any, data: DataModule, split: Split = "val")
         if is_images and isinstance(model, Decodes) and why_no_search(model) is None:
             examples = real[:SEARCHED]
             _save(run / PICTURES["nearest images"], pairs(examples, nearest(model, examples.to(device))))
+
+
+def beside_training_images(samples: Tensor, data: DataModule) -> Tensor:
+    """Each sample, and after it the training images nearest to it, the nearest first. (N, C, H, W) -> (N * 4, C, H, W).
+
+    The distance is Euclidean, of pixels: a picture depends on no feature encoder. Too few training images leave white places.
+    """
+    n, shape = len(samples), samples.shape[1:]
+    squared = torch.full((n, NEIGHBOURS), torch.inf, dtype=torch.float64)
+    images = torch.ones(n, NEIGHBOURS, *shape)
+    for batch in data.batches("train", BATCH, AMONG):
+        found = nearest_points(samples.flatten(1), batch.flatten(1), min(NEIGHBOURS, len(batch)))
+        best = torch.cat([squared, found.squared], 1).topk(NEIGHBOURS, largest=False)
+        squared = best.values
+        images = torch.cat([images, batch[found.index]], 1)[torch.arange(n)[:, None], best.indices]
+    return torch.cat([samples[:, None], images], 1).flatten(0, 1)
 
 
 def nearest(model: Any, x: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def test_a_generator_is_scored_if_its_user_vouches_for_it(archive: Path, tmp_pat
     assert "a generator was submitted, and no encoder" in result.stdout
     assert "fid" in result.stdout
     (path,) = (tmp_path / "runs" / "digits" / "mine").glob("*/seed=0")
-    kinds = ("samples", "interpolations", "traversals", "nearest images")
+    kinds = ("samples", "interpolations", "traversals", "nearest images", "training neighbours")
     assert {picture.name for picture in path.glob("*.png")} == {PICTURES[kind] for kind in kinds}
     again = run("replay", f"runs={path}", f"generator={archive}", "trust=true", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -197,6 +197,7 @@ def test_an_object_is_recorded_on_request(tmp_path: Path, capsys: pytest.Capture
         "code interpolations",
         "traversals",
         "nearest images",
+        "training neighbours",
     }
     assert score(model, name="mine", record=tmp_path, about={"settings": {"width": 2}}) == sheet
     with pytest.raises(UserError, match="holds another submission than Autoencoder"):

@@ -152,7 +152,9 @@ class HeldOut:
 
 def on_digits(model: Any, data: Digits, samples: int) -> dict[str, Value]:
     device = torch.device("cpu")
-    given = Subject(model, data, "test", samples, None, 250, 0, device, lambda: load_encoder("digits-cnn", None, device))
+    given = Subject(
+        model, data, "test", samples, None, 250, 0, device, lambda: load_encoder("digits-cnn", None, device)
+    )
     values = Memorisation(**SETTINGS).measure(given)
     return {name: value for name, value in values.items() if isinstance(value, Value)}
 

@@ -50,9 +50,7 @@ def test_directions_are_uniform_on_the_sphere() -> None:
 def test_the_bias_falls_about_as_one_over_the_number_of_samples() -> None:
     """Of one Gaussian, W₂² of n against n draws is about 2 log log n / n: four times the draws, a little more than a quarter."""
     u = directions(80, 6)
-    small, large = (
-        sum(float(mean_squared_transport(*torch.randn(2, n, 6), u)) for _ in range(8)) for n in (250, 1000)
-    )
+    small, large = (sum(float(mean_squared_transport(*torch.randn(2, n, 6), u)) for _ in range(8)) for n in (250, 1000))
     law = math.log(math.log(1000)) / math.log(math.log(250)) / 4
     assert large / small == pytest.approx(law, rel=0.3)
 

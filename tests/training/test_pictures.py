@@ -15,6 +15,7 @@ from benchmarks.scoring.restore import load_model
 from benchmarks.training.pictures import (
     PIXELS,
     REACH,
+    beside_training_images,
     between,
     image_grid,
     nearest,
@@ -160,7 +161,7 @@ def files(folder: Path) -> set[str]:
 
 
 DRAWN = {PICTURES[kind] for kind in ("samples", "interpolations", "traversals")}
-NEAREST = {PICTURES["nearest images"]}
+OF_IMAGES = {PICTURES[kind] for kind in ("nearest images", "training neighbours")}
 
 
 @pytest.mark.parametrize(
@@ -174,11 +175,37 @@ NEAREST = {PICTURES["nearest images"]}
 def test_a_model_has_the_pictures_that_it_can_make(
     data: DataModule, overrides: tuple[str, ...], tmp_path: Path
 ) -> None:
-    of_images = NEAREST if len(data.shape) == 3 else set()
+    of_images = OF_IMAGES if len(data.shape) == 3 else set()
     save_pictures(tmp_path / "gan", model("gan", *overrides), data)
     assert files(tmp_path / "gan") == DRAWN | of_images
     save_pictures(tmp_path / "vae", model("vae", *overrides), data)
-    assert files(tmp_path / "vae") == set(PICTURES.values()) - NEAREST | of_images
+    assert files(tmp_path / "vae") == set(PICTURES.values()) - OF_IMAGES | of_images
+
+
+def test_a_copy_stands_beside_its_training_image_and_the_next_nearest() -> None:
+    data = Digits(name="digits", batch_size=16)
+    train = torch.cat(list(data.batches("train", 4096)))
+    copies = train[torch.randperm(len(train))[:5]]
+    groups = beside_training_images(copies, data).unflatten(0, (5, 4))
+    assert torch.equal(groups[:, 0], copies)
+    torch.testing.assert_close(groups[:, 1], copies)
+    errors = (groups - copies[:, None]).square().flatten(2).sum(2)
+    every = torch.cdist(copies.flatten(1).double(), train.flatten(1).double()).square().sort(1).values
+    torch.testing.assert_close(errors[:, 1:].double(), every[:, :3], atol=1e-5, rtol=1e-4)
+
+
+def test_neighbours_are_found_in_any_batch_and_a_short_split_leaves_white(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Digits(name="digits", batch_size=16)
+    every = torch.cat(list(data.batches("train", 40, 40)))
+    samples = torch.rand(3, *data.shape)
+    whole = beside_training_images(samples, data)
+    monkeypatch.setattr("benchmarks.training.pictures.BATCH", 7)
+    torch.testing.assert_close(beside_training_images(samples, data), whole)
+    monkeypatch.setattr(data, "batches", lambda split, size, limit: every[:2].split(1))
+    groups = beside_training_images(samples, data).unflatten(0, (3, 4))
+    assert (groups[:, 3] == 1).all()
+    nearest_first = torch.cdist(samples.flatten(1), every[:2].flatten(1)).sort(1).indices
+    assert torch.equal(groups[:, 1:3], every[nearest_first])
 
 
 def test_the_nearest_image_of_a_model_without_an_encoder_is_nearer_than_its_samples() -> None:
