@@ -17,6 +17,7 @@ from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run, read_run
 from benchmarks.records.searches import Search, find_searches
 from benchmarks.reporting import exports
+from benchmarks.reporting.across import across_data_sets
 from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.cores import beside
@@ -73,7 +74,8 @@ def write_report(
         with beside(lambda: _write_tables(tabulated), pays=len(runs) >= MANY_RUNS):
             answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
             new = newcomers(tabulated.tables, asked, min_seeds)
-        report = replace(tabulated, answers=answers, newcomers=new)
+            across = across_data_sets(tabulated.tables, min_seeds)
+        report = replace(tabulated, answers=answers, newcomers=new, across=across)
         with beside(lambda: _write_page(report), pays=len(runs) >= MANY_RUNS):
             _write_documents(report, latex_columns)
             _print(report)

@@ -76,7 +76,7 @@ def score_map(
     everything = [spot for of_family in spots.values() for spot in of_family]
     x = Scale([at for at, _ in everything], LEFT, WIDTH - RIGHT)
     y = Scale([at for _, at in everything], HEIGHT - BOTTOM, TOP)
-    parts = [*_axes(across, up, x, y)]
+    parts = [*axes(across, up, x, y)]
     if limit is not None and y.low < (math.log10(limit) if y.is_log and limit > 0 else limit) < y.high:
         parts.append(
             f'<path class="floor" d="M{LEFT} {y(limit):.1f}H{WIDTH - RIGHT}"/>'
@@ -127,7 +127,8 @@ def _spots(across: str, up: str, rows: Sequence[Row]) -> dict[str, list[Spot]]:
     return spots
 
 
-def _axes(across: ColumnHead, up: ColumnHead, x: Scale, y: Scale) -> list[str]:
+def axes(across: ColumnHead, up: ColumnHead, x: Scale, y: Scale) -> list[str]:
+    """The grid, the ticks and the titles of a chart with two columns."""
     bottom = HEIGHT - BOTTOM
     parts = []
     for tick in x.ticks:

@@ -77,12 +77,12 @@ def openings(
 def _opening(
     table: Table, pictures: Mapping[str, Mapping[str, Path]], families: Sequence[str], min_seeds: int
 ) -> Opening:
-    comparable = _comparable(table)
-    up = _first_column(UP, table, comparable)
-    chosen = _chosen(comparable, up)
+    comparable = comparable_rows(table)
+    up = first_column(UP, table, comparable)
+    chosen = best_rows(comparable, up)
     maps = []
     for names in ACROSS:
-        across = _first_column(names, table, comparable)
+        across = first_column(names, table, comparable)
         if up is not None and across is not None:
             floor = table.baselines.get("real train")
             maps.append(score_map(across, up, comparable, families, floor))
@@ -96,7 +96,7 @@ def _opening(
     )
 
 
-def _comparable(table: Table) -> list[Row]:
+def comparable_rows(table: Table) -> list[Row]:
     """The largest group of rows that are the same in everything besides their method: most families, then most rows."""
     groups: dict[tuple[tuple[str, str], ...], list[Row]] = defaultdict(list)
     for row in table.models:
@@ -104,7 +104,7 @@ def _comparable(table: Table) -> list[Row]:
     return max(groups.values(), key=lambda rows: (len({row.model for row in rows}), len(rows)))
 
 
-def _chosen(rows: Sequence[Row], by: ColumnHead | None) -> list[Row]:
+def best_rows(rows: Sequence[Row], by: ColumnHead | None) -> list[Row]:
     """One row for each of the first families: the one with the best mean of a column."""
     sign = -1 if by is not None and by.higher_is_better else 1
 
@@ -118,7 +118,7 @@ def _chosen(rows: Sequence[Row], by: ColumnHead | None) -> list[Row]:
     return [min(of_family, key=place) for of_family in list(by_family.values())[:MOST_FAMILIES]]
 
 
-def _first_column(names: Sequence[str], table: Table, rows: Sequence[Row]) -> ColumnHead | None:
+def first_column(names: Sequence[str], table: Table, rows: Sequence[Row]) -> ColumnHead | None:
     """The first of some columns that two families have."""
     by_name = {column.name: column for column in table.columns}
     for name in names:

@@ -17,6 +17,7 @@ from benchmarks.errors import printable
 from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search, Trial
+from benchmarks.reporting.across_charts import draw
 from benchmarks.reporting.charts import FEW_ROWS, search_chart, table_chart
 from benchmarks.reporting.claims import Claim
 from benchmarks.reporting.drawings import forest, specification_curve
@@ -83,6 +84,7 @@ def page_pieces(report: Report) -> Iterator[str]:
         failures=report.failures,
         copies=report.copies,
         newcomers=report.newcomers,
+        across=[draw(each, families) for each in report.across],
         families=families,
         openings=openings_of_tables,
         questions=_questions(by_claim.values()),
@@ -119,6 +121,7 @@ def _contents(report: Report, has_opening: bool) -> list[tuple[str, str]]:
     contents = [("opening-1", "Answer")] if has_opening else []
     contents += [("claims", "Verdicts")] if report.answers else []
     contents += [(f"newcomer-{i}", f"{new.model} against each baseline") for i, new in enumerate(report.newcomers, 1)]
+    contents += [("across-1", "Across data sets")] if report.across else []
     contents += [("reading", "How to read")]
     contents += [(f"table-{i}", table.title) for i, table in enumerate(report.tables, 1)]
     contents += [(f"search-{i}", f"Search: {search.title}") for i, search in enumerate(report.searches, 1)]

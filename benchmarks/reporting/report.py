@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.records.copies import SeedCopy
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
+from benchmarks.reporting.across import Across
 from benchmarks.reporting.newcomers import Newcomer
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.table import Table
@@ -23,6 +24,7 @@ class Report:
         tables: of the leaderboard.
         answers: to the claims.
         newcomers: models that no claim names, against the models that claims name.
+        across: what is said across data sets.
         searches: of hyper-parameters.
         failures: runs without a result.
         copies: runs that are other runs under edited seeds, and do not count.
@@ -36,6 +38,7 @@ class Report:
     tables: Sequence[Table] = ()
     answers: Sequence[Answer] = ()
     newcomers: Sequence[Newcomer] = ()
+    across: Sequence[Across] = ()
     searches: Sequence[Search] = ()
     failures: Sequence[Run] = ()
     copies: Sequence[SeedCopy] = ()

@@ -102,7 +102,7 @@
   });
 
   // ---- paper: what is folded is printed too, besides the commands of each run; a picture that waits to be scrolled to is loaded
-  const folded = ".fold, .why, .comparisons, .opening details";
+  const folded = ".fold, .why, .comparisons, .opening details, .more";
   addEventListener("beforeprint", () => {
     all(folded).filter((details) => !details.open).forEach((details) => {
       details.open = true;
