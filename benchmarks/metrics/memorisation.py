@@ -51,7 +51,7 @@ def authentic(nearest: Nearest, among: Tensor) -> Tensor:
         nearest: the nearest training example of each sample.
         among: (T,), the squared distance of each training example to the nearest other.
     """
-    return nearest.squared[:, 0] > among[nearest.index[:, 0]]
+    return nearest.squared[:, 0] > among[nearest.places[:, 0]]
 
 
 def mann_whitney_z(a: Array, b: Array) -> float:
@@ -132,7 +132,7 @@ class Memorisation(Ruler):
             # of the smaller side, a cell has twice the least number on average
             fitting = min(len(fake), len(held_out)) // (2 * self.smallest)
             centres = self._centres(subject, train, max(1, min(self.cells, fitting, len(train))))
-            cells = [nearest_points(x, centres, 1).index[:, 0].numpy() for x in (fake, held_out)]
+            cells = [nearest_points(x, centres, 1).places[:, 0].numpy() for x in (fake, held_out)]
             distances = [found.squared[:, 0].numpy() for found in (own, real)]
             test = data_copying(distances[0], cells[0], distances[1], cells[1], self.smallest)
             detail_of_cells = {"cells": len(centres), "cells_used": test.cells, "lowest_cell": test.lowest}

@@ -17,11 +17,11 @@ class Nearest(NamedTuple):
 
     Args:
         squared: (N, k), squared Euclidean distances in float64.
-        index: (N, k), places of the points.
+        places: (N, k), indices of the points.
     """
 
     squared: Tensor
-    index: Tensor
+    places: Tensor
 
 
 class Cloud:

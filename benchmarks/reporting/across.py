@@ -1,7 +1,7 @@
 """What a report says across data sets: how families rank, how often a run of one is better than a run of another, which share of
 their runs is how good, and which rows no other row dominates."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -101,7 +101,9 @@ class Across:
 
     @property
     def data_sets(self) -> list[str]:
-        return [table.datamodule for table in self.tables]
+        """The names of the data sets, with the ids of the data where two have one name."""
+        counts = Counter(table.datamodule for table in self.tables)
+        return [f"{t.datamodule} ({t.data['id']})" if counts[t.datamodule] > 1 else t.datamodule for t in self.tables]
 
 
 def across_data_sets(tables: Sequence[Table], min_seeds: int) -> list[Across]:
@@ -188,7 +190,8 @@ def _compared(
         by_family = list(zip(*known, strict=True))
         ranks = dict(zip(families, mean_ranks(known), strict=True))
         pairs = [
-            _pair(families[i], families[j], by_family[i], by_family[j]) for i, j in combinations(range(len(families)), 2)
+            _pair(families[i], families[j], by_family[i], by_family[j])
+            for i, j in combinations(range(len(families)), 2)
         ]
         pairs.sort(key=lambda pair: -pair.probability.value)
         ends = _ends(tables, columns[0])

@@ -68,9 +68,7 @@ def pairs_chart(compared: Compared) -> Markup:
         return left + (right - left) * share
 
     parts = [f'<path class="grid" d="M{x(i / 4):.1f} 4V{bottom}"/>' for i in (0, 1, 3, 4)]
-    parts += [
-        f'<text x="{x(i / 4):.1f}" y="{bottom + 15}" text-anchor="middle">{i / 4:g}</text>' for i in range(5)
-    ]
+    parts += [f'<text x="{x(i / 4):.1f}" y="{bottom + 15}" text-anchor="middle">{i / 4:g}</text>' for i in range(5)]
     parts.append(f'<path class="floor" d="M{x(0.5):.1f} 4V{bottom}"/>')
     for i, (better, other, (value, low, high)) in enumerate((p.better, p.other, p.probability) for p in compared.pairs):
         y = LINE * i + 16
@@ -82,7 +80,9 @@ def pairs_chart(compared: Compared) -> Markup:
             f'<circle class="ink" cx="{x(value):.1f}" cy="{y}" r="3.5"/>'
             f"<title>{escape(words)}: {number(value)} ({number(low)} to {number(high)})</title></g>"
         )
-    said = f"Probability that a run of one family has the better {compared.column.title}, for {len(compared.pairs)} pairs"
+    said = (
+        f"Probability that a run of one family has the better {compared.column.title}, for {len(compared.pairs)} pairs"
+    )
     return _svg(height, said, parts)
 
 
@@ -95,13 +95,19 @@ def profile_chart(compared: Compared, families: Sequence[str]) -> Markup:
     up = ColumnHead("", "share of runs above it", "", None)
     parts = [*axes(across, up, x, y)]
     for i, (family, estimates) in enumerate(compared.profiles.items()):
-        ends = [[f"{x(score):.1f} {y(end):.1f}" for score, end in zip(scores, of, strict=True)] for of in zip(*estimates)]
-        values, lows, highs = ends
+        values, lows, highs = (
+            "L".join(f"{x(score):.1f} {y(end):.1f}" for score, end in places)
+            for places in (
+                [(score, e.value) for score, e in zip(scores, estimates, strict=True)],
+                [(score, e.low) for score, e in zip(scores, estimates, strict=True)][::-1],
+                [(score, e.high) for score, e in zip(scores, estimates, strict=True)],
+            )
+        )
         left, level = LEFT + KEY_WIDTH * (i % KEYS), HEIGHT + 8 + KEY_HEIGHT * (i // KEYS)
         line = f'class="step" stroke-dasharray="{DASHES[i % len(DASHES)]}"'
         parts.append(
             f'<g class="family-{families.index(family) % TINTS}" data-family="{escape(family)}">'
-            f'<path class="band" d="M{"L".join([*highs, *reversed(lows)])}Z"/><path {line} d="M{"L".join(values)}"/>'
+            f'<path class="band" d="M{highs}L{lows}Z"/><path {line} d="M{values}"/>'
             f'<path {line} d="M{left} {level}h20"/>'
             f'<text x="{left + 24}" y="{level + 4}">{escape(written(family))}</text></g>'
         )

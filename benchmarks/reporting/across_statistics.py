@@ -81,14 +81,13 @@ def profile(data_sets: Sequence[Array], thresholds: Array, rng_seed: int = 0) ->
 
 
 def pareto_front(costs: Array) -> NDArray[np.bool_]:
-    """Which points no other point dominates, (n, 2) -> (n,). A point dominates another if it is nowhere worse and somewhere better.
+    """Which points no other point dominates, (n, 2) -> (n,).
 
-    A point with an infinite cost is never on the front.
+    A point dominates another if it is nowhere worse and somewhere better. A point with an infinite cost is never on the front.
     """
     no_worse = (costs[:, None] <= costs[None]).all(2)
     better = (costs[:, None] < costs[None]).any(2)
-    on_front: NDArray[np.bool_] = ~(no_worse & better).any(0) & np.isfinite(costs).all(1)
-    return on_front
+    return np.asarray(~(no_worse & better).any(axis=0) & np.isfinite(costs).all(axis=1))
 
 
 def _draws(n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -163,6 +163,10 @@ def _write_documents(report: Report, latex_columns: Sequence[str]) -> None:
     write_text(report.out / "leaderboard.md", exports.markdown(report), is_precious=False)
     write_text(report.out / "leaderboard.tex", latex(report, latex_columns), is_precious=False)
     write_text(report.out / "claims.csv", exports.claims_csv(report.answers), is_precious=False)
+    if report.across:
+        write_text(report.out / "across.csv", exports.across_csv(report.across), is_precious=False)
+    else:  # of an earlier report in the same folder
+        (report.out / "across.csv").unlink(missing_ok=True)
 
 
 def _print(report: Report) -> None:

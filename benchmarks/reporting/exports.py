@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from benchmarks.records.searches import Search
+from benchmarks.reporting.across import Across
+from benchmarks.reporting.labels import written
 from benchmarks.reporting.numbers import number, p_text
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
@@ -33,6 +35,8 @@ def markdown(report: Report) -> str:
     for new in report.newcomers:
         lines += [f"## {md(new.model)} on {md(new.table.title)}: no claim names this model", ""]
         lines += [*(f"- {md(line)}" for line in new.lines), ""]
+    for across in report.across:
+        lines += _md_across(across)
     for table in report.tables:
         lines += _md_table(table)
     for search in report.searches:
@@ -46,6 +50,30 @@ def markdown(report: Report) -> str:
         lines += [*(f"- {md(str(copy))}" for copy in report.copies), ""]
     lines.append(LEGEND)
     return "\n".join(lines) + "\n"
+
+
+def _md_across(across: Across) -> list[str]:
+    heads = [f"{c.question} ({c.column.title.split(' (')[0]})" for c in across.compared]
+    lines = [f"## Mean rank over {md(', '.join(across.data_sets))}", "", md(" ".join(across.notes)), ""]
+    lines += [f"| family | {' | '.join(map(md, heads))} |", "|" + " --- |" * (1 + len(heads))]
+    for family in across.families:
+        ranks = [compared.ranks[family] for compared in across.compared]
+        cells = [f"{rank.value:.3g} ({rank.low:.3g} to {rank.high:.3g})" for rank in ranks]
+        lines.append(f"| {md(written(family))} | {' | '.join(cells)} |")
+    return [*lines, ""] if across.compared else []
+
+
+def across_csv(found: Sequence[Across]) -> str:
+    """Across data sets: mean ranks, and the probability that a run of a family is better than one of another."""
+    names = ["network", "protocol", "data_sets", "column", "statistic", "family", "other", "value", "low", "high"]
+    lines = []
+    for across in found:
+        table = across.tables[0]
+        for compared in across.compared:
+            place = [table.network, table.protocol["name"], "; ".join(across.data_sets), compared.column.name]
+            lines += [[*place, "mean rank", family, None, *rank] for family, rank in compared.ranks.items()]
+            lines += [[*place, "probability of improvement", p.better, p.other, *p.probability] for p in compared.pairs]
+    return _csv(names, lines)
 
 
 def leaderboard_csv(tables: Sequence[Table]) -> str:

@@ -92,7 +92,7 @@ def beside_training_images(samples: Tensor, data: DataModule) -> Tensor:
         found = nearest_points(samples.flatten(1), batch.flatten(1), min(NEIGHBOURS, len(batch)))
         best = torch.cat([squared, found.squared], 1).topk(NEIGHBOURS, largest=False)
         squared = best.values
-        images = torch.cat([images, batch[found.index]], 1)[torch.arange(n)[:, None], best.indices]
+        images = torch.cat([images, batch[found.places]], 1)[torch.arange(n)[:, None], best.indices]
     return torch.cat([samples[:, None], images], 1).flatten(0, 1)
 
 

@@ -17,7 +17,7 @@ def by_definition(queries: Tensor, points: Tensor, k: int, is_own: bool = False)
 def check(found: Nearest, queries: Tensor, points: Tensor, expected: Tensor) -> None:
     """The distances are those of the definition, and those to the points that the index names."""
     torch.testing.assert_close(found.squared, expected, rtol=1e-12, atol=0)
-    named = (queries.double()[:, None] - points.double()[found.index]).square().sum(-1)
+    named = (queries.double()[:, None] - points.double()[found.places]).square().sum(-1)
     torch.testing.assert_close(named, expected, rtol=1e-12, atol=0)
 
 
@@ -42,10 +42,10 @@ def test_a_copy_is_its_own_nearest_point_and_never_its_own_other() -> None:
     queries = points[torch.randperm(50)[:20]]
     found = nearest_points(queries, points, 1)
     assert (found.squared == 0).all()
-    assert torch.equal(points[found.index[:, 0]], queries)
+    assert torch.equal(points[found.places[:, 0]], queries)
     others = nearest_others(points, 49)
-    assert (others.index != torch.arange(50)[:, None]).all()
-    assert (others.index.sort(1).values[:, 0] == (torch.arange(50) == 0).long()).all(), "each other point is found"
+    assert (others.places != torch.arange(50)[:, None]).all()
+    assert (others.places.sort(1).values[:, 0] == (torch.arange(50) == 0).long()).all(), "each other point is found"
     # of two equal points, each is the other's nearest
     assert (nearest_others(points.repeat(2, 1), 1).squared == 0).all()
 

@@ -19,10 +19,11 @@ def add_run(
     config: str = "c1",
     error: str | None = None,
     beta: float = 1.0,
+    datamodule: str = "digits",
 ) -> Path:
-    path = root / "digits" / model.replace("/", "_") / config / f"seed={seed}"
-    data = {"name": "digits", "id": "d1", "sizes": {"test": 450}, "binarize": "none", "dequantize": False}
-    names = {"model": model, "network": network, "datamodule": "digits"}
+    path = root / datamodule / model.replace("/", "_") / config / f"seed={seed}"
+    data = {"name": datamodule, "id": "d1", "sizes": {"test": 450}, "binarize": "none", "dequantize": False}
+    names = {"model": model, "network": network, "datamodule": datamodule}
     cost = {"parameters": 10, "train_seconds": 2.0, "images_per_second": 5.0, "peak_memory_bytes": 2**20}
     write_record(
         path,
@@ -32,17 +33,17 @@ def add_run(
     )
     write_text(path / "config.yaml", f"model: {{beta: {beta}}}\ndatamodule: {{}}\nbudget: {{}}\n")
     if status == "finished":
-        write_sheet(path, sheet(scores, protocol_id))
+        write_sheet(path, sheet(scores, protocol_id, f"{datamodule}-cnn"))
     return path
 
 
-def sheet(scores: dict[str, float | None], protocol_id: str = "p1") -> ScoreSheet:
+def sheet(scores: dict[str, float | None], protocol_id: str = "p1", encoder: str = "digits-cnn") -> ScoreSheet:
     better = {"fid": False, "elbo": True, "recon_mse": False}
     scored = [
-        Score(name, value, "", better[name], 1000, {"encoder": "digits-cnn"} if name == "fid" else {"reason": EVIL})
+        Score(name, value, "", better[name], 1000, {"encoder": encoder} if name == "fid" else {"reason": EVIL})
         if value is not None
         else Score(name, None, "", better[name], 0, {"reason": "does not bound"})
         for name, value in scores.items()
     ]
-    protocol = {"name": "quick", "split": "test", "samples": 1000, "encoder": "digits-cnn"}
+    protocol = {"name": "quick", "split": "test", "samples": 1000, "encoder": encoder}
     return ScoreSheet(protocol, protocol_id, "scored", scored)
