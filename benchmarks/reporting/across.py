@@ -119,21 +119,29 @@ def across_data_sets(tables: Sequence[Table], min_seeds: int) -> list[Across]:
 
 def _groups(tables: Sequence[Table]) -> list[list[Table]]:
     """The tables of each network and protocol, one a data set, if there are two or more."""
-    tested = [table for table in tables if table.protocol["split"] == "test" and table.models and table.columns]
-    data_of_encoder: dict[str | None, set[str]] = defaultdict(set)
-    for table in tested:
-        data_of_encoder[table.protocol.get("encoder")].add(table.datamodule)
-    groups: dict[tuple[str, str, str | None], dict[tuple[str, str], Table]] = defaultdict(dict)
-    for table in tested:
-        # an encoder of several data sets is chosen by name; the other ones are each data set's own
-        encoder = table.protocol.get("encoder")
-        shared = encoder if len(data_of_encoder[encoder]) > 1 else None
-        alike = digest({key: value for key, value in table.protocol.items() if key not in OF_THE_DATA})
-        place = groups[table.network, alike, shared]
-        known = place.get((table.datamodule, table.data["id"]))
-        if known is None or len(known.models) < len(table.models):
-            place[table.datamodule, table.data["id"]] = table
-    return [list(group.values()) for group in groups.values() if len(group) > 1]
+    alike: dict[tuple[str, str], list[Table]] = defaultdict(list)
+    for table in tables:
+        if table.protocol["split"] == "test" and table.models and table.columns:
+            protocol = digest({key: value for key, value in table.protocol.items() if key not in OF_THE_DATA})
+            alike[table.network, protocol].append(table)
+    groups: list[list[Table]] = []
+    for members in alike.values():
+        counts = Counter(map(_data_of, members))
+        data_of_encoder: dict[str | None, set[tuple[str, str]]] = defaultdict(set)
+        for table in members:
+            data_of_encoder[table.protocol.get("encoder")].add(_data_of(table))
+        by_encoder: dict[str | None, dict[tuple[str, str], Table]] = defaultdict(dict)
+        for table in members:
+            # where a data set was scored under several encoders, those that several data sets share belong together
+            encoder = table.protocol.get("encoder")
+            is_shared = max(counts.values()) > 1 and len(data_of_encoder[encoder]) > 1
+            by_encoder[encoder if is_shared else None].setdefault(_data_of(table), table)
+        groups += [list(group.values()) for group in by_encoder.values() if len(group) > 1]
+    return groups
+
+
+def _data_of(table: Table) -> tuple[str, str]:
+    return table.datamodule, table.data["id"]
 
 
 def _across(tables: Sequence[Table], min_seeds: int) -> Across:

@@ -17,7 +17,7 @@ from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
 from benchmarks.reporting.comparisons import Statements, make_statements
 from benchmarks.reporting.grouping import Member, group_runs
 from benchmarks.reporting.labels import describe_rows
-from benchmarks.reporting.numbers import number, thousands
+from benchmarks.reporting.numbers import thousands
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, budget_text, values_by_column
 
@@ -250,7 +250,7 @@ def _title(score: Score) -> str:
         f"k = {detail['neighbours']}" if "neighbours" in detail else None,
         f"K = {detail['k']:,}" if "k" in detail else None,
         f"{detail['temperatures']:,} temperatures" if "temperatures" in detail else None,
-        f"{number(detail['held_out'])} of held-out images" if "held_out" in detail else None,
+        f"held-out images {detail['held_out']:.3g}" if "held_out" in detail else None,
     ]
     if any(key in detail for key in ("encoder", "k", "temperatures", "steps")) and "of" not in detail:
         facts.append(thousands(score.n))

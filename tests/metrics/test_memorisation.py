@@ -10,11 +10,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.encoders.base import load_encoder
-from benchmarks.metrics.base import Subject, Value
+from benchmarks.metrics.base import Value
 from benchmarks.metrics.memorisation import Memorisation, authentic, data_copying, mann_whitney_z
 from benchmarks.metrics.nearest import nearest_others, nearest_points
-from benchmarks.scoring.baselines import RealTrain, UniformNoise
+from benchmarks.scoring.baselines import UniformNoise
+from benchmarks.studies.copying import Copies, HeldOut
+from benchmarks.studies.copying import measured as of_a_sampler
 from datamodules.digits import Digits
 from tests.metrics.fakes import FakeData, FakeEncoder, FakeReconstructor, ImageSampler, images, subject
 
@@ -127,36 +128,8 @@ def test_fewer_training_examples_and_cells_are_used_if_told_or_needed() -> None:
     assert found["c_t"].detail["cells"] == 2, "40 held-out examples a cell on average"
 
 
-class Noisy:
-    """Training examples in turn, with noise of a standard deviation in grey values."""
-
-    def __init__(self, model: Any, noise: float) -> None:
-        self.model, self.noise = model, noise
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        drawn: Tensor = self.model.sample(n, generator)
-        return drawn + self.noise / 255 * torch.randn(drawn.shape, generator=generator)
-
-
-class HeldOut:
-    """Real images of the validation split."""
-
-    def __init__(self, data: Digits) -> None:
-        self.images = torch.cat(list(data.batches("val", 4096)))
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        drawn = self.images[:n]
-        self.images = self.images[n:]
-        return drawn
-
-
 def on_digits(model: Any, data: Digits, samples: int) -> dict[str, Value]:
-    device = torch.device("cpu")
-    given = Subject(
-        model, data, "test", samples, None, 250, 0, device, lambda: load_encoder("digits-cnn", None, device)
-    )
-    values = Memorisation(**SETTINGS).measure(given)
-    return {name: value for name, value in values.items() if isinstance(value, Value)}
+    return of_a_sampler(Memorisation(**SETTINGS), model, data, samples, "digits-cnn")
 
 
 def test_a_model_that_copies_one_that_does_not_and_one_that_underfits() -> None:
@@ -167,7 +140,7 @@ def test_a_model_that_copies_one_that_does_not_and_one_that_underfits() -> None:
     assert abs(honest["c_t"].value) < 1.5
     assert honest["authenticity"].value == pytest.approx(honest["authenticity"].detail["held_out"], abs=0.1)
     for noise in (0, 4):
-        copies = on_digits(Noisy(RealTrain(data), noise), data, samples=800)
+        copies = on_digits(Copies(data, noise), data, samples=800)
         assert copies["copied_share"].value > 0.9
         assert copies["authenticity"].value < 0.02
         assert copies["c_t"].value < -5

@@ -69,6 +69,18 @@ def test_what_was_not_scored_alike_is_not_compared(change: str, tmp_path: Path) 
     assert not across_data_sets([tables[0], changed[change]] if change in changed else tables[:1], 5)
 
 
+def test_data_sets_that_share_an_encoder_besides_their_own_are_compared_under_each(tmp_path: Path) -> None:
+    add_families(tmp_path, {"vae": (20.0, 9.0), "gan": (10.0, 12.0)})
+    own = make_tables(find_runs(tmp_path), 5)
+    shared = [_with(table, protocol={**table.protocol, "encoder": "inception"}) for table in own]
+    both = across_data_sets([*own, *shared], 5)
+    assert [[table.protocol["encoder"] for table in across.tables] for across in both] == [
+        ["digits-cnn", "mnist-cnn"],
+        ["inception", "inception"],
+    ]
+    assert len(across_data_sets([own[0], shared[1]], 5)) == 1, "one table a data set: all are compared"
+
+
 def _with(table: Table, **changes: object) -> Table:
     return Table(**{**{name: getattr(table, name) for name in table.__dataclass_fields__}, **changes})
 

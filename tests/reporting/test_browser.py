@@ -21,7 +21,7 @@ BROWSER = os.environ.get("GENBENCH_BROWSER") or next(
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-quic", "--enable-logging=stderr"),
-    *("--virtual-time-budget=20000", "--window-size=1200,20000"),
+    *("--virtual-time-budget=20000", "--window-size=1200,30000"),
 )
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; set GENBENCH_BROWSER to one")
 
@@ -60,6 +60,8 @@ function look() {
   seen.rows = all("tbody th[scope=row]", table).filter(shown).map((cell) => cell.textContent);
   seen.fewer = all(".js-plotly-plot").map((plot) => plot.data.length);
   seen.regions = all(".map [data-family]").filter((g) => getComputedStyle(g).display !== "none").map((g) => g.dataset.family);
+  seen.across = all(".across .map [data-family]").filter((g) => getComputedStyle(g).display !== "none")
+    .flatMap((g) => [g.dataset.family, g.dataset.otherFamily ?? ""]);
   seen.figures = all(".gallery figure").filter(shown).length;
   set("family", "gan", true);
   all("details.fold").forEach((d) => { d.open = true; });  // undecided claims are folded
@@ -136,6 +138,7 @@ def report(tmp_path: Path, sweep: Path, capsys: Any) -> Path:
         for model, fid in (("vae", 12.0), ("gan", 5.0), ("wgan", 30.0)):
             path = add_run(tmp_path / "runs", model, seed, {"fid": fid + seed, "elbo": None, "recon_mse": fid / 100})
             (path / "curve.csv").write_text("images,seconds,updates,val_fid\n10,1,1,9\n100,2,5,4\n1000,9,50,2\n")
+            add_run(tmp_path / "runs", model, seed, {"fid": 2 * fid + seed, "recon_mse": fid / 100}, datamodule="noise")
     add_run(tmp_path / "runs", EVIL, 0, {"fid": None}, error=EVIL)
     add_run(tmp_path / "runs", "gan", 9, {}, status="diverged", error=f"the loss is nan {EVIL}")
     for path in (sweep / "runs").glob("digits/*/*/seed=0"):
@@ -182,10 +185,12 @@ def test_the_page_sorts_filters_and_draws_without_an_error(
     assert {"vae", "wgan"} <= set(seen["regions"])
     assert "gan" not in seen["regions"], "a filter reaches the maps too"
     assert seen["broken"] == [], "a link of the contents leads nowhere"
-    assert {"Answer", "Verdicts", "digits · mlp", "Runs without a result"} <= set(seen["contents"])
+    assert {"Answer", "Verdicts", "Across data sets", "digits · mlp", "Runs without a result"} <= set(seen["contents"])
     assert seen["first"] < 900, "the first pictures are not on the first screen"
-    assert set(seen["sections"]) == {"digits", "fashion_mnist"}
-    assert sorted(seen["restored"]) == ["digits", "fashion_mnist", "mnist"]
+    assert set(seen["sections"]) == {"digits", "fashion_mnist", "noise", "digits|noise"}
+    assert sorted(seen["restored"]) == ["digits", "digits|noise", "fashion_mnist", "mnist", "noise"]
+    assert {"vae", "wgan"} <= set(seen["across"])
+    assert "gan" not in seen["across"], "a filter reaches the charts across data sets"
     assert seen["pairs"]
     assert not [pair for pair in seen["pairs"] if "gan" in pair.split(" ")]
     assert seen["failures"] == 0, "the one that diverged is a GAN's"

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.metrics.base import Column, Ruler, Subject, Value
 from benchmarks.records import columns as records
 from benchmarks.records.runs import Score, ScoreSheet, write_sheet
-from benchmarks.scoring.baselines import FittedGaussian
+from benchmarks.scoring.baselines import FittedGaussian, RealTrain
 from benchmarks.scoring.protocol import Protocol
 from benchmarks.scoring.restore import load_model
 from benchmarks.scoring.scorer import Scorer
@@ -22,7 +22,7 @@ from datamodules.base import DataModule
 from datamodules.digits import Digits
 from datamodules.mixtures import GaussianMixture, ring
 from models.game import GenerativeModel
-from tests.conftest import composed
+from tests.conftest import ROOT, composed
 
 
 def digits(**options: Any) -> Digits:
@@ -115,6 +115,33 @@ def test_every_family_has_every_score_that_mathematics_allows_it(name: str, expe
 @pytest.mark.parametrize("name", ["vae", "gan"])
 def test_every_score_is_identical_to_the_bit_when_computed_twice(name: str) -> None:
     assert scored(name) == scored(name)
+
+
+def test_the_row_of_real_training_data_shows_what_memorisation_looks_like() -> None:
+    metrics = [f"+metric@protocol.metrics.{name}={name}" for name in ("memorisation", "mind")]
+    made = scorer(*metrics, "protocol.samples=400", *(f"~protocol.metrics.{name}" for name in ("ais", "inversion")))
+    real, gaussian = (by_name(made.score(make(digits()), digits())) for make in (RealTrain, FittedGaussian))
+    for end in ("", "_random"):
+        assert real[f"copied_share{end}"].value == 1
+        assert real[f"authenticity{end}"].value == 0
+        assert (real[f"c_t{end}"].value or 0) < -3
+        assert 0.2 < real[f"authenticity{end}"].detail["held_out"] < 0.8
+        assert 0 < (real[f"mind{end}"].value or 0) < (gaussian[f"mind{end}"].value or 0)
+        assert (gaussian[f"copied_share{end}"].value or 0) < 0.1
+        assert (gaussian[f"c_t{end}"].value or 0) > 0
+    assert real["c_t"].detail["encoder"] == "digits-cnn"
+    assert real["c_t_random"].detail["encoder"] == "random-cnn"
+
+
+@pytest.mark.parametrize("data", ["mnist", "fashion_mnist"])
+def test_quick_is_the_protocol_of_the_published_records(data: str) -> None:
+    """A column that is added to quick would leave the records without a protocol that scores more runs like them."""
+    described = OmegaConf.to_container(composed("protocol=quick").protocol, resolve=True)
+    assert isinstance(described, dict)
+    encoder = f"{data.replace('_', '-')}-cnn"
+    made = Scorer(Protocol.from_config({str(k): v for k, v in described.items()}, encoder), torch.device("cpu"))
+    (sheet,) = (ROOT / "docs" / "records" / "families" / data / "_baselines").glob("*/real train/scores/*.json")
+    assert sheet.name == f"quick-{made.id}.json"
 
 
 def test_a_left_out_class_gives_the_scores_of_anomaly() -> None:
