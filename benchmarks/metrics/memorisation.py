@@ -5,8 +5,8 @@ C_T (Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying in Genera
 """
 
 import warnings
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -114,13 +114,19 @@ class Memorisation(Ruler):
         train = subject.training_features(self.training_examples)
         if len(train) < 2:
             raise ValueError(f"{len(train)} training example: the distance to the nearest other one needs 2 or more")
-        among = subject.of_training_features(
-            {"of": "squared distance to the nearest other"},
-            lambda: nearest_others(train, 1).squared[:, 0],
-            self.training_examples,
-        )
         held_out, fake = subject.reference_features, subject.features
-        real, own = (nearest_points(x, train, 1) for x in (held_out, fake))
+
+        def cached(of: str, compute: Callable[[], Nearest], **more: Any) -> Nearest:
+            """The first of the nearest, which is the same for every model."""
+            both = subject.of_training_features(
+                {"of": of, **more}, lambda: torch.cat([*compute()], 1), self.training_examples
+            )
+            return Nearest(both[:, :1], both[:, 1:].long())  # a place is a whole number in float64 too
+
+        among = cached("nearest other", lambda: nearest_others(train, 1)).squared[:, 0]
+        reference = {"split": subject.split, "examples": subject.examples}
+        real = cached("nearest of the reference", lambda: nearest_points(held_out, train, 1), reference=reference)
+        own = nearest_points(fake, train, 1)
         squared_radius = torch.quantile(among, self.quantile)
         detail = feature_detail(subject) | {"training": len(train)}
 
