@@ -11,7 +11,9 @@ import numpy as np
 from benchmarks.records.columns import BY_NAME
 from benchmarks.records.files import digest
 from benchmarks.reporting.across_statistics import (
+    Draws,
     Estimate,
+    draw_runs,
     mean_ranks,
     pareto_front,
     probability_of_improvement,
@@ -161,8 +163,9 @@ def _across(tables: Sequence[Table], min_seeds: int) -> Across:
     if few:
         notes.append(f"Fewer than {min_seeds} seeds on a data set, and left out: {', '.join(map(written, few))}.")
     if len(families) > 1:
+        draws = draw_runs([[len(own[family].runs) for family in families] for own in chosen])
         for question in QUESTIONS:
-            found = _compared(question.title, question.columns, tables, families, chosen)
+            found = _compared(question.title, question.columns, tables, families, chosen, draws)
             if isinstance(found, Compared):
                 compared.append(found)
             elif found:
@@ -177,6 +180,7 @@ def _compared(
     tables: Sequence[Table],
     families: Sequence[str],
     chosen: Sequence[Mapping[str, Row]],
+    draws: Sequence[Sequence[Draws]],
 ) -> Compared | str | None:
     """The families on the first column of a question that every run has; why there is none; None if nothing was measured."""
     heads = [{column.name: column for column in table.columns} for table in tables]
@@ -195,17 +199,17 @@ def _compared(
             reasons.append(f"{title} is left out: some finished runs of {families_without} have no number.")
             continue
         known = [[values for values in own if values is not None] for own in costs]
-        by_family = list(zip(*known, strict=True))
-        ranks = dict(zip(families, mean_ranks(known), strict=True))
+        by_family, draws_of = (dict(zip(families, zip(*each, strict=True), strict=True)) for each in (known, draws))
+        ranks = dict(zip(families, mean_ranks(known, draws), strict=True))
         pairs = [
-            _pair(families[i], families[j], by_family[i], by_family[j])
-            for i, j in combinations(range(len(families)), 2)
+            _pair(a, b, probability_of_improvement(by_family[a], by_family[b], draws_of[a], draws_of[b]))
+            for a, b in combinations(families, 2)
         ]
         pairs.sort(key=lambda pair: -pair.probability.value)
         ends = _ends(tables, columns[0])
         # the FID of noise is arbitrarily large, so that on a linear scale every model would be next to real data
         is_log = bool(ends) and all(0 < real * LOG_FROM < noise for real, noise in ends)
-        thresholds, profiles = _profiles(dict(zip(families, by_family, strict=True)), ends, is_log)
+        thresholds, profiles = _profiles(by_family, draws_of, ends, is_log)
         return Compared(question, columns[0], ranks, pairs, thresholds, profiles, is_log)
     return reasons[0] if reasons else None
 
@@ -225,8 +229,7 @@ def _costs(row: Row, column: ColumnHead) -> Array | None:
     return np.array(costs)
 
 
-def _pair(a: str, b: str, of_a: Sequence[Array], of_b: Sequence[Array]) -> Pair:
-    found = probability_of_improvement(of_a, of_b)
+def _pair(a: str, b: str, found: Estimate) -> Pair:
     if found.value >= 0.5:
         return Pair(a, b, found)
     return Pair(b, a, Estimate(1 - found.value, 1 - found.high, 1 - found.low))
@@ -246,7 +249,10 @@ def _ends(tables: Sequence[Table], column: ColumnHead) -> list[tuple[float, floa
 
 
 def _profiles(
-    by_family: Mapping[str, Sequence[Array]], ends: Sequence[tuple[float, float]], is_log: bool
+    by_family: Mapping[str, Sequence[Array]],
+    draws: Mapping[str, Sequence[Draws]],
+    ends: Sequence[tuple[float, float]],
+    is_log: bool,
 ) -> tuple[Sequence[float], Mapping[str, Sequence[Estimate]]]:
     """The profiles of normalised costs: 0 for real training data, 1 for noise."""
     if not ends:
@@ -263,7 +269,8 @@ def _profiles(
     if not finite:
         return (), {}
     limits = np.linspace(min(0.0, min(finite)), 1.05 * max(finite), THRESHOLDS)
-    return [1 - float(limit) for limit in limits], {family: profile(own, limits) for family, own in normalised.items()}
+    profiles = {family: profile(own, limits, draws[family]) for family, own in normalised.items()}
+    return [1 - float(limit) for limit in limits], profiles
 
 
 def _fronts(table: Table, rows: Sequence[Row]) -> list[Front]:

@@ -25,57 +25,75 @@ class Estimate(NamedTuple):
     high: float
 
 
-def mean_ranks(data_sets: Sequence[Sequence[Array]], rng_seed: int = 0) -> list[Estimate]:
+class Draws(NamedTuple):
+    """The resamples of some runs.
+
+    Args:
+        places: (resamples, runs), which run was drawn.
+        shares: (resamples, runs), the share of each run.
+    """
+
+    places: NDArray[np.int64]
+    shares: Array
+
+
+def draw_runs(counts: Sequence[Sequence[int]], rng_seed: int = 0) -> list[list[Draws]]:
+    """Resamples for each data set and family, from the numbers of runs. All statistics of a report use the same ones."""
+    rng = np.random.default_rng(rng_seed)
+    return [[_draws(n, rng) for n in of_families] for of_families in counts]
+
+
+def mean_ranks(data_sets: Sequence[Sequence[Array]], draws: Sequence[Sequence[Draws]]) -> list[Estimate]:
     """The rank of each family by its mean, 1 for the best, averaged over data sets.
 
     Equal means share the mean of their ranks. Two means that are infinite are equal.
 
     Args:
-        data_sets: for each data set, the costs (seeds,) of each family.
-        rng_seed: of the resamples.
+        data_sets: for each data set, the costs (runs,) of each family.
+        draws: of the same data sets and families.
     """
-    rng = np.random.default_rng(rng_seed)
     by_data = []
-    for families in data_sets:
-        means = [np.append(costs[_draws(len(costs), rng)].mean(1), costs.mean()) for costs in families]
+    for families, of_families in zip(data_sets, draws, strict=True):
+        means = [
+            np.append(costs[own.places].mean(1), costs.mean()) for costs, own in zip(families, of_families, strict=True)
+        ]
         by_data.append(rankdata(np.stack(means), axis=0))
     ranks = np.mean(by_data, axis=0)
     return [_estimate(float(row[-1]), row[:-1]) for row in ranks]
 
 
-def probability_of_improvement(a: Sequence[Array], b: Sequence[Array], rng_seed: int = 0) -> Estimate:
+def probability_of_improvement(
+    a: Sequence[Array], b: Sequence[Array], draws_of_a: Sequence[Draws], draws_of_b: Sequence[Draws]
+) -> Estimate:
     """P(a run of a is better than a run of b), averaged over data sets; equal runs count by half.
 
     On each data set this is the Mann-Whitney statistic over nm (Agarwal et al. 2021, sec. 4.3).
 
     Args:
         a, b: for each data set, the costs (n,) and (m,) of the two families.
-        rng_seed: of the resamples.
+        draws_of_a, draws_of_b: of their runs.
     """
-    rng = np.random.default_rng(rng_seed)
     own, resampled = [], []
-    for of_a, of_b in zip(a, b, strict=True):
+    for of_a, of_b, in_a, in_b in zip(a, b, draws_of_a, draws_of_b, strict=True):
         wins = (of_a[:, None] < of_b) + 0.5 * (of_a[:, None] == of_b)
-        shares = [_shares(len(costs), rng) for costs in (of_a, of_b)]
         own.append(wins.mean())
-        resampled.append(np.einsum("rn,nm,rm->r", shares[0], wins, shares[1]))
+        resampled.append(((in_a.shares @ wins) * in_b.shares).sum(1))
     return _estimate(float(np.mean(own)), np.mean(resampled, axis=0))
 
 
-def profile(data_sets: Sequence[Array], thresholds: Array, rng_seed: int = 0) -> list[Estimate]:
+def profile(data_sets: Sequence[Array], thresholds: Array, draws: Sequence[Draws]) -> list[Estimate]:
     """The share of a family's runs with a cost below each threshold, averaged over data sets (Agarwal et al. 2021, eq. 2).
 
     Args:
-        data_sets: for each data set, the costs (seeds,).
+        data_sets: for each data set, the costs (runs,).
         thresholds: (T,).
-        rng_seed: of the resamples.
+        draws: of the runs of each data set.
     """
-    rng = np.random.default_rng(rng_seed)
     own, resampled = [], []
-    for costs in data_sets:
+    for costs, of_data in zip(data_sets, draws, strict=True):
         below = (costs[:, None] < thresholds).astype(float)
         own.append(below.mean(0))
-        resampled.append(_shares(len(costs), rng) @ below)
+        resampled.append(of_data.shares @ below)
     low, high = np.quantile(np.mean(resampled, axis=0), ENDS, axis=0)
     return [Estimate(*map(float, each)) for each in zip(np.mean(own, axis=0), low, high, strict=True)]
 
@@ -90,14 +108,10 @@ def pareto_front(costs: Array) -> NDArray[np.bool_]:
     return np.asarray(~(no_worse & better).any(axis=0) & np.isfinite(costs).all(axis=1))
 
 
-def _draws(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    return rng.integers(0, n, (RESAMPLES, n))
-
-
-def _shares(n: int, rng: np.random.Generator) -> Array:
-    """The share of each run in each resample, (resamples, n)."""
-    shares: Array = (_draws(n, rng)[:, :, None] == np.arange(n)).mean(1)
-    return shares
+def _draws(n: int, rng: np.random.Generator) -> Draws:
+    places = rng.integers(0, n, (RESAMPLES, n))
+    counts = np.bincount((places + n * np.arange(RESAMPLES)[:, None]).ravel(), minlength=RESAMPLES * n)
+    return Draws(places, counts.reshape(RESAMPLES, n) / n)
 
 
 def _estimate(value: float, draws: Array) -> Estimate:

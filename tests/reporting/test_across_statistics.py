@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.reporting.across_statistics import mean_ranks, pareto_front, probability_of_improvement, profile
+from benchmarks.reporting import across_statistics
+from benchmarks.reporting.across_statistics import Estimate, draw_runs, pareto_front
 from benchmarks.reporting.seed_statistics import Array
 
 
@@ -14,8 +15,29 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(int(torch.randint(2**31, ())))
 
 
+def mean_ranks(data_sets: list[list[Array]]) -> list[Estimate]:
+    return across_statistics.mean_ranks(data_sets, draw_runs([[len(x) for x in families] for families in data_sets]))
+
+
+def probability_of_improvement(a: list[Array], b: list[Array]) -> Estimate:
+    pairs = list(zip(a, b, strict=True))
+    draws = draw_runs([[len(x) for x in pair] for pair in pairs])
+    return across_statistics.probability_of_improvement(a, b, [d[0] for d in draws], [d[1] for d in draws])
+
+
+def profile(data_sets: list[Array], thresholds: Array) -> list[Estimate]:
+    draws = draw_runs([[len(x)] for x in data_sets])
+    return across_statistics.profile(data_sets, thresholds, [d[0] for d in draws])
+
+
 def runs(rng: np.random.Generator, sizes: tuple[int, ...], shift: float = 0.0) -> list[Array]:
     return [rng.normal(shift, 1, n) for n in sizes]
+
+
+def test_the_shares_of_a_resample_count_its_places() -> None:
+    ((draws,),) = draw_runs([[7]])
+    expected = [np.bincount(places, minlength=7) / 7 for places in draws.places]
+    np.testing.assert_array_equal(draws.shares, expected)
 
 
 def test_the_probability_of_improvement_is_the_mean_of_scipys_mann_whitney_statistics(rng: np.random.Generator) -> None:
@@ -34,7 +56,7 @@ def test_its_interval_is_the_percentile_bootstrap_that_draws_each_data_set_and_s
 ) -> None:
     a, b = runs(rng, (12, 10)), runs(rng, (12, 14), 0.6)
     draws = []
-    for _ in range(4000):
+    for _ in range(2000):
         drawn = [[rng.choice(x, len(x)) for x in side] for side in (a, b)]
         draws.append(np.mean([(x[:, None] < y).mean() for x, y in zip(*drawn, strict=True)]))
     found = probability_of_improvement(a, b)
@@ -62,7 +84,7 @@ def test_a_lost_run_makes_a_family_the_last_and_its_interval_wide() -> None:
 def test_the_intervals_of_ranks_are_those_of_a_bootstrap(rng: np.random.Generator) -> None:
     data = [runs(rng, (8, 8)), runs(rng, (6, 9), 0.2)]
     draws = []
-    for _ in range(3000):
+    for _ in range(1500):
         means = [[rng.choice(x, len(x)).mean() for x in families] for families in data]
         draws.append(np.mean([stats.rankdata(m) for m in means], axis=0))
     quantiles = np.quantile(draws, [0.025, 0.975], axis=0)
@@ -74,13 +96,13 @@ def test_the_intervals_of_ranks_are_those_of_a_bootstrap(rng: np.random.Generato
 def test_a_profile_is_the_share_below_and_its_area_the_mean(rng: np.random.Generator) -> None:
     """∫ P(cost < t) dt over [0, 1] is the mean of 1 - cost."""
     costs = [rng.random(5), rng.random(8)]
-    thresholds = np.linspace(0, 1, 4001)
+    thresholds = np.linspace(0, 1, 1001)
     found = profile(costs, thresholds)
     values = np.array([estimate.value for estimate in found])
     assert values[0] == 0
     assert (np.diff(values) >= 0).all()
-    assert np.trapezoid(values, thresholds) == pytest.approx(np.mean([1 - x.mean() for x in costs]), abs=1e-3)
-    at = int(rng.integers(4001))
+    assert np.trapezoid(values, thresholds) == pytest.approx(np.mean([1 - x.mean() for x in costs]), abs=3e-3)
+    at = int(rng.integers(1001))
     assert values[at] == pytest.approx(np.mean([(x < thresholds[at]).mean() for x in costs]))
     assert all(e.low <= e.value + 1e-12 and e.value <= e.high + 1e-12 for e in found)
 
