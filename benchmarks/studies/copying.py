@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,9 +66,9 @@ def markdown_lines(name: str) -> Iterator[str]:
     sizes = {split: len(array) for split, array in data.splits.items()}
     n = min(SAMPLES, sizes["train"])
     subjects: dict[str, tuple[Callable[[], Any], int]] = {
-        "validation images": (lambda: HeldOut(data), min(n, sizes["val"])),
-        **{f"training images, noise of {s} of 255": (lambda s=s: Copies(data, s), n) for s in NOISE},
-        "uniform noise": (lambda: UniformNoise(data), n),
+        "validation images": (partial(HeldOut, data), min(n, sizes["val"])),
+        **{f"training images, noise of {noise} of 255": (partial(Copies, data, noise), n) for noise in NOISE},
+        "uniform noise": (partial(UniformNoise, data), n),
     }
     yield "| samples | near copies | authenticity | C_T | without cells | lowest cell | seconds |"
     yield "|" + " --- |" * 7
