@@ -1,15 +1,21 @@
-"""The residual networks of Gulrajani et al. 2017, app. F, table 4 (CIFAR-10), for 32 pixels and any multiple of 8.
+"""Residual networks: those of Gulrajani et al. 2017, app. F, table 4 (CIFAR-10), for 32 pixels and any multiple of 8 below.
 
-Differs from the paper: `width` scales every layer (128 is the paper's).
+Images of more than 32 pixels have the networks of Miyato et al. 2018, app. B.4 (ImageNet, 128 pixels). With n = width/2: blocks down
+to n, 2n, 4n, ... at most 16n channels until 4 to 7 pixels are left, and a level block; the decoder has as many blocks up, from at
+most 16n channels to n. At 64 pixels there is one block less on each side.
+
+Differs from the papers: `width` scales every layer (128 is the papers'), and the trunk ends in the mean over positions at
+every size, where Miyato et al. have the sum.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.dcgan import image_shape
+from models.networks.dcgan import SMALL, halvings, image_shape
 from models.networks.norm import Norm, norm2d, norm_weights
 
 Resample = Literal["up", "down", "none"]
@@ -40,31 +46,31 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Sequential):
-    """Images (B, C, H, W) to features (B, width): two blocks down, two level, global mean.
+    """Images (B, C, H, W) to features, and their global mean: two blocks down, two level, (B, width); more for large images.
 
     With `packed` images in one, (B, packed·C, H, W).
 
     Raises:
-        ValueError: for a shape that is not (C, H, W) with H and W multiples of 8.
+        ValueError: for a shape that is not (C, H, W) with H and W multiples of 8, or that `dcgan.halvings` refuses.
     """
 
     def __init__(self, shape: Sequence[int], width: int = 128, norm: Norm = "none", packed: int = 1) -> None:
         c, _, _ = image_shape(shape, multiple=8, network="resnet")
+        down, level = ([width] * 2, 2) if _is_small(shape) else (_doubling(shape, width), 1)
         super().__init__(
-            Block(packed * c, width, "down", norm, first=True),
-            Block(width, width, "down", norm),
-            Block(width, width, "none", norm),
-            Block(width, width, "none", norm),
+            Block(packed * c, down[0], "down", norm, first=True),
+            *(Block(a, b, "down", norm) for a, b in pairwise(down)),
+            *(Block(down[-1], down[-1], "none", norm) for _ in range(level)),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
-        self.features = width
+        self.features = down[-1]
         norm_weights(norm, self)
 
 
 class Decoder(nn.Sequential):
-    """Latents (B, latent_dim) to raw outputs (B, C, H, W): a linear layer and three blocks up.
+    """Latents (B, latent_dim) to raw outputs (B, C, H, W): a linear layer and three blocks up; more for large images.
 
     Raises:
         ValueError: as the trunk.
@@ -72,13 +78,25 @@ class Decoder(nn.Sequential):
 
     def __init__(self, latent_dim: int, shape: Sequence[int], width: int = 128, norm: Norm = "none") -> None:
         c, h, w = image_shape(shape, multiple=8, network="resnet")
-        small = (width, h // 8, w // 8)
+        # from the latents on, the widths before and after each block up
+        channels = [width] * 4 if _is_small(shape) else _doubling(shape, width, 1)[::-1]
+        small = (channels[0], h >> len(channels) - 1, w >> len(channels) - 1)
         super().__init__(
             nn.Linear(latent_dim, small[0] * small[1] * small[2]),
             nn.Unflatten(1, small),
-            *(Block(width, width, "up", norm) for _ in range(3)),
-            norm2d(norm, width),
+            *(Block(a, b, "up", norm) for a, b in pairwise(channels)),
+            norm2d(norm, channels[-1]),
             nn.ReLU(),
-            nn.Conv2d(width, c, 3, padding=1),
+            nn.Conv2d(channels[-1], c, 3, padding=1),
         )
         norm_weights(norm, self)
+
+
+def _is_small(shape: Sequence[int]) -> bool:
+    return min(shape[1:]) <= SMALL
+
+
+def _doubling(shape: Sequence[int], width: int, more: int = 0) -> list[int]:
+    """n, 2n, 4n, ... up to 16n, one for each halving of the image and `more`."""
+    n = max(1, width // 2)
+    return [n * min(2**i, 16) for i in range(halvings(shape, "resnet") + more)]
