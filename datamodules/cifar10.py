@@ -1,15 +1,15 @@
-"""CIFAR-10 (Krizhevsky 2009): 32x32 pixels in colour, 50,000 and 10,000 images."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32x32 pixels in colour, 50,000 and 10,000 images."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torchvision
 from numpy.typing import NDArray
 
-from datamodules.base import Split, split_off
-from datamodules.labelled import LabelledDataModule
+from datamodules.base import Split
+from datamodules.labelled import LabelledDataModule, LabelledImages, with_validation
 from datamodules.torchvision_data import ensure_files
 
 
@@ -22,33 +22,40 @@ class CIFAR10(LabelledDataModule):
         **options: as `LabelledDataModule`.
     """
 
+    title: ClassVar[str] = "CIFAR-10"
+    dataset: ClassVar[Any] = torchvision.datasets.CIFAR10
+
     def __init__(self, data_dir: str, val_size: int = 5000, **options: Any) -> None:
         super().__init__(shape=(3, 32, 32), **options)
         self.data_dir, self.val_size = Path(data_dir), val_size
 
-    def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """Images and their classes 0..9, by split.
+    def labelled(self) -> Mapping[Split, LabelledImages]:
+        """Images and their classes 0..9, or 0..99 (the fine ones), by split.
 
         Raises:
             DataError: for a damaged file, or a missing file that cannot be downloaded.
         """
-        dataset = torchvision.datasets.CIFAR10
+        dataset = self.dataset
+        # the files are pickles, which can run code: only files with the published checksums are read
         ensure_files(
-            "CIFAR-10",
+            self.title,
             self.data_dir / dataset.base_folder,
             {file: str(md5) for file, md5 in [*dataset.train_list, *dataset.test_list]}
             | {dataset.meta["filename"]: dataset.meta["md5"]},
             lambda: dataset(str(self.data_dir), download=True),
+            dataset.url,
         )
-        official, test = (dataset(str(self.data_dir), train=train) for train in (True, False))
-        images, labels = _channels_first(official.data), np.array(official.targets)
-        val, train = split_off(len(images), self.val_size)
-        return {
-            "train": (images[train], labels[train]),
-            "val": (images[val], labels[val]),
-            "test": (_channels_first(test.data), np.array(test.targets)),
-        }
+        official, test = (_read(dataset(str(self.data_dir), train=train)) for train in (True, False))
+        return with_validation(official, test, self.val_size)
 
 
-def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+class CIFAR100(CIFAR10):
+    """As `CIFAR10`, with 100 classes, in `cifar-100-python`."""
+
+    title = "CIFAR-100"
+    dataset = torchvision.datasets.CIFAR100
+
+
+def _read(split: Any) -> LabelledImages:
+    images: NDArray[np.uint8] = np.ascontiguousarray(split.data.transpose(0, 3, 1, 2))
+    return images, np.array(split.targets)

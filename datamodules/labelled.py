@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.base import DataModule, Split
+from datamodules.base import DataModule, Split, split_off
 from datamodules.errors import DataError
+
+# images (N, C, H, W) and their classes (N,)
+LabelledImages = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 class LabelledDataModule(DataModule):
@@ -51,3 +54,14 @@ class LabelledDataModule(DataModule):
     @cached_property
     def _labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         return self.labelled()
+
+
+def with_validation(official: LabelledImages, test: LabelledImages, val_size: int) -> dict[Split, LabelledImages]:
+    """The three splits of a data set that has two: `val_size` of the official training images are held out, with a pinned seed.
+
+    Raises:
+        DataError: if nothing would be left.
+    """
+    images, labels = official
+    val, train = split_off(len(images), val_size)
+    return {"train": (images[train], labels[train]), "val": (images[val], labels[val]), "test": test}

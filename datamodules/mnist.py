@@ -9,8 +9,8 @@ import torchvision
 from numpy.typing import NDArray
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from datamodules.base import Split, split_off
-from datamodules.labelled import LabelledDataModule
+from datamodules.base import Split
+from datamodules.labelled import LabelledDataModule, with_validation
 from datamodules.torchvision_data import ensure_files
 
 # MD5 sums of the unpacked files, so that a folder prepared by hand is checked too
@@ -54,13 +54,13 @@ class MNIST(LabelledDataModule):
         """
         dataset = getattr(torchvision.datasets, self.dataset)
         raw = self.data_dir / self.dataset / "raw"
-        ensure_files(self.dataset, raw, MD5[self.dataset], lambda: dataset(self.data_dir, download=True))
+        ensure_files(
+            self.dataset, raw, MD5[self.dataset], lambda: dataset(self.data_dir, download=True), dataset.mirrors[0]
+        )
 
         def read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
             # reads the checked files; torchvision's class would prefer an unchecked `processed/` folder
             images = read_image_file(str(raw / f"{part}-images-idx3-ubyte")).numpy()
             return images[:, None], read_label_file(str(raw / f"{part}-labels-idx1-ubyte")).numpy()
 
-        images, labels = read("train")
-        val, train = split_off(len(images), self.val_size)
-        return {"train": (images[train], labels[train]), "val": (images[val], labels[val]), "test": read("t10k")}
+        return with_validation(read("train"), read("t10k"), self.val_size)

@@ -1,8 +1,8 @@
 """Residual networks: those of Gulrajani et al. 2017, app. F, table 4 (CIFAR-10), for 32 pixels and any multiple of 8 below.
 
-Images of more than 32 pixels have the networks of Miyato et al. 2018, app. B.4 (ImageNet, 128 pixels). With n = width/2: blocks down
-to n, 2n, 4n, ... at most 16n channels until 4 to 7 pixels are left, and a level block; the decoder has as many blocks up, from at
-most 16n channels to n. At 64 pixels there is one block less on each side.
+Images of more than 32 pixels have the networks of Miyato et al. 2018, app. B.4 (ImageNet, 128 pixels). With n = width/2: blocks
+down to n, 2n, 4n, ... at most 16n channels until 4 to 7 pixels are left, and a level block; the decoder has as many blocks up,
+from at most 16n channels to n. At 64 pixels there is one block less on each side.
 
 Differs from the papers: `width` scales every layer (128 is the papers'), and the trunk ends in the mean over positions at
 every size, where Miyato et al. have the sum.

@@ -6,9 +6,10 @@ import pytest
 from hydra.utils import instantiate
 
 from datamodules.contracts import Data, KnownDensity, Labelled, LeavesOutClass, StackedDigits
-from tests.conftest import choices, composed
+from tests.conftest import choices, composed_model
 
-CLASSES = {"digits", "mnist", "fashion_mnist", "cifar10"}
+# image_folder has classes if the folder has sub-folders, which it says when it reads them
+CLASSES = {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "kmnist", "emnist", "svhn", "image_folder"}
 DENSITIES = {"ring", "grid"}
 
 
@@ -16,7 +17,7 @@ DENSITIES = {"ring", "grid"}
 def test_a_data_set_has_the_capabilities_that_it_should_have(name: str, tmp_path: Any) -> None:
     """The check itself reads no data: the folder is empty."""
     extra = ["datamodule.folder=somewhere"] if name == "image_folder" else []
-    data = instantiate(composed(f"datamodule={name}", f"data_dir={tmp_path}", *extra).datamodule, _convert_="all")
+    data = instantiate(composed_model(f"datamodule={name}", f"data_dir={tmp_path}", *extra).datamodule, _convert_="all")
     capabilities = {
         capability.__name__
         for capability in (KnownDensity, Labelled, LeavesOutClass, StackedDigits)
@@ -29,5 +30,5 @@ def test_a_data_set_has_the_capabilities_that_it_should_have(name: str, tmp_path
 
 
 def test_a_digits_module_is_data() -> None:
-    data = instantiate(composed("datamodule=digits").datamodule, _convert_="all")
+    data = instantiate(composed_model("datamodule=digits").datamodule, _convert_="all")
     assert isinstance(data, Data)

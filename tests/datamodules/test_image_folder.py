@@ -160,7 +160,7 @@ def test_a_failure_while_resizing_leaves_no_cache(tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("datamodules.image_folder._read", interrupted)
+        patch.setattr("datamodules.resized.Resizing.read", interrupted)
         with pytest.raises(KeyboardInterrupt):
             _ = image_folder(tmp_path / "images").splits
     assert (tmp_path / "cache").is_dir()
