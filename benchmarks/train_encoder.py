@@ -1,18 +1,20 @@
 """python -m benchmarks.train_encoder: trains the classifier that gives FID its features."""
 
+import json
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.cli import program
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line
+from benchmarks.records.schemas import NAME
 
 
 @program("train_encoder")
 def main(cfg: DictConfig) -> None:
-    from benchmarks.encoders.base import FOLDER
-    from benchmarks.encoders.fit import Fit, fit_encoder
+    from benchmarks.encoders.base import FOLDER, own_folder, packaged
+    from benchmarks.encoders.fit import Fit, encoder_name, fit_encoder
     from benchmarks.scoring.restore import choose_device, load_data
     from datamodules.contracts import Labelled
 
@@ -20,12 +22,46 @@ def main(cfg: DictConfig) -> None:
     assert isinstance(config, dict)
     data = load_data(config["datamodule"])
     if not isinstance(data, Labelled):
-        raise UserError(f"datamodule={data.name} has no classes: choose digits, mnist, fashion_mnist or cifar10")
+        raise UserError(
+            f"datamodule={data.name} has no classes: choose digits, mnist, fashion_mnist, cifar10, or image_folder with a "
+            "sub-folder for each class"
+        )
+    data.labelled()  # says now if a folder of images has no classes
+    name = encoder_name(data.name)
+    default = FOLDER if name in packaged() else own_folder()
+    out = Path(config["out"]) if config["out"] else default
+    check_name(name, out, data.info.id)
     command = " ".join(["python -m benchmarks.train_encoder", *HydraConfig.get().overrides.task])
     settings = Fit(**{key: config[key] for key in ("seed", "dim", "width", "epochs", "lr")})
     device = choose_device(config["accelerator"])
-    card = fit_encoder(data, settings, device, Path(config["out"]) if config["out"] else FOLDER, command)
-    print(f"{card['name']}: test accuracy {100 * card['test_accuracy']:.2f}% on {card['test_images']} images")
+    card = fit_encoder(data, settings, device, out, command)
+    print(f"{name}: test accuracy {100 * card['test_accuracy']:.2f}% on {card['test_images']} images")
+    print(f"{out / name}.json; runs are scored with it by feature_encoder={name}" if out == default else out / name)
+
+
+def check_name(name: str, out: Path, data_id: str) -> None:
+    """Checks that an encoder may be written under a name: an encoder of other data is not replaced.
+
+    Raises:
+        UserError: for a name that is taken, or is no name.
+    """
+    from benchmarks.encoders.base import BUILT_IN
+
+    other = "choose another name with datamodule.name=NAME"
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"datamodule.name gives the name {name!r}; expected letters, digits, dots, dashes and underscores"
+        )
+    if name in BUILT_IN:
+        raise UserError(f"{name} is an encoder of genbench; {other}")
+    card = out / f"{name}.json"
+    if card.is_file():
+        try:
+            trained_on = json.loads(card.read_text(encoding="utf-8"))["trained_on"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{card} cannot be read ({one_line(error)}); move it away") from error
+        if trained_on != data_id:
+            raise UserError(f"{card} was trained on other data ({trained_on}, not {data_id}); {other}, or move it away")
 
 
 if __name__ == "__main__":

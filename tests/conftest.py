@@ -148,9 +148,10 @@ def _seed() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Reference features are kept here and not in the user's own cache; processes inherit it."""
+    """Reference features and encoders are kept here and not in the user's own folders; processes inherit it."""
     folder = tmp_path_factory.mktemp("cache")
-    with mock.patch.dict(os.environ, {"GENBENCH_CACHE": str(folder)}):
+    own = {"GENBENCH_CACHE": str(folder), "GENBENCH_ENCODERS": str(folder / "encoders")}
+    with mock.patch.dict(os.environ, own):
         yield folder
 
 

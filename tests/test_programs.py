@@ -227,7 +227,11 @@ MISTAKES = [
     ("evaluate", ["runs=."], "holds no finished run"),
     ("evaluate", ["protocol=quik"], "did you mean quick"),
     ("report", ["runs=."], "holds no finished run"),
-    ("train_encoder", ["datamodule=ring"], "has no classes: choose digits, mnist, fashion_mnist or cifar10"),
+    (
+        "train_encoder",
+        ["datamodule=ring"],
+        "has no classes: choose digits, mnist, fashion_mnist, cifar10, or image_folder",
+    ),
 ]
 
 
@@ -356,13 +360,24 @@ def test_binarised_digits_have_a_bernoulli_bound_and_grey_ones_do_not(tmp_path: 
     assert "not a likelihood of grey pixels" in bounds["none"]["detail"]["reason"]
 
 
-def test_an_image_folder_is_learned_from(tmp_path: Path) -> None:
-    folder = folder_of_images(tmp_path / "photos", 40, 20, 30, 3)
-    words = [f"datamodule.folder={folder}", "datamodule.size=16", "datamodule.batch_size=8", *TINY]
-    result = run("train", "datamodule=image_folder", "model=ae", *words, cwd=tmp_path)
+def test_an_image_folder_with_classes_is_learned_from_without_a_network(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("cat", "dog"):
+        folder_of_images(tmp_path / "photos" / name, 40, 20, 30, 3)
+    own = {"GENBENCH_ENCODERS": str(tmp_path / "encoders"), "HTTPS_PROXY": "http://127.0.0.1:9"}
+    words = ["datamodule=image_folder", f"datamodule.folder={tmp_path / 'photos'}", "datamodule.size=16"]
+    result = run("train_encoder", *words, "epochs=1", "dim=4", "accelerator=cpu", cwd=tmp_path, **own)
     assert result.returncode == 0, result.stderr
-    assert "recon_mse" in result.stdout
+    words += ["datamodule.leave_out=dog", "feature_encoder=image-folder-cnn", "protocol.samples=20", *TINY]
+    result = run("train", "model=ae", *words, "datamodule.batch_size=8", cwd=tmp_path, **own)
+    assert result.returncode == 0, result.stderr
     assert list((tmp_path / "data" / "image_folder_cache").glob("*.npy"))
+    sheet = json.loads(next((tmp_path / "runs").glob("image_folder/ae/*/*/scores/*.json")).read_text())
+    scores = {score["name"]: score for score in sheet["scores"]}
+    assert sheet["protocol"]["encoder"] == "image-folder-cnn"
+    assert scores["recon_mse"]["value"] > 0
+    assert scores["auroc_reconstruction"]["detail"]["left_out"] == 1
+    assert 0 <= scores["auroc_reconstruction"]["value"] <= 1
 
 
 def test_a_sweep_folder_that_a_user_chose_keeps_what_is_in_it(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The interface of feature encoders, and loading an encoder by name."""
 
+import os
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -41,9 +42,27 @@ class Classifies(Protocol):
         ...
 
 
+# encoders that no file of this package describes
+BUILT_IN = ("dinov2", "inception", "random-cnn")
+
+
+def own_folder() -> Path:
+    """The folder of the encoders that the user trained: `GENBENCH_ENCODERS`, or genbench's folder in the user's data."""
+    chosen = os.environ.get("GENBENCH_ENCODERS")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "genbench" / "encoders"
+
+
 def names() -> list[str]:
-    """The names of all encoders."""
-    return [*sorted(path.stem for path in FOLDER.glob("*.json")), "inception", "random-cnn"]
+    """The names of all encoders, those of the user last."""
+    own = sorted({path.stem for path in own_folder().glob("*.json")} - {*packaged(), *BUILT_IN})
+    return [*packaged(), *BUILT_IN, *own]
+
+
+def packaged() -> list[str]:
+    """The names of the classifiers that genbench brings."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def load_encoder(name: str, weights: str | None, device: torch.device) -> FeatureEncoder:
@@ -51,7 +70,7 @@ def load_encoder(name: str, weights: str | None, device: torch.device) -> Featur
 
     Args:
         name: of the encoder.
-        weights: a local file of Inception's weights; None downloads them on first use.
+        weights: a local file of the weights of Inception or DINOv2; None downloads them on first use.
         device: where the encoder runs.
 
     Raises:
@@ -61,6 +80,10 @@ def load_encoder(name: str, weights: str | None, device: torch.device) -> Featur
         from benchmarks.encoders.inception import Inception
 
         return Inception(weights, device)
+    if name == "dinov2":
+        from benchmarks.encoders.dinov2 import DINOv2
+
+        return DINOv2(weights, device)
     if name == "random-cnn":
         from benchmarks.encoders.random import RandomEncoder
 
@@ -69,4 +92,5 @@ def load_encoder(name: str, weights: str | None, device: torch.device) -> Featur
         raise UserError(f"protocol.encoder is {name!r}; expected one of {', '.join(names())}")
     from benchmarks.encoders.cnn import ConvEncoder
 
-    return ConvEncoder.from_files(FOLDER / f"{name}.json", device)
+    folder = FOLDER if name in packaged() else own_folder()
+    return ConvEncoder.from_files(folder / f"{name}.json", device)

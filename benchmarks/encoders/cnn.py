@@ -76,7 +76,8 @@ class ConvEncoder:
                 f"{weights.name} has SHA-256 {checksum[:12]} and its card says {card['sha256'][:12]}: scores by it would "
                 "not be comparable; restore the file"
             )
-        classifier = Classifier(card["shape"], card["dim"], card["width"])
+        # cards of before had ten classes always
+        classifier = Classifier(card["shape"], card["dim"], card["width"], card.get("classes", 10))
         classifier.load_state_dict(load(data))
         return cls(card, classifier, checksum, device)
 

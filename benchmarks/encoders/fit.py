@@ -20,7 +20,10 @@ from benchmarks.records.files import replacing, write_text
 
 @dataclass(frozen=True)
 class Fit:
-    """The training of an encoder: Adam, a one-cycle schedule (Smith & Topin 2019), random shifts of up to 1/14 of the width."""
+    """The training of an encoder: Adam, a one-cycle schedule (Smith & Topin 2019), random shifts of up to 1/14 of the width.
+
+    A small data set has smaller batches, so that an epoch has eight steps or more.
+    """
 
     seed: int
     dim: int
@@ -30,6 +33,11 @@ class Fit:
     batch_size: int = 128
 
 
+def encoder_name(data_name: str) -> str:
+    """The name of the encoder of a data set."""
+    return f"{data_name.replace('_', '-')}-cnn"
+
+
 def fit_encoder(data: Any, fit: Fit, device: str, out: Path, command: str) -> dict[str, Any]:
     """Writes `<name>-cnn.safetensors` and `<name>-cnn.json` into `out`; returns the card.
 
@@ -37,15 +45,17 @@ def fit_encoder(data: Any, fit: Fit, device: str, out: Path, command: str) -> di
     """
     torch.manual_seed(fit.seed)
     splits = data.labelled()
-    images, labels = (torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in splits["train"])
+    images, labels = (torch.from_numpy(np.array(a)).to(device) for a in splits["train"])
+    classes = 1 + max(int(labels.max()) for _, labels in splits.values())
     # channels_last makes convolutions of few channels a third faster
-    classifier = Classifier(data.shape, fit.dim, fit.width).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier = Classifier(data.shape, fit.dim, fit.width, classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(classifier.parameters())
-    steps = fit.epochs * (len(images) // fit.batch_size)
+    batch_size = min(fit.batch_size, max(1, len(images) // 8))
+    steps = fit.epochs * (len(images) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=fit.lr, total_steps=steps)
     for _ in track(range(fit.epochs), f"training {data.name}-cnn", transient=True):
-        for index in torch.randperm(len(images)).split(fit.batch_size):
-            if len(index) < fit.batch_size:
+        for index in torch.randperm(len(images)).split(batch_size):
+            if len(index) < batch_size:
                 continue
             x = _shift(images[index].float() / 255).contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(classifier(x), labels[index], label_smoothing=0.05)
@@ -54,8 +64,9 @@ def fit_encoder(data: Any, fit: Fit, device: str, out: Path, command: str) -> di
             optimizer.step()
             schedule.step()
     card = {
-        "name": f"{data.name.replace('_', '-')}-cnn",
+        "name": encoder_name(data.name),
         "shape": list(data.shape),
+        "classes": classes,
         "dim": fit.dim,
         "width": fit.width,
         "trained_on": data.info.id,
@@ -78,9 +89,9 @@ def fit_encoder(data: Any, fit: Fit, device: str, out: Path, command: str) -> di
 def accuracy(classifier: Classifier, split: tuple[NDArray[np.uint8], NDArray[np.int64]], device: str) -> float:
     """The share of images that the classifier recognises, in evaluation mode."""
     classifier.eval()
-    images, labels = split
+    images, labels = (torch.from_numpy(np.array(a)) for a in split)
     right = 0
-    for x, y in zip(torch.from_numpy(images).split(500), torch.from_numpy(labels).split(500), strict=True):
+    for x, y in zip(images.split(500), labels.split(500), strict=True):
         right += int((classifier(x.to(device).float() / 255).argmax(1).cpu() == y).sum())
     return right / len(images)
 

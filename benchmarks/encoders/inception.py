@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.encoders.fetching import local_or_fetched
 from benchmarks.errors import UserError
 
 
@@ -31,11 +32,9 @@ class Inception:
             from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
         except ImportError:
             raise UserError("encoder inception needs torch-fidelity: pip install 'genbench[inception]'") from None
-        path = Path(weights) if weights else _fetch(URL_INCEPTION_V3)
-        if not path.is_file():
-            raise UserError(
-                f"protocol.encoder_weights is {path}, which is not a file; give Inception's weights, or leave the key out"
-            )
+        # the file's name ends in the first digits of its SHA-256
+        prefix = URL_INCEPTION_V3.rsplit("-", 1)[1].removesuffix(".pth")
+        path = local_or_fetched(weights, URL_INCEPTION_V3, "Inception's weights", prefix)
         content = path.read_bytes()
         self.checksum = hashlib.sha256(content).hexdigest()
         try:
@@ -60,19 +59,3 @@ class Inception:
         with torch.autocast(self.device.type, enabled=False):
             (features,) = self._network(images.expand(-1, 3, -1, -1))
         return torch.as_tensor(features).float().cpu()
-
-
-def _fetch(url: str) -> Path:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # the file's name ends in the first digits of its SHA-256, which torch checks before it is put in place
-        prefix = path.stem.rsplit("-", 1)[1]
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
-        except Exception as error:
-            raise UserError(
-                f"Inception's weights could not be downloaded ({' '.join(str(error).split())[:120]}); download {url} "
-                "elsewhere and set protocol.encoder_weights=PATH"
-            ) from error
-    return path

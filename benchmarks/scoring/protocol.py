@@ -29,7 +29,7 @@ class Protocol:
         batch_size: of every pass.
         seed: of every draw.
         encoder: name of the feature encoder; None if the data have none.
-        encoder_weights: a local file of Inception's weights.
+        encoder_weights: a local file of the weights of Inception or DINOv2.
         second_encoder: the name of an encoder under which the metrics of features are measured again; None for none.
         metrics: the rulers, by name.
         described: the configuration that the protocol comes from.

@@ -134,7 +134,10 @@ class Scorer:
             start = time.perf_counter()
             outcomes = [(_measure(name, ruler, subject), ruler.columns)]
             if twice:
-                outcomes.append((_measure(name, ruler, second), tuple(map(under_second, ruler.columns))))
+                # an encoder that is its own second opinion has equal scores, which are not measured twice
+                is_same = protocol.second_encoder == protocol.encoder
+                outcome = outcomes[0][0] if is_same else _measure(name, ruler, second)
+                outcomes.append((outcome, tuple(map(under_second, ruler.columns))))
             for outcome, columns in outcomes:
                 diverged |= outcome.diverged
                 for own, column in zip(ruler.columns, columns, strict=True):

@@ -1,6 +1,5 @@
 """The packaged encoders and their cards, training one, and Inception, without a network."""
 
-import hashlib
 import json
 import shutil
 import sys
@@ -8,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -22,8 +20,15 @@ from benchmarks.encoders.cnn import Classifier, ConvEncoder
 from benchmarks.encoders.fit import Fit, accuracy, fit_encoder
 from benchmarks.errors import UserError
 from datamodules.digits import Digits
+from tests.encoders.fakes import (
+    CPU,
+    check_autocast_is_off,
+    check_independence_of_batching,
+    images,
+    refusal,
+    sha256,
+)
 
-CPU = torch.device("cpu")
 CARDS = sorted(FOLDER.glob("*.json"))
 TINY = Fit(seed=0, dim=8, width=4, epochs=2, lr=0.003)
 
@@ -40,39 +45,8 @@ def classifier_of(card_path: Path) -> Classifier:
     return classifier
 
 
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def images(n: int, *shape: int) -> Tensor:
-    return torch.randint(0, 256, (n, *shape), dtype=torch.uint8)
-
-
 def digits(name: str = "digits") -> Digits:
     return Digits(name=name, batch_size=64)
-
-
-def refusal(name: str, weights: Path | None = None) -> str:
-    """The one line that asking for the encoder ends in."""
-    with pytest.raises(UserError) as caught:
-        load_encoder(name, str(weights) if weights else None, CPU)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-@pytest.fixture(autouse=True)
-def downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """A download fails at once and nothing is kept from before; the addresses that were asked for."""
-    tried: list[str] = []
-
-    def fail(url: str, *args: Any, **kwargs: Any) -> None:
-        tried.append(url)
-        raise URLError("no route\nto host")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    return tried
 
 
 # the packaged ones
@@ -105,17 +79,6 @@ def test_features_are_the_classifiers_penultimate_layer_in_evaluation_mode(path:
     assert not features.requires_grad
     torch.testing.assert_close(features, classifier.features(x.float() / 255).detach())
     assert features.std(0).max() > 0
-
-
-def check_independence_of_batching(encoder: FeatureEncoder, x: Tensor) -> None:
-    parts = torch.cat([encoder(part) for part in x.split(len(x) // 2)])
-    torch.testing.assert_close(parts, encoder(x), rtol=1e-4, atol=1e-5)
-
-
-def check_autocast_is_off(encoder: FeatureEncoder, x: Tensor) -> None:
-    expected = encoder(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert encoder(x).equal(expected)
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
@@ -170,7 +133,7 @@ def test_an_unknown_encoder_is_refused_with_the_names_of_those_there_are() -> No
     message = refusal("vgg")
     assert "vgg" in message
     assert all(name in message for name in names())
-    assert set(names()) == {path.stem for path in CARDS} | {"inception", "random-cnn"}
+    assert set(names()) == {path.stem for path in CARDS} | {"dinov2", "inception", "random-cnn"}
 
 
 @pytest.mark.parametrize("where", [0, 100, -1])
