@@ -31,7 +31,14 @@ def folder(path: Path, n: int = 20) -> Path:
 
 
 def trained(path: Path, *words: str) -> Result:
-    words = ("datamodule=image_folder", f"datamodule.folder={path}", "datamodule.size=16", *QUICK, *words)
+    words = (
+        "datamodule=image_folder",
+        f"datamodule.folder={path}",
+        "datamodule.size=16",
+        "data_dir=data",
+        *QUICK,
+        *words,
+    )
     return run("train_encoder", *words, cwd=path.parent)
 
 
