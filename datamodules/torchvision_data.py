@@ -44,7 +44,7 @@ def ensure_files(
 
 
 def ensure_urls(name: str, folder: Path, published: Mapping[str, tuple[str, str]]) -> None:
-    """As `ensure_files`, for files that lie at addresses of their own.
+    """As `ensure_files`, for files that lie beside each other at addresses of their own.
 
     Args:
         name: of the data set, for messages.
@@ -61,7 +61,8 @@ def ensure_urls(name: str, folder: Path, published: Mapping[str, tuple[str, str]
                 download_url(url, str(folder), file, md5)
 
     checksums = {file: md5 for file, (_, md5) in published.items()}
-    ensure_files(name, folder, checksums, download, " and ".join(url for url, _ in published.values()))
+    first, _ = next(iter(published.values()))
+    ensure_files(name, folder, checksums, download, first.rpartition("/")[0])
 
 
 def read_idx(content: bytes) -> NDArray[np.uint8]:

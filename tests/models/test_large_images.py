@@ -1,10 +1,13 @@
 """Networks for images of more than 32 pixels."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from models.networks import dcgan, resnet
+from tests.conftest import ROOT, choices
 
 MODULES = {"dcgan": dcgan, "resnet": resnet}
 
@@ -46,6 +49,22 @@ def test_resnet_at_128_pixels_has_the_blocks_of_miyato_et_al() -> None:
     trunk, decoder = made_for("resnet", 64, width=128)
     assert layers(trunk) == [(3, 64), (64, 128), (128, 256), (256, 512), (512, 512)]
     assert layers(decoder) == [(1024, 512), (512, 256), (256, 128), (128, 64)]
+
+
+def test_the_docs_print_the_parameters_of_each_network() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", (ROOT / "docs/own_data.md").read_text(), re.M
+    )
+    assert {(name, int(pixels)) for name, pixels, *_ in rows} == {
+        (n, p) for n in choices("network") for p in (32, 64, 128) if "mlp" not in n
+    }
+    for name, pixels, *numbers in rows:
+        module, narrow = MODULES[name.removesuffix("_narrow")], 4 if name.endswith("_narrow") else 1
+        width, shape = {dcgan: 64, resnet: 128}[module] // narrow, (3, int(pixels), int(pixels))
+        with torch.device("meta"):
+            trunk, decoder = module.Trunk(shape, width), module.Decoder(64, shape, width, "batch")  # type: ignore[attr-defined]
+        counts = [sum(weight.numel() for weight in network.parameters()) for network in (trunk, decoder)]
+        assert [*counts, trunk.features] == [int(number.replace(",", "")) for number in numbers]
 
 
 @pytest.mark.parametrize("network", ["dcgan", "resnet"])
