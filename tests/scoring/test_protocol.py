@@ -53,6 +53,7 @@ def test_auto_is_the_encoder_of_the_data(own: str | None) -> None:
         ("protocol.examples=-1", "protocol.examples is -1; expected 1 or more"),
         ("protocol.batch_size=0", "protocol.batch_size is 0; expected 1 or more"),
         ("protocol.encoder=resnet50", "protocol.encoder is 'resnet50'; expected auto or one of "),
+        ("protocol.encoder='../mine/digits-cnn'", "protocol.encoder is '../mine/digits-cnn'; expected auto or one of "),
     ],
 )
 def test_a_number_out_of_range_is_named(override: str, message: str) -> None:

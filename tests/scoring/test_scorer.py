@@ -229,6 +229,29 @@ def test_a_metric_that_fails_leaves_the_others_alone() -> None:
     assert scores["recon_mse"].value is not None
 
 
+class Counting(Ruler):
+    """The number of its measurements so far."""
+
+    columns: ClassVar[tuple[Column, ...]] = (Column("fid", "", False),)
+    needs_features = True
+    measured = 0
+
+    def measure(self, subject: Subject) -> Mapping[str, Value | str]:
+        self.measured += 1
+        return {"fid": Value(float(self.measured), 1, {"encoder": subject.encoder.name})}
+
+
+@pytest.mark.parametrize(("second", "times"), [("digits-cnn", 1), ("random-cnn", 2)])
+def test_an_encoder_that_is_its_own_second_opinion_is_asked_once(second: str, times: int) -> None:
+    made = scorer(f"protocol.second_encoder={second}")
+    ruler = Counting()
+    object.__setattr__(made.protocol, "metrics", {"fid": ruler})
+    scores = by_name(made.score(Broken(), digits()))
+    assert ruler.measured == times
+    assert [scores[name].value for name in ("fid", "fid_random")] == [1, times]
+    assert scores["fid_random"].detail["encoder"] == second
+
+
 def test_a_number_that_is_none_is_a_reason_and_the_sheet_can_be_written(tmp_path: Path) -> None:
     made = scorer()
     object.__setattr__(made.protocol, "metrics", {"failing": Failing()})
