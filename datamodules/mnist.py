@@ -29,6 +29,12 @@ MD5 = {
     },
 }
 
+# where torchvision fetches the packed files
+SOURCE = {
+    "MNIST": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "FashionMNIST": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+}
+
 
 class MNIST(LabelledDataModule):
     """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
@@ -55,7 +61,7 @@ class MNIST(LabelledDataModule):
         dataset = getattr(torchvision.datasets, self.dataset)
         raw = self.data_dir / self.dataset / "raw"
         ensure_files(
-            self.dataset, raw, MD5[self.dataset], lambda: dataset(self.data_dir, download=True), dataset.mirrors[0]
+            self.dataset, raw, MD5[self.dataset], lambda: dataset(self.data_dir, download=True), SOURCE[self.dataset]
         )
 
         def read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
