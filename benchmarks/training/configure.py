@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from benchmarks.errors import UserError
 from benchmarks.records.configurations import config_id, flatten
-from benchmarks.records.paths import run_path
-from benchmarks.records.schemas import is_nickname
+from benchmarks.records.paths import NO_RUNS, run_path
+from benchmarks.records.schemas import NAME, is_nickname
 from benchmarks.scoring.restore import choose_device
 from benchmarks.training.budget import Budget
 
@@ -30,7 +30,7 @@ Node = Mapping[str, Any]
 
 
 class Names(NamedTuple):
-    """The choices of the groups that name a run."""
+    """What names a run: the data's name, and the choices of two groups."""
 
     datamodule: str
     network: str
@@ -159,6 +159,8 @@ def configure(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str],
     document: Any = OmegaConf.to_container(cfg, resolve=True)
     refuse_credentials(document, words)
     names = Names(*(Path(choices[name]).name for name in Names._fields))
+    # the user's own name of the data, as in baseline rows, encoders and rows from elsewhere
+    names = names._replace(datamodule=_data_name(document["datamodule"].get("name", names.datamodule)))
     kept = [word for word in words if not word.startswith(("runs_dir=", "reports_dir="))]
     document["names"] = names._asdict()
     document["command"] = " ".join(["python -m benchmarks.train", shlex.join(kept)]).rstrip()
@@ -173,6 +175,14 @@ def configure_words(words: Sequence[str], group: str | None = None) -> RunConfig
     with open_dict(cfg):
         del cfg["hydra"]
     return configure(cfg, choices, words, group)
+
+
+def _data_name(name: Any) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name in NO_RUNS:
+        raise UserError(
+            f"datamodule.name is {name!r}, which names no folder of runs; expected letters, digits, dots, dashes and underscores"
+        )
+    return name
 
 
 def refuse_credentials(document: Node, words: Sequence[str]) -> None:

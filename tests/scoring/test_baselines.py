@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.scoring import baselines
 from benchmarks.scoring.baselines import FittedGaussian, RealTrain, UniformNoise, baseline_subjects
 from datamodules.base import DataModule
 from tests.datamodules.fakes import digits, mixture, rows, scored
@@ -51,3 +52,20 @@ def test_calibration_rows_are_named_for_what_they_are(data: DataModule, noise: s
     assert isinstance(subjects["fitted Gaussian"], FittedGaussian)
     assert isinstance(subjects[noise], UniformNoise)
     assert len(subjects) == 3
+
+
+def test_a_gaussian_of_many_dimensions_has_the_moments_of_the_examples_without_their_covariance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = digits()
+    monkeypatch.setattr(baselines, "MOST_DIMENSIONS", 63)
+    monkeypatch.setattr(baselines, "MOST_ENTRIES", 64 * 500)
+    made = FittedGaussian(data)
+    x = scored(data, "train")[:500].flatten(1).double()
+    torch.testing.assert_close(made.mean, x.mean(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((made._root @ made._root.T).double(), torch.cov(x.T), rtol=1e-4, atol=1e-5)
+    drawn = made.sample(3000, torch.Generator().manual_seed(1))
+    assert drawn.shape == (3000, 1, 8, 8)
+    assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 1
+    few = FittedGaussian(data, examples=1)
+    assert few.sample(2, torch.Generator()).flatten(1).std(0).max() == 0

@@ -85,6 +85,17 @@ def test_words_make_the_configuration_that_the_program_would_make() -> None:
     assert made.id == RunConfig.of(document(*words)).id
 
 
+def test_data_of_an_own_name_have_runs_of_that_name() -> None:
+    node = composed("datamodule.name=pets")
+    made = configure(node, NAMES, ["datamodule.name=pets"])
+    assert made.names.datamodule == "pets"
+    assert made.path.relative_to(made.runs_dir).parts[0] == "pets"
+    for wrong in ("../pets", "_baselines", "", 7):
+        node.datamodule.name = wrong
+        with pytest.raises(UserError, match=r"datamodule.name is .*, which names no folder of runs"):
+            configure(node, NAMES, [])
+
+
 def test_a_credential_that_a_yaml_holds_is_refused_without_being_shown() -> None:
     node = composed()
     node.data_dir = "https://me:hunter2@host/data"
