@@ -1,0 +1,58 @@
+"""Costs, and other scores that depend on the machine, are compared between equal machines only."""
+
+from benchmarks.reporting.table import Row
+from tests.reporting.test_specifications import with_facts
+from tests.reporting.test_verdicts import FID, answer, around, row
+
+
+def test_costs_on_different_machines_are_not_compared() -> None:
+    def on(of: Row, device: str) -> Row:
+        for run in of.runs:
+            run.record["environment"] = {"device": device}
+        return of
+
+    text = "title: t\nquantity: 1000 / images_per_second\nleft: gan\nright: vae\nexpect: lower\n"
+    gan, vae = (on(row(model, images_per_second=around(speed)), "cpu") for model, speed in (("gan", 20), ("vae", 10)))
+    assert answer(text, gan, vae).verdict == "holds"
+    on(gan, "NVIDIA H100")
+    found = answer(text, gan, vae)
+    assert (found.verdict, found.reason) == ("undecided", "gan and vae differ in device (NVIDIA H100 against cpu)")
+
+
+def test_a_row_whose_seeds_ran_on_several_machines_has_no_comparable_cost() -> None:
+    """Two families of equal speed, most seeds of one with one thread and most of the other with eight: once "holds"."""
+    text = "title: t\nquantity: 1000 / images_per_second\nleft: gan\nright: vae\nexpect: lower\n"
+    gan, vae = row("gan", images_per_second=around(20)), row("vae", images_per_second=around(10))
+    for of, usual, other in ((gan, 8, 1), (vae, 1, 8)):
+        for i, run in enumerate(of.runs):
+            run.record["environment"] = {"threads": other if i == 0 else usual}
+    found = answer(text, gan, vae)
+    assert found.verdict == "undecided"
+    assert "gan and vae differ in threads (1 or 8 in gan against 1 or 8 in vae)" in found.reason
+
+
+def test_times_beside_other_work_decide_nothing() -> None:
+    """Measured once: WGAN-GP against WGAN cost 1.74 alone, and 0.96 beside another job."""
+    text = "title: t\nquantity: 1000 / images_per_second\nleft: gan\nright: vae\nexpect: lower\n"
+    vae = row("vae", images_per_second=around(10), neighbours=[0.0] * 6)
+    for busy, verdict in ((0.1, "holds"), (0.9, "undecided")):
+        gan = row("gan", images_per_second=around(20), neighbours=[0.0] * 5 + [busy])
+        found = answer(text, gan, vae)
+        assert found.verdict == verdict
+    assert "gan was trained beside other work, which kept up to 0.9 processors busy" in found.reason
+    gan = row("gan", fid=around(5), neighbours=[2.0] * 6)
+    assert answer(FID, gan, row("vae", fid=around(50))).verdict == "holds", "a score does not depend on neighbours"
+
+
+def test_after_a_budget_of_seconds_every_score_depends_on_the_machine() -> None:
+    """Two equal families, one minute each, one on a GPU and one on a CPU: once "holds"."""
+    gan, vae = (
+        with_facts(row(model, fid=around(fid)), budget="60 seconds") for model, fid in (("gan", 5), ("vae", 50))
+    )
+    for of in (gan, vae):
+        for run in of.runs:
+            run.record["environment"] = {"device": "cpu"}
+    assert answer(FID, gan, vae).verdict == "holds"
+    for run in gan.runs:
+        run.record["environment"] = {"device": "NVIDIA H100"}
+    assert answer(FID, gan, vae).reason == "gan and vae differ in device (NVIDIA H100 against cpu)"
