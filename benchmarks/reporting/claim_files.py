@@ -1,5 +1,6 @@
 """Reads claims: a file of conf/claim is a claim, a file of conf/claim/choices a choice of the ruler."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib import resources
@@ -146,6 +147,8 @@ def _check_test(claim: Claim) -> None:
     needs_factor = claim.scale == "ratio" and claim.margin is not None and claim.margin <= 1
     if needs_factor or (claim.scale == "ratio" and isinstance(claim.right, float) and claim.right <= 0):
         raise UserError(f"claim {name}: on the scale of ratios, a margin is a factor above 1 and a number is above 0")
+    if claim.margin is not None and not 0 <= claim.margin < math.inf:
+        raise UserError(f"claim {name}: margin is {claim.margin}; expected a finite number, 0 or more")
 
 
 def _parsed(what: str, text: str) -> dict[str, Any]:

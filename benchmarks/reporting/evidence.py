@@ -70,7 +70,7 @@ class RowGroups:
     """
 
     def __init__(self, claims: Sequence[Claim], tables: Sequence[Table]) -> None:
-        self._groups: dict[tuple[int, Asked], Group | None] = {}
+        self._groups: dict[tuple[int, Asked], Group] = {}
         self._rows: dict[tuple[int, Side], list[Row]] = {}
         self._asked: dict[Side, dict[Asked, None]] = {}
         for claim in claims:
@@ -93,6 +93,8 @@ class RowGroups:
     def of(self, claim: Claim, specification: Specification, table: Table) -> Groups:
         """The groups of a claim on a table, under one specification.
 
+        A row without any number counts if another row of its side has numbers, or if one of its runs did not finish.
+
         A run without a number for the claim as written is in no test of the claim: what has not converged with all temperatures
         has not converged with a quarter of them.
         """
@@ -101,8 +103,10 @@ class RowGroups:
             asked = _asked(claim, specification, is_right)
             if not names_in(asked.quantity) <= table.measured:
                 continue
-            with_values = [self._groups[id(row), asked] for row in self._rows.get((id(table), side), ())]
-            if found := [group for group in with_values if group is not None]:
+            rows = self._rows.get((id(table), side), ())
+            of_rows = [self._groups[id(row), asked] for row in rows]
+            applies = any(len(group.values) for group in of_rows)  # otherwise the score may not apply to the model
+            if found := [group for row, group in zip(rows, of_rows, strict=True) if applies or not _all_finished(row)]:
                 groups.setdefault((is_right, side), []).extend(found)
         return groups
 
@@ -181,7 +185,7 @@ def _asked(claim: Claim, specification: Specification, is_right: bool) -> Asked:
     return Asked(quantity, as_written, specification.floor, specification.least)
 
 
-def _row_group(row: Row, asked: Asked, table: Table) -> Group | None:
+def _row_group(row: Row, asked: Asked, table: Table) -> Group:
     quantity, as_written = asked.quantity, asked.as_written
     by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
     values = {
@@ -189,8 +193,6 @@ def _row_group(row: Row, asked: Asked, table: Table) -> Group | None:
         for seed, value in by_seed.items()
         if value is not None and (quantity == as_written or evaluate(as_written, row.measured[seed]) is not None)
     }
-    if not values and all(row.ended(run) == "finished" for run in row.runs):  # the score does not apply to the model
-        return None
     runs = tuple(row.paths[seed] for seed in values)
     examples, of = example_values(quantity, runs, [row.measured[seed] for seed in values], table.sheet_name)
     return Group(
@@ -203,6 +205,10 @@ def _row_group(row: Row, asked: Asked, table: Table) -> Group | None:
         of=of,
         floor=_below_floor(row, asked, table) or _beside_others(row, as_written),
     )
+
+
+def _all_finished(row: Row) -> bool:
+    return all(row.ended(run) == "finished" for run in row.runs)
 
 
 def _depends_on_machine(row: Row, quantity: str) -> bool:

@@ -1,6 +1,7 @@
 """One test of a claim: a row on the left against a row (or a number) on the right, under one specification."""
 
 import math
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from benchmarks.reporting.seed_statistics import differences, differences_from
 OVER_SEEDS = "seeds"
 OVER_BOTH = "seeds and examples"
 RANKS = "seeds that are left, and ranks of all seeds; a lost seed counts against what is tested"
+# the largest logarithm of a float
+_LARGEST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,17 @@ def make_points(claim: Claim, pairs: Pairs, options: Sequence[Options], results:
         for i, difference in zip(places.tolist(), parts, strict=True):
             a, b = pairs.at(i, claim)
             of_seeds = difference.value, difference.low, difference.high
-            effect, low, high = (math.exp(v) if claim.scale == "ratio" else v for v in ends.get(i, of_seeds))
+            effect, low, high = (_ratio(v) if claim.scale == "ratio" else v for v in ends.get(i, of_seeds))
             lost = a.lost + (b.lost if isinstance(b, Group) else 0)
             errors = RANKS if lost else OVER_BOTH if i in ends else OVER_SEEDS
             p = float(results.holds[i]), float(results.fails[i])
             points[i] = Point(a, b, options[i], effect, low, high, difference.g, *p, errors)
     return [points[i] for i in range(len(pairs))]
+
+
+def _ratio(logarithm: float) -> float:
+    """The ratio that has the logarithm; infinite where it is too large for a float."""
+    return math.inf if logarithm > _LARGEST else math.exp(logarithm)
 
 
 def effect_text(claim: Claim, point: Point) -> str:
@@ -110,6 +118,8 @@ def seeds_needed(claim: Claim, point: Point, alpha: float, power: float = 0.8, m
     if claim.expect == "equal" or len(variances) < len(groups):
         return None
     sign = 1 if claim.expect == "higher" else -1
+    if claim.scale == "ratio" and not 0 < point.effect < math.inf:
+        return None
     effect = math.log(point.effect) if claim.scale == "ratio" else point.effect
     distance = abs(effect - sign * margin_of(claim))
     spread = math.sqrt(sum(variances))

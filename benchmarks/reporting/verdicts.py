@@ -21,7 +21,7 @@ from typing import Literal
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
 from benchmarks.reporting.claims import Claim, Claims, Options
-from benchmarks.reporting.evidence import Groups, RowGroups, answering_tables, trial_groups
+from benchmarks.reporting.evidence import COSTS, Groups, RowGroups, answering_tables, trial_groups
 from benchmarks.reporting.pairs import margin_of
 from benchmarks.reporting.points import RANKS, Point, seeds_needed
 from benchmarks.reporting.quantities import in_words
@@ -150,15 +150,16 @@ def _search_evidence(
 def _decide(found: Sequence[tuple[Claim, list[tuple[Place, Evidence]]]], family: int) -> Iterator[Answer]:
     """Holm's correction over the claims of a folder on one data set and protocol, or on one search.
 
-    The number of tests is the family's, not that of the answers, so that no other table changes a verdict.
+    The number of tests is the family's, not that of the answers, so that no other table changes a verdict. A claim on costs is
+    answered under one of several protocols, so it is no step of the correction for the other claims.
     """
-    by_place: dict[str, list[tuple[int, float]]] = {}
-    for index, (_, places) in enumerate(found):
+    by_place: dict[tuple[str, bool], list[tuple[int, float]]] = {}
+    for index, (claim, places) in enumerate(found):
         for (where, _, _), evidence in places:
             if evidence.p is not None:
-                by_place.setdefault(where, []).append((index, evidence.p))
+                by_place.setdefault((where, claim.scores <= COSTS), []).append((index, evidence.p))
     adjusted: dict[tuple[int, str], float] = {}
-    for where, tests in by_place.items():
+    for (where, _), tests in by_place.items():
         corrected = holm([p for _, p in tests], family)
         adjusted |= {(index, where): p for (index, _), p in zip(tests, corrected, strict=True)}
     for index, (claim, places) in enumerate(found):
@@ -223,12 +224,12 @@ def _leaning(evidence: Evidence) -> Verdict:
 def _why_open(claim: Claim, evidence: Evidence, family: int) -> str:
     point = evidence.decisive
     assert point is not None
-    if point.errors == RANKS:
+    low, high = (_scaled(claim, end) for end in (point.low, point.high))
+    reach = margin_of(claim)
+    if claim.expect == "equal" and max(abs(low), abs(high)) > reach:
+        return "the interval extends beyond the margin"
+    if point.errors == RANKS and not low <= (reach if claim.expect == "higher" else -reach) <= high:
         return "too many seeds are lost for a verdict"
-    if claim.expect == "equal":
-        ends = [(math.log(end) if claim.scale == "ratio" else end) for end in (point.low, point.high)]
-        if max(map(abs, ends)) > margin_of(claim):
-            return "the interval extends beyond the margin"
     level = f"at 5% for {family} tests together"
     leaning = _leaning(evidence)
     if leaning == "depends" and evidence.p_depends < ALPHA:
@@ -239,11 +240,20 @@ def _why_open(claim: Claim, evidence: Evidence, family: int) -> str:
         reason = f"the opposite is shown at 5% alone, but not {level}"
     else:
         reason = f"a difference within chance{' under some choice' * (evidence.tests > 1)}, {level}"
-    seeds = seeds_needed(claim, point, ALPHA / (STATEMENTS * family))
+    # the test with the least evidence for the claim says nothing of the number that shows the opposite in every test
+    is_of_claim = leaning == "holds" or evidence.tests == 1
+    seeds = seeds_needed(claim, point, ALPHA / (STATEMENTS * family)) if is_of_claim else None
     if seeds is None:
         return reason
     unit = "trials" if claim.over == "trials" else "seeds"
     return f"{reason}; for an effect of the size seen, {seeds} {unit} per side decide in 4 of 5 cases"
+
+
+def _scaled(claim: Claim, end: float) -> float:
+    """The end of an interval on the scale of the test; -inf for the logarithm of 0."""
+    if claim.scale != "ratio":
+        return end
+    return math.log(end) if end > 0 else -math.inf
 
 
 def _counts(evidence: Evidence) -> str:

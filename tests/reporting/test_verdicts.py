@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
+from benchmarks.errors import UserError
 from benchmarks.records.runs import Run, Score, ScoreSheet
 from benchmarks.records.searches import Search, Trial
 from benchmarks.reporting.build import write_report
@@ -278,3 +279,63 @@ def test_a_new_claim_is_a_yaml(sweep: Path, tmp_path: Path, capsys: Any) -> None
         text = (tmp_path / "out" / name).read_text()
         assert "My own sentence" in text
         assert "digits · quick" in text.replace(r" $\cdot$ ", " · ")
+
+
+@pytest.mark.parametrize("expect", ["lower", "equal\nmargin: 1.2"])
+def test_ratios_too_large_or_too_small_for_a_float_are_answered(expect: str) -> None:
+    text = FID.replace("lower", expect) + "scale: ratio\n"
+    for large, small in ((1e300, 1e-300), (1e-300, 1e300)):
+        rows = row("gan", fid=[large * v for v in around(1)]), row("vae", fid=[small * v for v in around(1)])
+        assert answer(text, *rows).verdict == ("holds" if large < 1 and expect == "lower" else "does not hold")
+    rows = row("gan", fid=[1e-200, 1e200, 1.0, 1e100, 1e-100]), row("vae", fid=around(1))
+    assert answer(text, *rows).verdict == "undecided"
+
+
+@pytest.mark.parametrize("margin", ["-1", ".nan", ".inf"])
+def test_a_margin_is_a_finite_number_that_is_not_negative(margin: str) -> None:
+    with pytest.raises(UserError, match="expected a finite number, 0 or more"):
+        parse_claim("c", f"{FID}margin: {margin}\n")
+
+
+def test_one_lost_seed_is_not_the_reason_of_a_difference_within_chance() -> None:
+    values = around(5, n=20)
+    gan = row("gan", fid=values)
+    lost = replace(gan, measured={**gan.measured, 3: {}})
+    found = answer(FID, lost, row("vae", fid=values[::-1]))
+    assert found.reason.startswith("a difference within chance")
+    assert answer(FID, lost, row("vae", fid=around(900, n=20))).verdict == "holds"
+
+
+def test_a_row_that_lost_the_score_of_every_seed_is_not_left_out_silently() -> None:
+    """A score that another row of the model has applies to the model."""
+    good, vae, lost = row("gan", fid=around(5)), row("vae", fid=around(9)), row("gan", "c2", kid=around(1))
+    found = answer(FID, good, lost, vae)
+    assert (found.verdict, found.reason) == (
+        "undecided",
+        "holds where it was tested; not tested: 6 of 6 seeds of gan (c2) are lost",
+    )
+
+
+def test_the_number_of_seeds_is_of_the_statement_that_is_open() -> None:
+    """Of two tests that are failed, the clearer one says nothing of the seeds that both need."""
+    claims = [parse_claim(f"c{i}", FID.replace("fid", f"q{i}" if i else "fid")) for i in range(300)]
+    vae, weak = row("vae", fid=[1.0, 2, 3, 4, 5]), row("gan", "c2", fid=[4.5, 5.5, 6.5, 7.5, 8.5])
+    alone, *_ = answer_all(claims, [table(weak, vae)])
+    assert alone.reason.endswith("13 seeds per side decide in 4 of 5 cases")
+    both, *_ = answer_all(claims, [table(row("gan", fid=[8.5, 9.5, 10.5, 11.5, 12.5]), weak, vae)])
+    assert both.reason == "the opposite is shown at 5% alone, but not at 5% for 300 tests together"
+
+
+def test_another_protocol_that_takes_the_costs_changes_no_verdict() -> None:
+    """The claim on costs is answered where most values are, and its p-value is no step of the correction for others."""
+    cost = parse_claim("a", FID.replace("fid", "train_seconds"))
+    rows = [
+        row("gan", fid=[1.0, 2, 3, 4, 5], train_seconds=around(5, n=5)),
+        row("vae", fid=[4.6, 5.6, 6.6, 7.6, 8.6], train_seconds=around(9, n=5)),
+    ]
+    larger = [row("gan", train_seconds=around(5)), row("vae", train_seconds=around(9))]
+    other = replace(table(*larger), protocol={"name": "standard", "split": "test"}, protocol_id="p2")
+    _, before = answer_all([cost, parse_claim("b", FID)], [table(*rows)])
+    moved, after = answer_all([cost, parse_claim("b", FID)], [table(*rows), other])
+    assert moved.where == "digits · standard"
+    assert before.adjusted_p == after.adjusted_p
