@@ -124,6 +124,8 @@ def seeds_needed(claim: Claim, point: Point, alpha: float, power: float = 0.8, m
     distance = abs(effect - sign * margin_of(claim))
     spread = math.sqrt(sum(variances))
     at_hand = min(len(group.values) for group in groups)
+    if len(groups) == 2 and {*groups[0].runs} & {*groups[1].runs}:  # their spreads are not those of independent seeds
+        return None
     if spread == 0 or distance == 0 or point.errors != OVER_SEEDS:  # more seeds do not add examples
         return None
 

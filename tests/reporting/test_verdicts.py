@@ -339,3 +339,14 @@ def test_another_protocol_that_takes_the_costs_changes_no_verdict() -> None:
     moved, after = answer_all([cost, parse_claim("b", FID)], [table(*rows), other])
     assert moved.where == "digits · standard"
     assert before.adjusted_p == after.adjusted_p
+
+
+def test_two_quantities_of_one_row_are_of_the_same_seeds() -> None:
+    """Quantities that move against each other: independent seeds would show the difference, and these seeds do not."""
+    text = FID.replace("left: gan", "left: ae").replace("right: vae", "right: ae\nright_quantity: fid_fitted")
+    low, high = [9.0, 9.5, 10.0, 10.5, 11.0], [12.9, 12.4, 11.9, 11.4, 10.9]
+    assert answer(FID, row("gan", fid=low), row("vae", fid=high)).verdict == "holds"
+    found = answer(text, row("ae", fid=low, fid_fitted=high))
+    assert found.verdict == "undecided"
+    assert found.p == pytest.approx(3 * stats.ttest_rel(low, high, alternative="less").pvalue)
+    assert answer(text, row("ae", fid=low, fid_fitted=[v + 9 for v in around(10, n=5)])).verdict == "holds"
