@@ -10,12 +10,10 @@ from benchmarks.errors import UserError, fail, one_line
 from benchmarks.records.files import RecordError, write_text
 from benchmarks.records.merging import plan_merge
 from benchmarks.records.parts import Part, bring, merging_into
-from benchmarks.records.publishing import SUMS, checksums, making_folder, use_default_folders
+from benchmarks.records.publishing import REPLAY, RUNS, SUMS, checksums, making_folder, use_default_folders
 from benchmarks.records.roots import folders_of
 from benchmarks.reporting.build import write_report
-from benchmarks.reporting.replaying import REPLAY, replay_page
-
-RUNS = Path("runs")
+from benchmarks.reporting.replaying import replay_page
 
 
 @program("publish", needs_torch=False)
@@ -27,6 +25,10 @@ def main(cfg: DictConfig) -> None:
     sources, out = [folder.resolve() for folder in folders_of(cfg.runs)], Path(cfg.out).resolve()
     if inside := next((source for source in sources if source.is_relative_to(out)), None):
         raise UserError(f"runs={inside} lies in out={cfg.out}; set out=FOLDER to another folder")
+    if outside := next((source for source in sources if out.is_relative_to(source)), None):
+        raise UserError(
+            f"out={cfg.out} lies in runs={outside}, whose runs it would double; set out=FOLDER to another folder"
+        )
     bad: list[RecordError] = []
     with making_folder(out) as folder:
         parts = plan_merge(sources, folder / RUNS, False, bad.append, cfg.pictures)

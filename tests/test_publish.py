@@ -1,6 +1,7 @@
 """A published folder: what is in it, what it says, and what a changed one gets."""
 
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from benchmarks.errors import UserError
-from benchmarks.records.publishing import check_published, making_folder
+from benchmarks.records.publishing import check_published, making_folder, without_folders
 from tests.conftest import run
 from tests.reporting.fakes import add_run
 
@@ -19,6 +20,9 @@ def published(tmp_path: Path) -> Path:
         path = add_run(tmp_path / "runs", "vae", seed, {"fid": 1.0 + seed})
         config = {"seed": seed, "runs_dir": "/home/me/runs", "data_dir": "/home/me/data", "model": {"beta": 1.0}}
         config["datamodule"] = {"name": "digits", "data_dir": "/home/me/data"}
+        config["protocol"] = {"encoder_weights": "/home/me/inception.pt"}
+        record = json.loads((path / "run.json").read_text())
+        (path / "run.json").write_text(json.dumps(record | {"command": "train data_dir=/home/me/data"}))
         (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         (path / "checkpoints").mkdir()
         (path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
@@ -45,7 +49,9 @@ def test_folders_of_a_machine_become_the_default_ones(published: Path) -> None:
     config = yaml.safe_load((published / "runs/digits/vae/c1/seed=0/config.yaml").read_text())
     assert config["runs_dir"] == "runs"
     assert config["data_dir"] == config["datamodule"]["data_dir"] == "data"
-    assert list(config) == ["seed", "runs_dir", "data_dir", "model", "datamodule"], "the order decides draws"
+    assert list(config) == ["seed", "runs_dir", "data_dir", "model", "datamodule", "protocol"], (
+        "the order decides draws"
+    )
     for path in published.rglob("*"):
         assert not path.is_file() or str(published.parent).encode() not in path.read_bytes(), path
         assert not path.is_file() or b"/home/me" not in path.read_bytes(), path
@@ -60,10 +66,14 @@ def test_a_second_time_makes_the_folder_anew_and_nothing_else_is_replaced(publis
     assert not (published / "more").exists()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine").write_text("mine")
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "SHA256SUMS").write_text("")
     for words, message in (
         (["out=notes"], "holds something else than a published folder"),
         (["out=null"], "out is needed"),
         (["out=."], "lies in out"),
+        (["out=runs/published"], "out=runs/published lies in runs="),
+        (["out=downloads"], "holds something else than a published folder"),
         (["out=x", "pictures=3"], "pictures is 3; expected true or false"),
         (["out=x", "runs=nowhere"], "nowhere is not a folder"),
     ):
@@ -73,6 +83,7 @@ def test_a_second_time_makes_the_folder_anew_and_nothing_else_is_replaced(publis
         assert message in line
     assert (tmp_path / "notes" / "mine").read_text() == "mine"
     assert not (tmp_path / "x").exists()
+    assert (tmp_path / "downloads" / "SHA256SUMS").exists()
 
 
 def test_a_changed_file_stops_a_replay_by_name(published: Path, tmp_path: Path) -> None:
@@ -116,10 +127,39 @@ def test_a_bad_record_is_named_and_left_out(tmp_path: Path) -> None:
 
 def test_a_folder_that_could_not_be_made_leaves_the_former_one(tmp_path: Path) -> None:
     out = tmp_path / "out"
+    names = ["REPLAY.md", "SHA256SUMS", "runs"]
     with making_folder(out) as folder:
-        (folder / "SHA256SUMS").write_text("")
-        (folder / "a").write_text("a")
+        for name in names:
+            (folder / name).write_text("")
     with pytest.raises(OSError, match="full"), making_folder(out):
         raise OSError("full")
-    assert sorted(path.name for path in out.iterdir()) == ["SHA256SUMS", "a"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    with pytest.raises(FileNotFoundError), making_folder(out) as folder:
+        folder.rmdir()  # so that it cannot take the place of the former one
+    assert sorted(path.name for path in out.iterdir()) == names
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("command", "public"),
+    [
+        ("python -m x data_dir=/home/me/data seed=0", "python -m x data_dir=data seed=0"),
+        ("x 'samples=[~/a b/1.npz,/mnt/2.npz]' y=~/me/z/", "x 'samples=[1.npz,2.npz]' y=z"),
+        ("x a=runs/vae b=1/2 c=https://host/a 'd=it''s'", "x a=runs/vae b=1/2 c=https://host/a 'd=it''s'"),
+        ("x 'y=/home/me/z", """x ''"'"'y=z'"""),  # no shell reads it
+    ],
+)
+def test_commands_name_no_folder_of_a_machine(command: str, public: str) -> None:
+    assert without_folders(command) == public
+
+
+def test_checksums_of_something_else_say_nothing_of_runs(published: Path, tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text("7  *image.iso\n")
+    check_published(tmp_path / "runs")
+    (published / "REPLAY.md").unlink()
+    with pytest.raises(UserError, match=r"REPLAY\.md is lost"):
+        check_published(published)
+    sums = published / "SHA256SUMS"
+    sums.write_text(sums.read_text() + sums.read_text().splitlines()[0] + "\n")
+    with pytest.raises(UserError, match="names a file twice"):
+        check_published(published)

@@ -1,24 +1,30 @@
 """A published folder: records without folders of the machine that made them, and a checksum of each file."""
 
 import hashlib
+import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
 
 from benchmarks.errors import UserError, one_line
 from benchmarks.records.configurations import PATH_KEYS, read_config
-from benchmarks.records.files import RecordError, open_regular, read_bytes, write_text
-from benchmarks.records.paths import CONFIG
+from benchmarks.records.files import RecordError, open_regular, read_bytes, write_json, write_text
+from benchmarks.records.paths import CONFIG, RECORD, SEARCH
 
 # the form of sha256sum, which checks such a file too
 SUMS = "SHA256SUMS"
+REPLAY = "REPLAY.md"
+RUNS = Path("runs")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+# an absolute path, or one below a home, in a word of a command; a URL is none
+_PATH = re.compile(r"(?<![\w.:/~])~?/[^,\[\]{}'\"=:]+")
 MOST_BYTES = 2**26
 MOST_BYTES_OF_A_FILE = 2**40
 
@@ -55,7 +61,8 @@ def making_folder(out: Path) -> Iterator[Path]:
     Raises:
         UserError: if `out` holds something else than a published folder.
     """
-    if out.exists() and not (out / SUMS).is_file() and (not out.is_dir() or any(out.iterdir())):
+    is_published = all((out / name).exists() for name in (SUMS, REPLAY, RUNS))
+    if out.exists() and not is_published and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"out={out} holds something else than a published folder; set out=FOLDER to a new folder")
     making, former = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("making", "former"))
     try:
@@ -64,13 +71,33 @@ def making_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             os.replace(out, former)
         os.replace(making, out)
+    except BaseException:
+        if former.exists() and not out.exists():
+            os.replace(former, out)
+        raise
     finally:
         for folder in (making, former):
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def without_folders(command: str) -> str:
+    """A command with the last name of each absolute path in place of the path: folders decide no result."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a command that no shell reads
+        words = command.split()
+    named = [_PATH.sub(lambda path: PurePosixPath(path[0]).name, word) for word in words]
+    return command if named == words else shlex.join(named)
+
+
 def use_default_folders(run: Path) -> None:
-    """Replaces the folders of a machine in the configuration of a run by the default ones; they decide no result."""
+    """Replaces the folders of a machine in the records of a run or search by the default ones; they decide no result."""
+    for path in (run / RECORD, run / SEARCH):
+        if path.is_file():
+            record = json.loads(read_bytes(path, MOST_BYTES))
+            command = record.get("command")
+            if isinstance(command, str) and (public := without_folders(command)) != command:
+                write_json(path, record | {"command": public})
     if not (run / CONFIG).is_file():
         return
     config = read_config(run)
@@ -78,6 +105,9 @@ def use_default_folders(run: Path) -> None:
     datamodule: Any = config.get("datamodule")
     if isinstance(datamodule, dict):
         datamodule |= {key: DEFAULT_FOLDERS.get(key) for key in PATH_KEYS if key in datamodule}
+    for protocol in (config.get("protocol"), config.get("curve")):
+        if isinstance(protocol, dict) and "encoder_weights" in protocol:
+            protocol["encoder_weights"] = None
     write_text(run / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
@@ -96,7 +126,7 @@ def check_published(path: Path) -> None:
         RecordError: for a file that was changed, added or lost, or checksums that cannot be read.
     """
     path = path.resolve()
-    root = next((folder for folder in (path, *path.parents) if (folder / SUMS).is_file()), None)
+    root = next((folder for folder in (path, *path.parents) if _has_checksums(folder)), None)
     if root is None:
         return
     published, below = _read(root / SUMS), path.relative_to(root)
@@ -108,6 +138,14 @@ def check_published(path: Path) -> None:
             raise RecordError(f"{root / name} {what} after {root} was published ({SUMS}); fetch the folder again")
 
 
+def _has_checksums(folder: Path) -> bool:
+    """Whether a folder has the checksums of a published folder: others have a file of this name too, and say nothing of runs."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        return False
+    return (folder / REPLAY).exists() or f"  {REPLAY}\n".encode() in read_bytes(sums, MOST_BYTES)
+
+
 def _read(path: Path) -> Sums:
     try:
         lines = read_bytes(path, MOST_BYTES).decode("utf-8").splitlines()
@@ -116,7 +154,10 @@ def _read(path: Path) -> Sums:
     matches = [_LINE.fullmatch(line) for line in lines]
     if None in matches:
         raise RecordError(f"{path} is no file of checksums; fetch the folder again")
-    return Sums({match[2]: match[1] for match in matches if match is not None})
+    sums = Sums({match[2]: match[1] for match in matches if match is not None})
+    if len(sums) < len(lines):
+        raise RecordError(f"{path} names a file twice; fetch the folder again")
+    return sums
 
 
 def _sha256(path: Path) -> str:

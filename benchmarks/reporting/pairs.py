@@ -226,7 +226,9 @@ def _test_same_seeds(claim: Claim, a: Group, b: Group) -> tuple[float, float]:
     common = [(i, places[run]) for i, run in enumerate(a.runs) if run in places]
     if len(common) < 2:
         return 1.0, 1.0
-    left, right = (values[list(own)] for values, own in zip((a.values, b.values), zip(*common, strict=True), strict=True))
+    left, right = (
+        values[list(own)] for values, own in zip((a.values, b.values), zip(*common, strict=True), strict=True)
+    )
     differences = scaled(claim, [left]) - scaled(claim, [right])
     holds, fails = _decide(claim, lambda margin: one_sided_of(Moments.of(differences - margin), 0.0))
     return float(holds[0]), float(fails[0])

@@ -11,8 +11,6 @@ from benchmarks.reporting.exports import md
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import Row, Table
 
-REPLAY = "REPLAY.md"
-
 
 def replay_page(report: Report) -> str:
     """The page, as Markdown. Every path is one below the published folder."""
