@@ -25,6 +25,9 @@ from datamodules.base import DataModule
 from models.contracts import Calibrates, FitsPrior
 from models.game import GenerativeModel
 
+# what a run goes on from, in a checkpoint
+PARTS = {"state_dict", "optimizer_states", "loops", "callbacks", "game", "random_states"}
+
 
 def extend(training: Training, path: Path) -> None:
     """Writes the first checkpoint of a run from the last one of a shorter run, if there is one that the run can go on from.
@@ -40,7 +43,7 @@ def extend(training: Training, path: Path) -> None:
     if run is None:
         return
     state = _end_of_training(run, isinstance(model, Calibrates | FitsPrior))
-    if state is None or state["game"]["images"] != run.record["spent"]["images"]:
+    if state is None or state["game"]["images"] != (run.record.get("spent") or {}).get("images"):
         return
     minibatches = int(state["game"]["minibatches"])
     if minibatches % data.block_size and _has_noise(data):
@@ -91,7 +94,8 @@ def _is_shorter(run: Run, config: RunConfig) -> bool:
         return False
     own = read_config(run.path)
     return (
-        config_id(own) == run.record["config_id"]
+        own.get("budget") == budget
+        and config_id(own) == run.record["config_id"]
         and config_id({**own, "budget": config.document["budget"]}) == config.id
     )
 
@@ -114,10 +118,11 @@ def _end_of_training(run: Run, is_changed_afterwards: bool) -> dict[str, Any] | 
             path = previous_path(checkpoint_path(run.path))
             if not path.is_file() or why_damaged(path) is not None:
                 return None
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except RecordError:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises several kinds of errors for a damaged file
         return None
-    return state
+    is_whole = isinstance(state, dict) and state.keys() >= PARTS
+    return state if is_whole and state.get("run") == [run.record["config_id"], run.record["seed"]] else None
 
 
 def _reopen(state: dict[str, Any], blocks: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.records.checkpoints import checksum
 from benchmarks.records.paths import checkpoint_path
 from tests.conftest import TINY, one_run, run
 
@@ -94,3 +95,18 @@ def test_what_would_not_be_equal_starts_from_the_start(sweep: Path, tmp_path: Pa
     damaged = checkpoint_path(one_run(folder, "ae"))
     damaged.write_bytes(damaged.read_bytes()[:-9])
     assert "goes on" not in longer(folder, "ae")[1]
+
+
+def test_a_shorter_run_that_is_no_run_does_not_spoil_a_longer_one(sweep: Path, tmp_path: Path) -> None:
+    """Its checkpoint has the checksum of the record, and lacks a part."""
+    shutil.copytree(sweep / "runs", tmp_path / "runs")
+    former = one_run(tmp_path, "ae")
+    path = checkpoint_path(former)
+    state = torch.load(path, weights_only=True)
+    del state["loops"]
+    torch.save(state, path)
+    (former / "checkpoints" / "checksums.json").unlink()
+    record = json.loads((former / "run.json").read_text())
+    record["checkpoint"]["sha256"] = checksum(path)
+    (former / "run.json").write_text(json.dumps(record))
+    assert "goes on" not in longer(tmp_path, "ae")[1]
