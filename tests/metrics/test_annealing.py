@@ -166,7 +166,7 @@ def searched(model: PPCA, x: Tensor, tolerance: float = 0.02) -> Any:
 
 def exact_best(model: PPCA, x: Tensor) -> float:
     """The σ of a grid with the highest exact likelihood."""
-    sigmas = [0.3 * 1.01**k for k in range(100)]
+    sigmas = [0.5 * model.sigma * 1.01**k for k in range(140)]
 
     def exact(sigma: float) -> float:
         other = PPCA(len(model.bias), model.prior.dim, sigma)

@@ -211,7 +211,7 @@ def test_a_failed_trial_stops_no_other_and_is_listed_at_the_end_and_tried_again(
         (["trials=0"], "trials is 0; expected a whole number of 1 or more"),
         (["sampler=grid"], "sampler is 'grid'; expected random or tpe"),
         (["confirm_seeds=[0,1]"], "confirm_seeds has 0, the trials' own seed"),
-        (["select=beauty"], "select is 'beauty'; expected one of elbo"),
+        (["select=beauty"], "select is 'beauty'; expected one of density_bits_per_dim, elbo"),
         (["selection.split=test"], "selection.split is 'test'; a search chooses on validation"),
         (["spaces.gan.lr.low=1"], "expected low < high"),
         (["trails=3"], "benchmarks.search has no key trails; did you mean trials"),

@@ -1,7 +1,5 @@
 """The verdicts in README and in docs/verdicts.md are those of the records in docs/records."""
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks.reporting.build import make_report
@@ -26,6 +24,10 @@ def tables_of(text: str) -> list[dict[str, dict[str, str]]]:
     return [{row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows[1:]} for head, *rows in tables]
 
 
+def documented(document: str) -> list[dict[str, dict[str, str]]]:
+    return tables_of((ROOT / document).read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="module")
 def published() -> list[dict[str, dict[str, str]]]:
     report = make_report([ROOT / "docs" / "records" / "families"], "published", load_claims(), 5)
@@ -33,11 +35,19 @@ def published() -> list[dict[str, dict[str, str]]]:
     return tables_of(verdicts_markdown(report.answers))
 
 
+def test_the_documents_verdicts_on_mixtures_are_those_of_their_records() -> None:
+    report = make_report([ROOT / "docs" / "records" / "mixtures"], "published", load_claims(), 5)
+    assert report.runs == 100
+    _, made = tables_of(verdicts_markdown(report.answers))
+    (written,) = [table for table in documented("docs/verdicts.md") if "ring" in next(iter(table.values()))]
+    assert written == made
+
+
 @pytest.mark.parametrize(("document", "place"), [("README.md", 0), ("docs/verdicts.md", 1)])
 def test_a_document_has_the_verdicts_of_the_published_records(
     document: str, place: int, published: list[dict[str, dict[str, str]]]
 ) -> None:
-    (written, *_) = tables_of(Path(ROOT / document).read_text(encoding="utf-8"))
+    written = documented(document)[0]
     assert set(written) <= set(published[place])
     for claim, row in written.items():
         for datamodule in PUBLISHED:
