@@ -147,8 +147,8 @@ def _check_test(claim: Claim) -> None:
     needs_factor = claim.scale == "ratio" and claim.margin is not None and claim.margin <= 1
     if needs_factor or (claim.scale == "ratio" and isinstance(claim.right, float) and claim.right <= 0):
         raise UserError(f"claim {name}: on the scale of ratios, a margin is a factor above 1 and a number is above 0")
-    if claim.margin is not None and not 0 <= claim.margin < math.inf:
-        raise UserError(f"claim {name}: margin is {claim.margin}; expected a finite number, 0 or more")
+    if claim.margin is not None and not math.isfinite(claim.margin):
+        raise UserError(f"claim {name}: margin is {claim.margin}; expected a finite number")
 
 
 def _parsed(what: str, text: str) -> dict[str, Any]:

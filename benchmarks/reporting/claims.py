@@ -103,7 +103,8 @@ class Claim:
         expect: whether left is higher than right, lower, or equal within `margin`.
         scale: whether values are compared by difference, or by ratio (of geometric means).
         margin: a difference, or a factor above 1 on the scale of ratios. Effects up to the margin count as equal; for
-            "higher" and "lower" the effect must exceed the margin.
+            "higher" and "lower" the effect must exceed the margin; below 0, left may be worse by up to so much
+            (non-inferiority).
         statistic: of the values of a side: their mean, or their spread (mean distance from the median).
         over: whether the values of a side are those of its training seeds or of the trials of a search.
         right_quantity: of a run on the right, if different from `quantity`.
