@@ -11,7 +11,7 @@ from benchmarks.cli import program
 from benchmarks.errors import UserError, fail, one_line, printable
 from benchmarks.multirun.progress import time_left
 from benchmarks.records.files import RecordError
-from benchmarks.records.merging import plan_merge
+from benchmarks.records.merging import plan_merge, refusals
 from benchmarks.records.parts import Kind, Part, bring, merging_into
 from benchmarks.records.roots import folders_of
 
@@ -25,8 +25,7 @@ def main(cfg: DictConfig) -> None:
     bad: list[RecordError] = []
     print(f"reading {', '.join(printable(str(source)) for source in sources)}", flush=True)
     parts = plan_merge(sources, target, cfg.checkpoints, bad.append, cfg.pictures)
-    errors = [one_line(error) for error in bad]
-    errors += [f"{part.kind} {part.place}: {part.conflict}" for part in parts if part.conflict is not None]
+    errors = refusals(bad, parts)
     for line in errors:
         fail(f"{line} (not merged)")
     todo = [part for part in parts if part.files and part.conflict is None]

@@ -6,9 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from benchmarks.cli import program
-from benchmarks.errors import UserError, fail, one_line
+from benchmarks.errors import UserError, fail
 from benchmarks.records.files import RecordError, write_text
-from benchmarks.records.merging import plan_merge
+from benchmarks.records.merging import plan_merge, refusals
 from benchmarks.records.parts import Part, bring, merging_into
 from benchmarks.records.publishing import REPLAY, RUNS, SUMS, checksums, making_folder, use_default_folders
 from benchmarks.records.roots import folders_of
@@ -32,8 +32,7 @@ def main(cfg: DictConfig) -> None:
     bad: list[RecordError] = []
     with making_folder(out) as folder:
         parts = plan_merge(sources, folder / RUNS, False, bad.append, cfg.pictures)
-        refused = [one_line(error) for error in bad]
-        refused += [f"{part.kind} {part.place}: {part.conflict}" for part in parts if part.conflict is not None]
+        refused = refusals(bad, parts)
         for line in refused:
             fail(f"{line} (not published)")
         _bring([part for part in parts if part.conflict is None], folder / RUNS)

@@ -86,6 +86,12 @@ def plan_merge(
     ]
 
 
+def refusals(bad: Sequence[RecordError], parts: Sequence[Part]) -> list[str]:
+    """A line for each record that cannot be read, and for each part in conflict."""
+    conflicts = [f"{part.kind} {part.place}: {part.conflict}" for part in parts if part.conflict is not None]
+    return [*map(one_line, bad), *conflicts]
+
+
 def _planned(kind: Kind, place: Path, target: Path, files_of: Callable[[], Files]) -> Part:
     """The part of a place, with its files, or with the conflict that `files_of` raises."""
     folder = target / place

@@ -130,6 +130,11 @@ class RunConfig:
         )
 
     @property
+    def has_one_process(self) -> bool:
+        """Whether one process trains the run, and not one on each of several devices."""
+        return self.parts.trainer.get("devices") == 1 and self.parts.trainer.get("num_nodes", 1) == 1
+
+    @property
     def resume_command(self) -> str:
         """The command that resumes the run, wherever its folder is."""
         place = "" if str(self.runs_dir) == "runs" else f" {shlex.quote(f'runs_dir={self.runs_dir}')}"

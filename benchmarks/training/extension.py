@@ -63,8 +63,8 @@ def extend(training: Training, path: Path) -> None:
 
 
 def _can_be_extended(model: GenerativeModel, config: RunConfig) -> bool:
-    is_alone = config.parts.trainer.get("devices") == 1 and config.parts.trainer.get("num_nodes", 1) == 1
-    return config.budget.unit != "seconds" and is_alone and all(p.phase == (0, 1) for p in model.players())
+    has_no_phase = all(player.phase == (0, 1) for player in model.players())
+    return config.budget.unit != "seconds" and config.has_one_process and has_no_phase
 
 
 def _has_noise(data: DataModule) -> bool:

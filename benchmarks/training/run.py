@@ -97,7 +97,7 @@ def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
     training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker)
     if not _writes(config):  # a further process of a distributed run
         return _train_alone(training)
-    with alone(run, waits=_is_single(config)) as check_lock:
+    with alone(run, waits=config.has_one_process) as check_lock:
         if has_ended(run):  # another process trained the run meanwhile
             return Outcome(run, "diverged", f"{run} diverged in another process") if _diverged(run) else None
         remove_leftovers(run, (RECORD, CONFIG, CURVE, *PICTURES.values()))
@@ -142,12 +142,7 @@ def _train_alone(training: Training) -> Outcome | None:
 def _writes(config: RunConfig) -> bool:
     """Whether this process writes the files of the run: the only process of a run, whatever rank a launcher gave it, or the
     first of several."""
-    return _is_single(config) or not getattr(rank_zero_only, "rank", 0)
-
-
-def _is_single(config: RunConfig) -> bool:
-    settings = config.parts.trainer
-    return settings.get("devices") == 1 and settings.get("num_nodes", 1) == 1
+    return config.has_one_process or not getattr(rank_zero_only, "rank", 0)
 
 
 def _leave_to_first_process(config: RunConfig) -> None:
