@@ -1,19 +1,16 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32x32 pixels in colour, 50,000 and 10,000 images."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torchvision
 from numpy.typing import NDArray
 
-from datamodules.base import Split
-from datamodules.labelled import LabelledDataModule, LabelledImages, with_validation
+from datamodules.labelled import LabelledImages, OfficialSplits
 from datamodules.torchvision_data import ensure_files
 
 
-class CIFAR10(LabelledDataModule):
+class CIFAR10(OfficialSplits):
     """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
 
     Args:
@@ -25,16 +22,9 @@ class CIFAR10(LabelledDataModule):
     title: ClassVar[str] = "CIFAR-10"
     dataset: ClassVar[Any] = torchvision.datasets.CIFAR10
 
-    def __init__(self, data_dir: str, val_size: int = 5000, **options: Any) -> None:
-        super().__init__(shape=(3, 32, 32), **options)
-        self.data_dir, self.val_size = Path(data_dir), val_size
+    image_shape = (3, 32, 32)
 
-    def labelled(self) -> Mapping[Split, LabelledImages]:
-        """Images and their classes 0..9, or 0..99 (the fine ones), by split.
-
-        Raises:
-            DataError: for a damaged file, or a missing file that cannot be downloaded.
-        """
+    def official(self) -> tuple[LabelledImages, LabelledImages]:
         dataset = self.dataset
         # the files are pickles, which can run code: only files with the published checksums are read
         ensure_files(
@@ -46,7 +36,7 @@ class CIFAR10(LabelledDataModule):
             dataset.url,
         )
         official, test = (_read(dataset(str(self.data_dir), train=train)) for train in (True, False))
-        return with_validation(official, test, self.val_size)
+        return official, test
 
 
 class CIFAR100(CIFAR10):

@@ -5,19 +5,16 @@ torchvision pins checksums of the archives, not of what it unpacks from them, so
 
 import gzip
 import zipfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torchvision
 
-from datamodules.base import Split
-from datamodules.labelled import LabelledDataModule, LabelledImages, with_validation
+from datamodules.labelled import LabelledImages, OfficialSplits
 from datamodules.torchvision_data import ensure_urls, read_idx
 
 
-class KMNIST(LabelledDataModule):
+class KMNIST(OfficialSplits):
     """Ten characters of cursive Japanese; 60,000 and 10,000 images.
 
     `val_size` of the official training images are held out for validation, with a pinned seed; test is official.
@@ -28,16 +25,9 @@ class KMNIST(LabelledDataModule):
         **options: as `LabelledDataModule`.
     """
 
-    def __init__(self, data_dir: str, val_size: int = 5000, **options: Any) -> None:
-        super().__init__(shape=(1, 28, 28), **options)
-        self.data_dir, self.val_size = Path(data_dir), val_size
+    image_shape = (1, 28, 28)
 
-    def labelled(self) -> Mapping[Split, LabelledImages]:
-        """Images and their classes 0..9, by split.
-
-        Raises:
-            DataError: for a damaged file, or a missing file that cannot be downloaded.
-        """
+    def official(self) -> tuple[LabelledImages, LabelledImages]:
         dataset, raw = torchvision.datasets.KMNIST, self.data_dir / "KMNIST" / "raw"
         ensure_urls("KMNIST", raw, {file: (f"{dataset.mirrors[0]}{file}", md5) for file, md5 in dataset.resources})
 
@@ -48,10 +38,10 @@ class KMNIST(LabelledDataModule):
             ):
                 return read_idx(images.read())[:, None], read_idx(labels.read()).astype(np.int64)
 
-        return with_validation(read("train"), read("t10k"), self.val_size)
+        return read("train"), read("t10k")
 
 
-class EMNIST(LabelledDataModule):
+class EMNIST(OfficialSplits):
     """Handwritten digits and letters, upright: the published files have rows and columns exchanged.
 
     Args:
@@ -65,19 +55,16 @@ class EMNIST(LabelledDataModule):
         ValueError: for another subset.
     """
 
+    image_shape = (1, 28, 28)
+
     def __init__(self, data_dir: str, subset: str = "balanced", val_size: int = 5000, **options: Any) -> None:
         if subset not in torchvision.datasets.EMNIST.splits:
             expected = ", ".join(torchvision.datasets.EMNIST.splits)
             raise ValueError(f"datamodule.subset is {subset!r}; expected one of {expected}")
-        super().__init__(shape=(1, 28, 28), **options)
-        self.data_dir, self.subset, self.val_size = Path(data_dir), subset, val_size
+        super().__init__(data_dir, val_size, **options)
+        self.subset = subset
 
-    def labelled(self) -> Mapping[Split, LabelledImages]:
-        """Images and their classes, by split.
-
-        Raises:
-            DataError: for a damaged file, or a missing file that cannot be downloaded.
-        """
+    def official(self) -> tuple[LabelledImages, LabelledImages]:
         dataset, raw = torchvision.datasets.EMNIST, self.data_dir / "EMNIST" / "raw"
         ensure_urls("EMNIST", raw, {"gzip.zip": (dataset.url, dataset.md5)})
         with zipfile.ZipFile(raw / "gzip.zip") as archive:
@@ -90,4 +77,4 @@ class EMNIST(LabelledDataModule):
                 ):
                     return read_idx(images.read()).transpose(0, 2, 1)[:, None], read_idx(labels.read()).astype(np.int64)
 
-            return with_validation(read("train"), read("test"), self.val_size)
+            return read("train"), read("test")

@@ -3,7 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class LabelledDataModule(DataModule):
         self.leave_out = leave_out
 
     @abstractmethod
-    def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    def labelled(self) -> Mapping[Split, LabelledImages]:
         """Images and their classes, by split, every class included.
 
         Raises:
@@ -52,16 +53,36 @@ class LabelledDataModule(DataModule):
         yield from self._scored(self._binarized(images[labels == self.leave_out], split), split, batch_size, limit)
 
     @cached_property
-    def _labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    def _labelled(self) -> Mapping[Split, LabelledImages]:
         return self.labelled()
 
 
-def with_validation(official: LabelledImages, test: LabelledImages, val_size: int) -> dict[Split, LabelledImages]:
-    """The three splits of a data set that has two: `val_size` of the official training images are held out, with a pinned seed.
+class OfficialSplits(LabelledDataModule):
+    """Base of data sets with official training and test images. A data set adds `image_shape` and `official`.
 
-    Raises:
-        DataError: if nothing would be left.
+    `val_size` of the official training images are held out for validation, with a pinned seed; test is official.
+
+    Args:
+        data_dir: the folder that holds (or will hold) the files of the data set.
+        val_size: the size of the validation split.
+        **options: as `LabelledDataModule`.
     """
-    images, labels = official
-    val, train = split_off(len(images), val_size)
-    return {"train": (images[train], labels[train]), "val": (images[val], labels[val]), "test": test}
+
+    image_shape: ClassVar[tuple[int, int, int]]
+
+    def __init__(self, data_dir: str, val_size: int = 5000, **options: Any) -> None:
+        super().__init__(shape=self.image_shape, **options)
+        self.data_dir, self.val_size = Path(data_dir), val_size
+
+    @abstractmethod
+    def official(self) -> tuple[LabelledImages, LabelledImages]:
+        """Images and their classes of the official training part and of the official test part.
+
+        Raises:
+            DataError: for a damaged file, or a missing file that cannot be downloaded.
+        """
+
+    def labelled(self) -> Mapping[Split, LabelledImages]:
+        (images, labels), test = self.official()
+        val, train = split_off(len(images), self.val_size)
+        return {"train": (images[train], labels[train]), "val": (images[val], labels[val]), "test": test}

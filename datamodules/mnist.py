@@ -1,16 +1,11 @@
 """MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017): 28x28 pixels, 60,000 and 10,000 images."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torchvision
-from numpy.typing import NDArray
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from datamodules.base import Split
-from datamodules.labelled import LabelledDataModule, with_validation
+from datamodules.labelled import LabelledImages, OfficialSplits
 from datamodules.torchvision_data import ensure_files
 
 # MD5 sums of the unpacked files, so that a folder prepared by hand is checked too
@@ -36,7 +31,7 @@ SOURCE = {
 }
 
 
-class MNIST(LabelledDataModule):
+class MNIST(OfficialSplits):
     """`val_size` of the official training images are held out for validation, with a pinned seed; test is official.
 
     Args:
@@ -46,27 +41,24 @@ class MNIST(LabelledDataModule):
         **options: as `LabelledDataModule`.
     """
 
+    image_shape = (1, 28, 28)
+
     def __init__(
         self, data_dir: str, dataset: Literal["MNIST", "FashionMNIST"], val_size: int = 5000, **options: Any
     ) -> None:
-        super().__init__(shape=(1, 28, 28), **options)
-        self.data_dir, self.dataset, self.val_size = Path(data_dir), dataset, val_size
+        super().__init__(data_dir, val_size, **options)
+        self.dataset = dataset
 
-    def labelled(self) -> Mapping[Split, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """Images and their classes 0..9, by split.
-
-        Raises:
-            DataError: for a damaged file, or a missing file that cannot be downloaded.
-        """
+    def official(self) -> tuple[LabelledImages, LabelledImages]:
         dataset = getattr(torchvision.datasets, self.dataset)
         raw = self.data_dir / self.dataset / "raw"
         ensure_files(
             self.dataset, raw, MD5[self.dataset], lambda: dataset(self.data_dir, download=True), SOURCE[self.dataset]
         )
 
-        def read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        def read(part: str) -> LabelledImages:
             # reads the checked files; torchvision's class would prefer an unchecked `processed/` folder
             images = read_image_file(str(raw / f"{part}-images-idx3-ubyte")).numpy()
             return images[:, None], read_label_file(str(raw / f"{part}-labels-idx1-ubyte")).numpy()
 
-        return with_validation(read("train"), read("t10k"), self.val_size)
+        return read("train"), read("t10k")
