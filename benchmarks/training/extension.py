@@ -1,8 +1,8 @@
 """A run with a larger budget goes on from the end of a shorter run, as if the shorter run had not ended there.
 
 The result is equal to the bit to that of a run from the start. Where it would not be, the run starts from the start: after a
-budget of seconds, on several devices, on another machine or with other packages, for players with a phase of the budget, and
-for data with noise if the shorter run ended inside a block of minibatches.
+budget of seconds, on several devices, on another machine, with other packages or another commit of genbench, for players with a
+phase of the budget, and for data with noise if the shorter run ended inside a block of minibatches.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from benchmarks.records.files import RecordError
 from benchmarks.records.paths import RECORD, SEED, checkpoint_path
 from benchmarks.records.runs import Run, read_run, sha256_of
 from benchmarks.training.configure import RunConfig
-from benchmarks.training.record import environment, packages
+from benchmarks.training.record import commit, environment, packages
 from benchmarks.training.task import Training
 from datamodules.base import DataModule
 from models.contracts import Calibrates, FitsPrior
@@ -101,8 +101,9 @@ def _is_shorter(run: Run, config: RunConfig) -> bool:
 
 
 def _is_of_here(record: Mapping[str, Any], device: torch.device) -> bool:
-    """Whether a run was made with this machine and these packages."""
-    return record.get("environment") == environment(device) and record.get("packages") == packages()
+    """Whether a run was made with this machine, these packages and this commit of genbench."""
+    is_same_machine = record.get("environment") == environment(device) and record.get("packages") == packages()
+    return is_same_machine and record.get("git") == commit()
 
 
 def _end_of_training(run: Run, is_changed_afterwards: bool) -> dict[str, Any] | None:

@@ -84,13 +84,14 @@ def test_what_would_not_be_equal_starts_from_the_start(sweep: Path, tmp_path: Pa
         _, said = longer(folder, "ae", *words)
         assert "goes on" not in said, name
     folder = tmp_path / "machine"
-    shutil.copytree(sweep / "runs", folder / "runs")
-    record = one_run(folder, "ae") / "run.json"
-    content = json.loads(record.read_text())
-    content["environment"]["processor"] = "another"
-    record.write_text(json.dumps(content))
-    assert "goes on" not in longer(folder, "ae")[1]
-    shutil.rmtree(folder)
+    for part, key in (("environment", "processor"), ("git", "sha")):
+        shutil.copytree(sweep / "runs", folder / "runs")
+        record = one_run(folder, "ae") / "run.json"
+        content = json.loads(record.read_text())
+        content[part][key] = "another"
+        record.write_text(json.dumps(content))
+        assert "goes on" not in longer(folder, "ae")[1]
+        shutil.rmtree(folder)
     shutil.copytree(sweep / "runs", folder / "runs")
     damaged = checkpoint_path(one_run(folder, "ae"))
     damaged.write_bytes(damaged.read_bytes()[:-9])
