@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from models.adversarial import AdversarialModel, Pieces
-from models.losses import squared_gradient
+from models.losses import discriminator_loss, non_saturating_loss, squared_gradient
 from models.networks.norm import refuse_batch_norm
 
 
@@ -20,6 +20,8 @@ class RpGAN(AdversarialModel):
 
     Args:
         gamma: γ.
+        paired: true compares pairs; false is the paper's other GAN, which tells examples from samples with the same two
+            penalties: max over D of E log D(x) + E log(1 - D(G(z))).
         **pieces: as `AdversarialModel`.
 
     Raises:
@@ -28,18 +30,22 @@ class RpGAN(AdversarialModel):
 
     critic_name: ClassVar[str] = "discriminator"
 
-    def __init__(self, gamma: float = 0.05, **pieces: Unpack[Pieces]) -> None:
+    def __init__(self, gamma: float = 0.05, paired: bool = True, **pieces: Unpack[Pieces]) -> None:
         if gamma < 0:
             raise ValueError(f"model.gamma is {gamma}; expected 0 or more")
         super().__init__(**pieces)
         refuse_batch_norm(self.critic, "RpGAN")
-        self.gamma = gamma
+        self.gamma, self.paired = gamma, paired
 
     def critic_loss(self, x: Tensor) -> Tensor:
         x_fake = self.fake_detached(len(x))
-        loss = softplus(self.critic(x_fake) - self.critic(x)).mean()
+        loss = self._discriminator_loss(self.critic(x), self.critic(x_fake))
         r1, r2 = (squared_gradient(self.critic, at).mean() for at in (x, x_fake))
         return loss + 0.5 * self.gamma * (r1 + r2)
 
     def generator_loss(self, x: Tensor) -> Tensor:
-        return softplus(self.critic(x) - self.critic(self.sample(len(x)))).mean()
+        fake = self.critic(self.sample(len(x)))
+        return softplus(self.critic(x) - fake).mean() if self.paired else non_saturating_loss(fake)
+
+    def _discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(fake - real).mean() if self.paired else discriminator_loss(real, fake)

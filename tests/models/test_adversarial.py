@@ -106,8 +106,9 @@ def test_dragan_adds_its_penalty_near_the_data() -> None:
     assert (moved.flatten(1).std(1) > 0).all(), "each dimension has a perturbation of its own"
 
 
-def test_rpgan_compares_pairs_and_penalises_both_gradients() -> None:
-    model, x = RpGAN(gamma=0.3, **pieces()), torch.rand(9, *SHAPE)
+@pytest.mark.parametrize("paired", [True, False])
+def test_rpgan_compares_pairs_or_not_and_penalises_both_gradients(paired: bool) -> None:
+    model, x = RpGAN(gamma=0.3, paired=paired, **pieces()), torch.rand(9, *SHAPE)
     critic, generator, d_real, d_fake = both(model, x)
     x_fake = seeded(lambda: model.sample(9)).detach()
     squares = []
@@ -115,9 +116,11 @@ def test_rpgan_compares_pairs_and_penalises_both_gradients() -> None:
         at = examples.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(model.critic(at).sum(), at)
         squares.append(gradient.flatten(1).norm(dim=1).square().mean())
-    expected = -F.logsigmoid(d_real - d_fake).mean() + 0.15 * squares[0] + 0.15 * squares[1]
-    torch.testing.assert_close(critic, expected)
-    torch.testing.assert_close(generator, -F.logsigmoid(d_fake - d_real).mean())
+    # the discriminator tells a pair's example from its sample, or both apart from each other: Goodfellow et al. 2014, eq. 1
+    told = F.logsigmoid(d_real - d_fake) if paired else d_real.sigmoid().log() + (1 - d_fake.sigmoid()).log()
+    fooled = F.logsigmoid(d_fake - d_real) if paired else d_fake.sigmoid().log()
+    torch.testing.assert_close(critic, -told.mean() + 0.15 * squares[0] + 0.15 * squares[1])
+    torch.testing.assert_close(generator, -fooled.mean())
 
 
 def test_began_keeps_its_balance_as_the_paper_writes_it(tmp_path: Path) -> None:
