@@ -38,6 +38,10 @@ CAPTIONS = {
 }
 # the first rows of a table, whose pictures are in the page; the page links to the other rows' pictures
 EMBEDDED_ROWS = 12
+# the first rows of a table that a sheet shows, and the pictures in a line of it
+SHEET_ROWS, SHEET_COLUMNS = 48, 7
+# of the labels of a sheet, and of the white between its pictures, in pixels
+LABEL_SIZE, LABEL_HEIGHT, GAP = 16, 22, 12
 # of a picture that is decoded, and of its file: twice a sheet of 64 samples of 512 pixels
 MOST_PIXELS = 2**25
 MOST_BYTES = LARGEST[".png"]
@@ -100,20 +104,45 @@ def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
 def save_sheets(table: Table, pictures: Mapping[str, Mapping[str, Path]], out: Path) -> None:
     """Writes one sheet for each kind of picture, with the pictures of the models side by side under their labels."""
     for kind, file in PICTURES.items():
-        by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in table.models[:EMBEDDED_ROWS]]
-        # `copy_pictures` has decoded each of these files
-        tiles = [(label, Image.open(path).convert("RGB")) for label, path in by_row if path is not None]
+        by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in table.models[:SHEET_ROWS]]
+        contents = [(label, _read(path)) for label, path in by_row if path is not None]
+        tiles = [(label, Image.open(io.BytesIO(png)).convert("RGB")) for label, png in contents if png is not None]
         if tiles:
-            gap, head = 12, 26
-            width = sum(tile.width + gap for _, tile in tiles) - gap
-            sheet = Image.new("RGB", (width, head + max(tile.height for _, tile in tiles)), "white")
-            draw, left = ImageDraw.Draw(sheet), 0
-            for label, tile in tiles:
-                draw.text((left, 2), label, fill="black", font=ImageFont.load_default(16))
-                sheet.paste(tile, (left, head))
-                left += tile.width + gap
             with replacing(out / f"{table.slug}-{file}", is_precious=False) as temporary:
-                sheet.save(temporary, format="PNG", compress_level=1)  # a third of the default's time
+                _sheet(tiles).save(temporary, format="PNG", compress_level=1)  # a third of the default's time
+
+
+def _sheet(tiles: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """Pictures under their labels, in lines of `SHEET_COLUMNS`."""
+    labels = ["\n".join(_wrapped(label, tile.width)) for label, tile in tiles]
+    lines = [range(i, min(i + SHEET_COLUMNS, len(tiles))) for i in range(0, len(tiles), SHEET_COLUMNS)]
+    heads = [LABEL_HEIGHT * (1 + max(labels[i].count("\n") for i in line)) for line in lines]
+    heights = [head + GAP + max(tiles[i][1].height for i in line) for head, line in zip(heads, lines, strict=True)]
+    width = max(sum(tiles[i][1].width + GAP for i in line) for line in lines) - GAP
+    sheet = Image.new("RGB", (width, sum(heights)), "white")
+    draw, top = ImageDraw.Draw(sheet), 0
+    for line, head, height in zip(lines, heads, heights, strict=True):
+        left = 0
+        for i in line:
+            draw.multiline_text(
+                (left, top), labels[i], fill="black", font=ImageFont.load_default(LABEL_SIZE), spacing=2
+            )
+            sheet.paste(tiles[i][1], (left, top + head))
+            left += tiles[i][1].width + GAP
+        top += height
+    return sheet
+
+
+def _wrapped(label: str, width: int) -> list[str]:
+    """The words of a label in lines that are at most as wide as a picture, if the words are."""
+    font, lines = ImageFont.load_default(LABEL_SIZE), [""]
+    for word in label.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def strips(table: Table, rows: Sequence[Row], pictures: Mapping[str, Mapping[str, Path]]) -> list[Strip]:

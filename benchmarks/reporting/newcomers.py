@@ -64,13 +64,19 @@ class Newcomer:
         met = [(column, meeting) for column, meetings in self.columns if (meeting := meetings[place]) is not None]
         words = []
         for outcome in ("better", "worse"):
-            titles = [column.title.split(" (")[0] for column, meeting in met if meeting.outcome == outcome]
+            titles = [self._title(column) for column, meeting in met if meeting.outcome == outcome]
             words += [f"{outcome} in {', '.join(titles)}"] if titles else []
         is_open = [(column, meeting) for column, meeting in met if meeting.outcome == OPEN]
         if is_open:
             first, meeting = is_open[0]
-            words.append(f"not decided: {len(is_open)} columns ({first.title.split(' (')[0]}: {meeting.seeds})")
+            words.append(f"not decided: {len(is_open)} columns ({self._title(first)}: {meeting.seeds})")
         return f"against {baseline}: {'; '.join(words) or 'no common score'}"
+
+    def _title(self, column: ColumnHead) -> str:
+        """The title without its parentheses; if two columns share it, with the first word in them, the feature encoder."""
+        short, _, inside = column.title.partition(" (")
+        shared = sum(other.title.partition(" (")[0] == short for other, _ in self.columns) > 1
+        return f"{short} ({inside.rstrip(')').split(',')[0]})" if shared else short
 
 
 def newcomers(tables: Sequence[Table], claims: Claims, min_seeds: int) -> list[Newcomer]:

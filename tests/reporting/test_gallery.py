@@ -5,13 +5,16 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from benchmarks.errors import UserError
 from benchmarks.reporting.build import write_report
+from benchmarks.reporting.gallery import EMBEDDED_ROWS, GAP, LABEL_SIZE, SHEET_COLUMNS, _wrapped
 from tests.reporting.fakes import add_run
 
 
@@ -71,6 +74,27 @@ def test_a_bad_picture_is_named_and_left_out(
     (pictures,) = report.pictures.values()
     assert list(pictures) == ["samples"]
     assert len(list((tmp_path / "out" / "pictures").iterdir())) == 1
+
+
+def test_a_sheet_shows_every_row_in_lines_and_wraps_labels(tmp_path: Path) -> None:
+    greys = range(20, 20 + 9 * EMBEDDED_ROWS, 9)
+    for grey in [*greys, 200, 210]:
+        path = add_run(tmp_path / "runs", f"m{grey}", 0, {"fid": 1.0})
+        Image.new("L", (60, 40), grey).save(path / "samples.png")
+    write_report([tmp_path / "runs"], tmp_path / "out", "x")
+    (sheet,) = (tmp_path / "out").glob("*samples.png")
+    image = np.asarray(Image.open(sheet).convert("L"))
+    assert image.shape[1] == SHEET_COLUMNS * 60 + (SHEET_COLUMNS - 1) * GAP
+    assert all((image == grey).sum() >= 60 * 40 for grey in [*greys, 200, 210]), "rows beyond the embedded ones too"
+
+
+def test_a_label_is_wrapped_between_words_to_the_width_of_its_picture() -> None:
+    font = ImageFont.load_default(LABEL_SIZE)
+    lines = _wrapped("sn_gan with a trunk of spectral norm", 100)
+    assert " ".join(lines) == "sn_gan with a trunk of spectral norm"
+    assert all(font.getlength(line) <= 100 for line in lines)
+    assert all(font.getlength(f"{line} {after.split()[0]}") > 100 for line, after in pairwise(lines))
+    assert _wrapped("unbreakable_name_of_a_model", 10) == ["unbreakable_name_of_a_model"]
 
 
 def test_a_link_in_the_place_of_the_copies_is_refused(tmp_path: Path) -> None:
