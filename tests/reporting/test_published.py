@@ -4,7 +4,10 @@ import pytest
 
 from benchmarks.reporting.build import make_report
 from benchmarks.reporting.claim_files import load_claims
+from benchmarks.reporting.numbers import number
+from benchmarks.reporting.report import Report
 from benchmarks.reporting.summary import verdicts_markdown
+from benchmarks.reporting.table import Cell, cell_text
 from tests.conftest import ROOT
 
 # data sets with published records
@@ -29,10 +32,30 @@ def documented(document: str) -> list[dict[str, dict[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def published() -> list[dict[str, dict[str, str]]]:
-    report = make_report([ROOT / "docs" / "records" / "families"], "published", load_claims(), 5)
-    assert report.runs == 240
+def report() -> Report:
+    made = make_report([ROOT / "docs" / "records" / "families"], "published", load_claims(), 5)
+    assert made.runs == 240
+    return made
+
+
+@pytest.fixture(scope="module")
+def published(report: Report) -> list[dict[str, dict[str, str]]]:
     return tables_of(verdicts_markdown(report.answers))
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_records(report: Report) -> None:
+    (table,) = [table for table in report.tables if table.datamodule == "mnist" and table.protocol["split"] == "test"]
+    rows = {row.label: row for row in table.rows}
+    labels = ["ae (norm=none)", "vae (beta=1.0, scale=calibrated, sigma=1.0, norm=none)"]
+    labels += [f"{model} (norm=none)" for model in ("gan", "wgan", "wgan_gp")]
+    columns = ["fid", "fid_random", "inversion_mse", "recon_mse", "elbo", "posterior_mmd"]
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").partition("| | AE | VAE |")[2].splitlines()[2:]
+    for column, line in zip(columns, lines[: len(columns)], strict=True):
+        title, *cells = line.strip("| ").split(" | ")
+        made = [cell_text(rows[label].cells.get(column) or Cell(None)) for label in labels]
+        assert cells == [text.rstrip("†") for text in made], column
+        if "FID" in title:
+            assert title.endswith(f"{number(rows['real train'].cells[column].mean)})")
 
 
 def test_the_documents_verdicts_on_mixtures_are_those_of_their_records() -> None:
