@@ -71,7 +71,14 @@ class Protocol:
         Args:
             config: the group.
             feature_encoder: the data's own encoder, which the encoder "auto" stands for.
+
+        Raises:
+            UserError: for metrics that are no mapping.
         """
+        if not isinstance(config["metrics"], Mapping):
+            raise UserError(
+                f"protocol.metrics is {config['metrics']!r}; expected a mapping; ~protocol.metrics.ais leaves out one metric"
+            )
         described = {**config, "encoder": feature_encoder if config["encoder"] == "auto" else config["encoder"]}
         rulers = instantiate(OmegaConf.create({"metrics": described["metrics"]}), _convert_="all")["metrics"]
         return cls(**{**described, "metrics": rulers}, described=described)

@@ -50,6 +50,7 @@ def test_auto_is_the_encoder_of_the_data(own: str | None) -> None:
     [
         ("protocol.split=validation", "protocol.split is 'validation'; expected train, val or test"),
         ("protocol.samples=0", "protocol.samples is 0; expected 1 or more"),
+        ("protocol.metrics=null", "protocol.metrics is None; expected a mapping"),
         ("protocol.examples=-1", "protocol.examples is -1; expected 1 or more"),
         ("protocol.batch_size=0", "protocol.batch_size is 0; expected 1 or more"),
         ("protocol.encoder=resnet50", "protocol.encoder is 'resnet50'; expected auto or one of "),
