@@ -94,7 +94,11 @@ def test_short_rates_change_an_existing_model_and_nothing_but_its_rates(rates: s
     changed = {key for key in paper.keys() | short.keys() if paper.get(key) != short.get(key)} - {"rates.source"}
     assert changed
     rate_keys = {"model.optimizer.lr", "model.optimizer.betas", "model.n_critic", "model.clip", "model.penalty"}
-    rate_keys |= {"model.noise", "model.gamma", "model.lambda_k"}  # of DRAGAN's and RpGAN's penalties, and of BEGAN's balance
+    rate_keys |= {
+        "model.noise",
+        "model.gamma",
+        "model.lambda_k",
+    }  # of DRAGAN's and RpGAN's penalties, and of BEGAN's balance
     assert {key.removesuffix(".0").removesuffix(".1") for key in changed} <= rate_keys
 
 

@@ -15,6 +15,8 @@ from benchmarks.records.schemas import is_nickname
 # a label names at most this many settings; rows that differ in more are labelled by their config id
 MOST_SETTINGS = 4
 BUDGET = "budget"
+# the end of a key whose value is a class
+CLASS = "._target_"
 # of rows that genbench did not train
 EXTERNAL = " · external"
 
@@ -122,19 +124,33 @@ def _labels_of(model: str, keys_of_rows: Sequence[Key], settings: Mapping[str, M
     by_id = {config_id: f"{model} ({config_id})" for _, config_id in keys_of_rows}
     keys = sorted({key for values in settings.values() for key in values})
     differing = [key for key in keys if len({repr(values.get(key)) for values in settings.values()}) > 1]
+    differing = [key for key in differing if not _comes_with_a_class(key, differing, settings)]
     if not 0 < len(differing) <= MOST_SETTINGS:
         return {(model, config_id): label for config_id, label in by_id.items()}
-    # the last word of a key, if the word alone is unique
-    short = {key: key.rsplit(".", 1)[-1] for key in differing}
-    names = {key: word if list(short.values()).count(word) == 1 else key for key, word in short.items()}
+    # the last word of a key, if the word alone is unique; a class is named after what it is the class of
+    spelt = {key: key.removesuffix(CLASS) for key in differing}
+    short = {key: words.rsplit(".", 1)[-1] for key, words in spelt.items()}
+    names = {key: word if list(short.values()).count(word) == 1 else spelt[key] for key, word in short.items()}
     labels = {
-        config_id: f"{model} ({', '.join(f'{names[key]}={_brief(values.get(key))}' for key in differing)})"
+        config_id: f"{model} ({', '.join(f'{names[key]}={_value(key, values)}' for key in differing if key in values)})"
         for config_id, values in settings.items()
     }
     # numbers that differ only after their third digit give equal labels
     counts = Counter(labels.values())
     by_id |= {config_id: label for config_id, label in labels.items() if counts[label] == 1}
     return {(model, config_id): label for config_id, label in by_id.items()}
+
+
+def _comes_with_a_class(key: str, differing: Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a setting only says again that rows differ in a class: all rows that have the setting have one value of it."""
+    found = {repr(values[key]) for values in settings.values() if key in values}
+    classes = [other.removesuffix(CLASS) for other in differing if other.endswith(CLASS) and other != key]
+    return len(found) == 1 and any(key.startswith(f"{part}.") for part in classes)
+
+
+def _value(key: str, values: Mapping[str, Any]) -> str:
+    """A setting in short; a class without its module."""
+    return _brief(values[key]).rsplit(".", 1)[-1] if key.endswith(CLASS) else _brief(values[key])
 
 
 def _brief(value: Any) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks.errors import UserError
 from benchmarks.records.files import RecordError
@@ -150,6 +151,18 @@ def test_settings_are_brief_in_labels_and_still_tell_rows_apart(tmp_path: Path) 
         add_run(tmp_path, "vae", 0, {"fid": 1.0}, config=f"c{i}", beta=beta)
     (table,) = make_tables(find_runs(tmp_path))
     assert sorted(row.label for row in table.rows) == ["vae (beta=0.5)", "vae (c0)", "vae (c1)"]
+
+
+def test_a_class_is_named_after_its_part_and_what_a_row_lacks_is_not_in_its_label(tmp_path: Path) -> None:
+    bernoulli = {"_target_": "models.likelihoods.Bernoulli"}
+    gaussian = {"_target_": "models.likelihoods.Gaussian", "squash": {"_target_": "torch.nn.Sigmoid"}}
+    parts = [bernoulli, {**gaussian, "scale": "fixed"}, {**gaussian, "scale": "learned"}]
+    for i, likelihood in enumerate(parts):
+        path = add_run(tmp_path, "vae", 0, {"fid": 1.0}, config=f"c{i}")
+        (path / "config.yaml").write_text(yaml.safe_dump({"model": {"likelihood": likelihood}}))
+    (table,) = make_tables(find_runs(tmp_path))
+    expected = ["Bernoulli", "Gaussian, scale=fixed", "Gaussian, scale=learned"]
+    assert sorted(row.label for row in table.rows) == [f"vae (likelihood={words})" for words in expected]
 
 
 def test_a_trial_of_a_search_is_no_row(tmp_path: Path) -> None:
