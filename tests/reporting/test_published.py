@@ -1,5 +1,7 @@
 """The verdicts in README and in docs/verdicts.md are those of the records in docs/records."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.reporting.build import make_report
@@ -75,3 +77,23 @@ def test_a_document_has_the_verdicts_of_the_published_records(
     for claim, row in written.items():
         for datamodule in PUBLISHED:
             assert row[datamodule] == published[place][claim][datamodule], claim
+
+
+# the tables of docs/findings.md in their order: the claims, and the folder of their records
+FINDINGS = [
+    ("gan_losses", "findings/gan_losses"),
+    ("likelihoods", "findings/likelihoods"),
+    ("fitted_density", "families"),
+    ("iwae", "findings/bounds"),
+    ("iaf", "findings/bounds"),
+    ("vampprior", "findings/bounds"),
+    ("pacgan", "findings/pacgan"),
+]
+
+
+@pytest.mark.parametrize(("place", "finding", "folder"), [(i, *pair) for i, pair in enumerate(FINDINGS)])
+def test_the_answers_on_published_findings_are_those_of_their_records(place: int, finding: str, folder: str) -> None:
+    written = documented("docs/findings.md")
+    report = make_report([ROOT / "docs" / "records" / folder], finding, load_claims(Path(finding)), 5)
+    assert written[place] == tables_of(verdicts_markdown(report.answers))[1]
+    assert len(written) == len(FINDINGS)
