@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, islice, product
+from itertools import combinations, compress, islice, product
 from typing import NamedTuple
 
 import numpy as np
@@ -50,31 +50,58 @@ def make_statements(
         best: the best row of each column and budget.
         min_seeds: rows with fewer values in a column are in no statement. At least 2.
     """
-    statements = Statements(intervals=_intervals(rows, min_seeds))
-    arrays = [{name: np.array(values) for name, values in of_row.items()} for _, of_row, _ in rows]
+    values = _Values(rows, min_seeds)
+    statements = Statements(intervals=_intervals(values))
     families = [
         family
         for column, budget in product(columns, dict.fromkeys(budget for *_, budget in rows))
-        if column.higher_is_better is not None
-        and (family := _family(rows, arrays, budget, column, min_seeds)) is not None
+        if column.higher_is_better is not None and (family := _family(rows, values, budget, column)) is not None
     ]
-    tests = iter(_differences([(family.values[a], family.values[b]) for family in families for a, b in family.pairs]))
+    pairs = [
+        ((family.rows[a], family.column.name), (family.rows[b], family.column.name))
+        for family in families
+        for a, b in family.pairs
+    ]
+    tests = iter(_differences(values, pairs))
+    labels = [label for label, *_ in rows]
     for family in families:
-        _compare(statements, family, [label for label, *_ in rows], list(islice(tests, len(family.pairs))), best)
+        _compare(statements, family, values, labels, list(islice(tests, len(family.pairs))), best)
     return statements
 
 
-def _intervals(rows: Sequence[RowValues], min_seeds: int) -> dict[Place, tuple[float, float]]:
-    by_count: dict[int, list[tuple[Place, Sequence[float]]]] = defaultdict(list)
-    for i, (_, columns, _) in enumerate(rows):
-        for name, values in columns.items():
-            # a number that is equal for every seed, such as a count of parameters, needs no interval
-            if len(values) >= min_seeds and min(values) < max(values):
-                by_count[len(values)].append(((i, name), values))
+class _Values:
+    """The values of each row and column with enough seeds: one array for all that have equal numbers of seeds.
+
+    Args:
+        rows: the models of a table.
+        min_seeds: places with fewer values are left out.
+    """
+
+    def __init__(self, rows: Sequence[RowValues], min_seeds: int) -> None:
+        self.places: dict[int, list[Place]] = defaultdict(list)  # by number of seeds
+        self.at: dict[Place, tuple[int, int]] = {}  # the number of seeds, and the line of the array
+        lists: dict[int, list[Sequence[float]]] = defaultdict(list)
+        for i, (_, columns, _) in enumerate(rows):
+            for name, values in columns.items():
+                if (n := len(values)) >= min_seeds:
+                    self.at[i, name] = n, len(lists[n])
+                    self.places[n].append((i, name))
+                    lists[n].append(values)
+        self.arrays = {n: np.array(lists_of_n) for n, lists_of_n in lists.items()}
+
+    def __getitem__(self, place: Place) -> Array:
+        n, line = self.at[place]
+        values: Array = self.arrays[n][line]
+        return values
+
+
+def _intervals(values: _Values) -> dict[Place, tuple[float, float]]:
     intervals: dict[Place, tuple[float, float]] = {}
-    for cells in by_count.values():
-        ends = mean_intervals(np.array([values for _, values in cells])).tolist()
-        intervals |= {place: (low, high) for (place, _), (low, high) in zip(cells, ends, strict=True)}
+    for n, array in values.arrays.items():
+        # a number that is equal for every seed, such as a count of parameters, needs no interval
+        varies = array.min(1) < array.max(1)
+        ends = mean_intervals(array[varies]).tolist()
+        intervals |= zip(compress(values.places[n], varies.tolist()), map(tuple, ends), strict=True)
     return intervals
 
 
@@ -84,49 +111,44 @@ class _Family(NamedTuple):
     Args:
         column: that is compared.
         rows: the places of the rows that have enough values.
-        values: of each of these rows.
         first: the place among `rows` of the row with the best mean.
         pairs: places among `rows`.
     """
 
     column: ColumnHead
     rows: list[int]
-    values: list[Array]
     first: int
     pairs: list[tuple[int, int]]
 
 
-def _family(
-    rows: Sequence[RowValues],
-    arrays: Sequence[Mapping[str, Array]],
-    budget: str | None,
-    column: ColumnHead,
-    min_seeds: int,
-) -> _Family | None:
+def _family(rows: Sequence[RowValues], values: _Values, budget: str | None, column: ColumnHead) -> _Family | None:
     """The comparisons of a column among the rows of a budget; None for fewer than two rows."""
     name = column.name
-    enough = [
-        i for i, (*_, of_row) in enumerate(rows) if of_row == budget and len(arrays[i].get(name, ())) >= min_seeds
-    ]
+    enough = [i for i, (*_, of_row) in enumerate(rows) if of_row == budget and (i, name) in values.at]
     if len(enough) < 2:
         return None
     sign = -1 if column.higher_is_better else 1
-    sums = [math.fsum(rows[i][1][name]) / len(rows[i][1][name]) for i in enough]
-    first = min(range(len(enough)), key=lambda k: sign * sums[k])
+    means = [math.fsum(rows[i][1][name]) / len(rows[i][1][name]) for i in enough]
+    first = min(range(len(enough)), key=lambda k: sign * means[k])
     if len(enough) <= MANY_ROWS:
         pairs = list(combinations(range(len(enough)), 2))
     else:
         pairs = [(first, k) for k in range(len(enough)) if k != first]
-    return _Family(column, enough, [arrays[i][name] for i in enough], first, pairs)
+    return _Family(column, enough, first, pairs)
 
 
 def _compare(
-    statements: Statements, family: _Family, labels: Sequence[str], tests: Sequence[Difference], best: set[Place]
+    statements: Statements,
+    family: _Family,
+    values: _Values,
+    labels: Sequence[str],
+    tests: Sequence[Difference],
+    best: set[Place],
 ) -> None:
     """Adds the ranks, the comparisons and the ties of a family to the statements."""
     name, rows, first = family.column.name, family.rows, family.first
     if len(rows) <= MANY_ROWS:
-        ranks = rank_intervals(family.values, bool(family.column.higher_is_better))
+        ranks = rank_intervals([values[i, name] for i in rows], bool(family.column.higher_is_better))
         statements.ranks.update({(i, name): rank for i, rank in zip(rows, ranks, strict=True)})
     adjusted = holm([difference.p for difference in tests])
     first_is_best = (rows[first], name) in best
@@ -139,12 +161,14 @@ def _compare(
                 statements.tied.add(other)
 
 
-def _differences(pairs: Sequence[tuple[Array, Array]]) -> list[Difference]:
+def _differences(values: _Values, pairs: Sequence[tuple[Place, Place]]) -> list[Difference]:
     """In the order of the pairs. Pairs with equal numbers of seeds are tested in one call."""
     shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for k, (a, b) in enumerate(pairs):
-        shapes[len(a), len(b)].append(k)
+    lines = [(values.at[a], values.at[b]) for a, b in pairs]
+    for k, ((n, _), (m, _)) in enumerate(lines):
+        shapes[n, m].append(k)
     by_pair: dict[int, Difference] = {}
-    for ks in shapes.values():
-        by_pair.update(zip(ks, differences(*(np.stack([pairs[k][side] for k in ks]) for side in (0, 1))), strict=True))
+    for (n, m), ks in shapes.items():
+        left, right = (values.arrays[size][[lines[k][side][1] for k in ks]] for side, size in enumerate((n, m)))
+        by_pair.update(zip(ks, differences(left, right), strict=True))
     return [by_pair[k] for k in range(len(pairs))]

@@ -11,13 +11,15 @@ from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table, cell_text
 
 # the columns of scores that fit beside the labels on a page of one column
 MOST_COLUMNS = 5
-_LATEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
-    **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "∞": r"$_\infty$", "²": r"$^2$", "₂": r"$_2$"},
-    **{"—": "---", "σ": r"$\sigma$", "β": r"$\beta$", "−": "$-$", "·": r"$\cdot$", "†": r"$^\dagger$", "<": "$<$"},
-    **{">": "$>$", "‖": r"$\|$"},
-}
+_LATEX = str.maketrans(
+    {
+        **{c: f"\\{c}" for c in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
+        **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "∞": r"$_\infty$", "²": r"$^2$", "₂": r"$_2$"},
+        **{"—": "---", "σ": r"$\sigma$", "β": r"$\beta$", "−": "$-$", "·": r"$\cdot$", "†": r"$^\dagger$", "<": "$<$"},
+        **{">": "$>$", "‖": r"$\|$"},
+    }
+)
 
 
 def latex(report: Report, columns: Sequence[str] = ()) -> str:
@@ -101,4 +103,4 @@ def _cell(row: Row, column: ColumnHead) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return " ".join(text.split()).translate(_LATEX)

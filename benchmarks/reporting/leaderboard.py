@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,15 +74,15 @@ def _table(members: list[Member], min_seeds: int, nicknames: Mapping[str, str] |
     for run, run_sheet in members:
         by_config[run.record["names"]["model"], run.record["config_id"]].append((run, run_sheet))
     described = describe_rows({key: group[0][0] for key, group in by_config.items()}, nicknames)
-    drafts, scores = [], list[Score]()
+    drafts, scores = [], list[Sequence[Score]]()
     for (model, config_id), group in by_config.items():
         scored = [(run, _with_cost(run, run_sheet)) for run, run_sheet in group]
-        scores += [score for _, run_scores in scored for score in run_scores]
+        scores += [run_scores for _, run_scores in scored]
         drafts.append(_draft(*described[model, config_id], model, config_id, group, scored))
     drafts.sort(key=lambda draft: (_place(FAMILY_ORDER, draft.model), draft.label))
     baselines = [] if sheet is None else _baselines(first, sheet.protocol_id)
     heads = _heads(scores, [*(draft.summaries for draft in drafts), *(summaries for _, summaries in baselines)])
-    directions = {score.name: score.higher_is_better for score in scores}
+    directions = {score.name: score.higher_is_better for run_scores in scores for score in run_scores}
     best = _best(drafts, directions)
     rows = [(draft.label, values_by_column(draft.measured), draft.budget) for draft in drafts]
     statements = make_statements(rows, heads, best, min_seeds)
@@ -190,7 +190,7 @@ def _summary(scores: Sequence[Score]) -> Summary:
         return Summary(None, None, 0, 0, reason)
     mean = math.fsum(values) / len(values)
     # equal to statistics.stdev, whose fractions would take most of the time of a large report
-    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
+    deviation = math.sqrt(math.fsum([(v - mean) ** 2 for v in values]) / (len(values) - 1)) if len(values) > 1 else None
     return Summary(mean, deviation, len(values), len(scores) - len(values), None)
 
 
@@ -224,11 +224,12 @@ def _baselines(run: Run, protocol_id: str) -> list[tuple[str, dict[str, Summary]
     return sorted(rows, key=lambda row: _place(BASELINE_ORDER, row[0]))
 
 
-def _heads(scores: Sequence[Score], rows: Sequence[Mapping[str, Summary]]) -> list[ColumnHead]:
+def _heads(scores: Sequence[Sequence[Score]], rows: Sequence[Mapping[str, Summary]]) -> list[ColumnHead]:
     """The headers of every column that has a number in any row, in the order of the page."""
     examples: dict[str, Score] = {}
-    for score in scores:
-        if score.name not in examples or (score.value is not None and examples[score.name].value is None):
+    for score in chain.from_iterable(scores):
+        example = examples.get(score.name)
+        if example is None or (example.value is None and score.value is not None):
             examples[score.name] = score
     filled = {name for row in rows for name, summary in row.items() if summary.mean is not None}
     place = {column.name: i for i, column in enumerate(COLUMNS)}

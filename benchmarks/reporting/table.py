@@ -265,8 +265,11 @@ class Table:
 
 def values_by_column(measured: Mapping[int, Mapping[str, float]]) -> dict[str, list[float]]:
     """From the scores of each seed to the values of each score, in order of the seeds."""
+    seeds = list(measured.values())
+    if seeds and all(scores.keys() == seeds[0].keys() for scores in seeds[1:]):  # as most rows; a fifth of the time
+        return {column: [scores[column] for scores in seeds] for column in seeds[0]}
     columns: dict[str, list[float]] = defaultdict(list)
-    for scores in measured.values():
+    for scores in seeds:
         for column, value in scores.items():
             columns[column].append(value)
     return dict(columns)
