@@ -50,7 +50,7 @@ def test_the_wheel_holds_configs_weights_and_templates(wheel: Path) -> None:
         expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
     expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks" / "encoders").glob("*.safetensors")}
     expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks" / "encoders").glob("*.json")}
-    expected.add("benchmarks/reporting/templates/report.html.j2")
+    expected.add("benchmarks/reporting/templates/start.html.j2")
     assert expected <= names
     assert not {name for name in names if name.startswith("tests/")}
 

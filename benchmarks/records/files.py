@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from benchmarks.errors import UserError
 
@@ -53,12 +53,7 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         path: the file to write or replace. Missing parent folders are made.
         is_precious: sync the file to the disk before the rename. Files that can be made again from records skip the sync.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (
-        FileNotFoundError
-    ) as error:  # the folder that the process is in was removed, or the file system takes no folders
-        raise UserError(f"the folder {path.parent} cannot be made; choose another one") from error
+    _make(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
     os.close(handle)
     temporary = Path(name)
@@ -78,6 +73,21 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[TextIO]:
+    """A text file in a folder, which is made if it is missing. The file has no name, and goes with the block."""
+    _make(folder)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="", buffering=2**20, dir=folder) as stream:
+        yield stream
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # this process's own folder was removed, or the file system takes no folders
+        raise UserError(f"the folder {folder} cannot be made; choose another one") from error
 
 
 def remove_leftovers(folder: Path, names: Sequence[str]) -> None:

@@ -4,14 +4,15 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from benchmarks.errors import UserError, warn
 from benchmarks.records.checks import check_for_report
 from benchmarks.records.copies import seeds_once
 from benchmarks.records.examples import forget_examples
-from benchmarks.records.files import RecordError, remove_dead_leftovers, write_pieces, write_text
+from benchmarks.records.files import RecordError, remove_dead_leftovers, scratch, write_pieces, write_text
 from benchmarks.records.logger_choice import is_wandb
 from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run, read_run
@@ -26,11 +27,12 @@ from benchmarks.reporting.gallery import copy_pictures, save_sheets
 from benchmarks.reporting.latex import latex
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.newcomers import newcomers
-from benchmarks.reporting.page import page_pieces
+from benchmarks.reporting.page import page_end, page_start
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.summary import verdicts_markdown
-from benchmarks.reporting.terminal import print_answers, print_newcomers, print_tables, report_bad_record
+from benchmarks.reporting.table_sections import table_sections
+from benchmarks.reporting.terminal import print_answers, print_newcomers, report_bad_record, tables_text
 from benchmarks.reporting.verdicts import answer_all
 from benchmarks.reporting.wandb_tables import upload
 
@@ -71,14 +73,19 @@ def write_report(
     with _without_garbage_collection():
         tabulated, runs = _tabulated(roots, out, title, min_seeds, only, nicknames)
         remove_dead_leftovers(out, out / "pictures")
-        with beside(lambda: _write_tables(tabulated), pays=len(runs) >= MANY_RUNS):
-            answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
-            new = newcomers(tabulated.tables, asked, min_seeds)
-            across = across_data_sets(tabulated.tables, min_seeds)
-        report = replace(tabulated, answers=answers, newcomers=new, across=across)
-        with beside(lambda: _write_page(report), pays=len(runs) >= MANY_RUNS):
-            _write_documents(report, latex_columns)
-            _print(report)
+        with scratch(out) as start, scratch(out) as sections:
+            with beside(lambda: _write_tables(tabulated, sections), pays=len(runs) >= MANY_RUNS) as printed:
+                answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
+                new = newcomers(tabulated.tables, asked, min_seeds)
+                across = across_data_sets(tabulated.tables, min_seeds)
+                report = replace(tabulated, answers=answers, newcomers=new, across=across)
+                _write_documents(report, latex_columns)
+                start.writelines(page_start(report))
+            pieces = chain(_pieces(start), _pieces(sections), page_end(report))
+            write_pieces(out / "index.html", pieces, is_precious=False)
+        print(*printed, sep="", end="")
+        print_answers(report.answers)
+        print_newcomers(report.newcomers)
     if logger and is_wandb(logger):
         upload(report, logger)
     print(f"{out / 'index.html'}: {sum(len(table.rows) for table in report.tables)} rows of {report.runs} runs")
@@ -146,16 +153,22 @@ def _complete(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
 
 
-def _write_page(report: Report) -> None:
-    write_pieces(report.out / "index.html", page_pieces(report), is_precious=False)
-
-
-def _write_tables(report: Report) -> None:
-    """Writes what needs no answers to claims. Not all at once: each file may have a hundred megabytes."""
+def _write_tables(report: Report, sections: TextIO) -> str:
+    """Writes what needs no answers to claims: files, and sections of the page. Returns the tables as the terminal shows them."""
+    sections.seek(0)
+    sections.truncate()
+    sections.writelines(table_sections(report))
+    sections.flush()
     for table in report.tables:
         save_sheets(table, report.pictures, report.out)
     write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
     write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
+    return tables_text(report.tables)
+
+
+def _pieces(text: TextIO) -> Iterator[str]:
+    text.seek(0)
+    yield from iter(lambda: text.read(2**20), "")
 
 
 def _write_documents(report: Report, latex_columns: Sequence[str]) -> None:
@@ -167,12 +180,6 @@ def _write_documents(report: Report, latex_columns: Sequence[str]) -> None:
         write_text(report.out / "across.csv", exports.across_csv(report.across), is_precious=False)
     else:  # of an earlier report in the same folder
         (report.out / "across.csv").unlink(missing_ok=True)
-
-
-def _print(report: Report) -> None:
-    print_tables(report.tables)
-    print_answers(report.answers)
-    print_newcomers(report.newcomers)
 
 
 @contextmanager

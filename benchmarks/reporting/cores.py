@@ -7,7 +7,11 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # more would wait for each other
 MOST_THREADS = 4
@@ -36,33 +40,43 @@ def in_threads(work: Callable[[Sequence[int]], None], parts: Sequence[int]) -> N
 
 
 @contextmanager
-def beside(work: Callable[[], None], pays: bool) -> Iterator[None]:
+def beside(work: Callable[[], T], pays: bool) -> Iterator[list[T]]:
     """Does work in a forked process at the same time as the block, or before the block where a fork does not pay or is not safe.
 
-    A fork has everything that this process has in memory, so nothing is copied between them. If the fork dies or its work
-    raises an error, this process does the work again, and the error is raised here.
+    A fork has everything that this process has in memory, so nothing is copied to it. If the fork dies or its work raises an
+    error, this process does the work again, and the error is raised here.
 
     Args:
-        work: writes files, and changes nothing else.
+        work: writes files, and returns little: what it returns is copied.
         pays: whether the work takes much longer than a fork.
+
+    Yields:
+        A list, which has the result of the work after the block.
     """
+    results = list[T]()
     if not (pays and _can_fork()):
-        work()
-        yield
+        results.append(work())
+        yield results
         return
-    fork = multiprocessing.get_context("fork").Process(target=_without_words, args=(work,), daemon=True)
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    fork = context.Process(target=_send, args=(work, there), daemon=True)
     with warnings.catch_warnings():
         # of threads, from Python 3.12 on. Those of Python were counted, and those of numpy's BLAS may be forked
         warnings.simplefilter("ignore", DeprecationWarning)
         fork.start()
+    there.close()  # so that the end of the fork is the end of the pipe
     try:
-        yield
+        yield results
+        with suppress(EOFError):
+            results.append(here.recv())
         fork.join()
     finally:
         fork.kill()  # after an error in the block; nothing if the fork has ended
         fork.join()
-    if fork.exitcode != 0:
-        work()
+        here.close()
+    if not results:
+        results.append(work())
 
 
 def _can_fork() -> bool:
@@ -75,9 +89,9 @@ def _can_fork() -> bool:
     )
 
 
-def _without_words(work: Callable[[], None]) -> None:
-    """Does the work; the process that waits for it tells of an error."""
+def _send(work: Callable[[], T], to: Connection) -> None:
+    """Does the work and sends its result; the process that waits for the result tells of an error."""
     try:
-        work()
+        to.send(work())
     except BaseException:
         os._exit(1)

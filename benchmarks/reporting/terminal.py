@@ -23,9 +23,15 @@ TERMINAL_ROWS = 20
 COLORS = {"holds": "green", "does not hold": "red", "depends": "magenta", "undecided": "yellow"}
 
 
-def print_tables(tables: Sequence[Table]) -> None:
-    """Prints the parts of each table."""
+def tables_text(tables: Sequence[Table]) -> str:
+    """The parts of each table, as the terminal shows them."""
     console = console_of_tables()
+    with console.capture() as captured:
+        _print_tables(console, tables)
+    return captured.get()
+
+
+def _print_tables(console: Console, tables: Sequence[Table]) -> None:
     for table in tables:
         console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
         for part, columns, rows in table.parts:
