@@ -50,7 +50,12 @@ def examples_of(run: Path, sheet: str, score: str) -> Examples | None:
         sheet: the name of the score sheet.
         score: its name.
     """
-    return _open(f"{run}/scores/{_name(sheet)}").values(score)
+    return open_examples(run, sheet).values(score)
+
+
+def open_examples(run: Path, sheet: str) -> "ExampleFile":
+    """The values by example of one run, for a caller who asks for several scores; a file without values if the run has none."""
+    return _open(f"{run}/scores/{_name(sheet)}")
 
 
 def forget_examples() -> None:
@@ -63,7 +68,7 @@ def _name(sheet: str) -> str:
     return examples_path(Path(sheet)).name
 
 
-class _File:
+class ExampleFile:
     """The values by example of a run. Those of a score are unpacked when they are asked for, because claims ask for few."""
 
     def __init__(self, path: str, arrays: Npz | None) -> None:
@@ -105,15 +110,15 @@ def _places(names: bytes, counts: bytes) -> Mapping[str, tuple[str, int]]:
 
 
 @lru_cache(maxsize=512)  # of texts: to hash a Path takes longer than to look it up
-def _open(path: str) -> _File:
+def _open(path: str) -> ExampleFile:
     """The values of a run; none for a file that is missing, and with a warning for another."""
     try:
-        return _File(path, Npz(read_bytes(path, MOST_BYTES), MOST_BYTES))
+        return ExampleFile(path, Npz(read_bytes(path, MOST_BYTES), MOST_BYTES))
     except FileNotFoundError:
-        return _File(path, None)
+        return ExampleFile(path, None)
     except Exception as error:
         _warn(path, error)
-        return _File(path, None)
+        return ExampleFile(path, None)
 
 
 def _warn(what: str, error: Exception) -> None:

@@ -1,13 +1,15 @@
 """The evidence for a claim: the values of its sides, from the rows of a table or from the trials of a search."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.records.columns import COST, columns_in
+from benchmarks.records.examples import ExampleFile, open_examples
 from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
@@ -84,11 +86,12 @@ class RowGroups:
                 for side, asked in self._asked.items()
             }
             for row in table.rows:
+                files = _files(row, table)
                 for side, asked in measured.items():
                     if side.matches(row):
                         self._rows.setdefault((id(table), side), []).append(row)
                         for each in asked:
-                            self._groups[id(row), each] = _row_group(row, each, table)
+                            self._groups[id(row), each] = _row_group(row, each, table, files)
 
     def of(self, claim: Claim, specification: Specification, table: Table) -> Groups:
         """The groups of a claim on a table, under one specification.
@@ -185,7 +188,12 @@ def _asked(claim: Claim, specification: Specification, is_right: bool) -> Asked:
     return Asked(quantity, as_written, specification.floor, specification.least)
 
 
-def _row_group(row: Row, asked: Asked, table: Table) -> Group:
+def _files(row: Row, table: Table) -> Callable[[int], ExampleFile]:
+    """By seed, the values by example of a row; each file is opened when it is asked for."""
+    return cache(lambda seed: open_examples(row.paths[seed], table.sheet_name))
+
+
+def _row_group(row: Row, asked: Asked, table: Table, files: Callable[[int], ExampleFile]) -> Group:
     quantity, as_written = asked.quantity, asked.as_written
     by_seed = {seed: evaluate(quantity, scores) for seed, scores in row.measured.items()}
     values = {
@@ -194,7 +202,7 @@ def _row_group(row: Row, asked: Asked, table: Table) -> Group:
         if value is not None and (quantity == as_written or evaluate(as_written, row.measured[seed]) is not None)
     }
     runs = tuple(row.paths[seed] for seed in values)
-    examples, of = example_values(quantity, runs, [row.measured[seed] for seed in values], table.sheet_name)
+    examples, of = example_values(quantity, map(files, values), [row.measured[seed] for seed in values])
     return Group(
         label=row.label,
         values=np.array(list(values.values())),

@@ -4,9 +4,8 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
 from benchmarks.records.columns import BY_NAME, SECOND_SUFFIX
-from benchmarks.records.examples import examples_of
+from benchmarks.records.examples import ExampleFile
 
 _OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -117,20 +116,25 @@ def evaluate(quantity: str, scores: Mapping[str, float]) -> float | None:
 
 
 def example_values(
-    quantity: str, runs: Sequence[Path], scores: Sequence[Mapping[str, float]], sheet: str
+    quantity: str, files: Iterable[ExampleFile], scores: Sequence[Mapping[str, float]]
 ) -> tuple[NDArray[np.float64] | None, int]:
     """A quantity by example for the runs that have the values of its scores by example, (runs, examples), and their number.
 
     Only sums, differences and multiples are means over examples again. A score without values by example enters as its number.
     Returns None and 0 for another quantity, or if no run has such values.
+
+    Args:
+        quantity: an expression.
+        files: of each run; none is opened for a quantity that is no mean over examples, if they are an iterator.
+        scores: of each run.
     """
     tree = _parsed(quantity)
     if not _is_linear(tree):
         return None, 0
     names = names_in(quantity)
     rows: list[tuple[NDArray[np.float64], int]] = []
-    for run, numbers in zip(runs, scores, strict=True):
-        arrays = {name: found for name in names if (found := examples_of(run, sheet, name)) is not None}
+    for file, numbers in zip(files, scores, strict=True):
+        arrays = {name: found for name in names if (found := file.values(name)) is not None}
         if not arrays:
             continue
         if quantity in arrays:  # most quantities are one score
