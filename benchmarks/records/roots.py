@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.records.copies import once_each
 from benchmarks.records.files import RecordError
-from benchmarks.records.runs import Run, find_runs
+from benchmarks.records.runs import Reader, Run, find_runs, read_each
 
 
 def folders_of(value: Any, key: str = "runs") -> list[Path]:
@@ -36,12 +36,13 @@ def folders_of(value: Any, key: str = "runs") -> list[Path]:
     return list(folders)
 
 
-def runs_below(roots: Sequence[Path], on_bad: Callable[[RecordError], None]) -> list[Run]:
+def runs_below(roots: Sequence[Path], on_bad: Callable[[RecordError], None], read: Reader = read_each) -> list[Run]:
     """Every run with a record at or below the roots, each folder once, in the order of the roots and of paths.
 
     Args:
         roots: runs, or folders of runs. They may overlap.
         on_bad: called for each record that cannot be read. It is left out.
+        read: reads the runs below a root, in the order of their paths.
 
     Raises:
         RecordError: if there is no run below any root.
@@ -49,7 +50,7 @@ def runs_below(roots: Sequence[Path], on_bad: Callable[[RecordError], None]) -> 
     runs, missing = list[Run](), list[RecordError]()
     for root in roots:
         try:
-            runs += find_runs(root, on_bad)
+            runs += find_runs(root, on_bad, read)
         except RecordError as error:
             missing.append(error)
     if not runs:
@@ -57,6 +58,6 @@ def runs_below(roots: Sequence[Path], on_bad: Callable[[RecordError], None]) -> 
     return list({run.path.resolve(): run for run in runs}.values()) if len(roots) > 1 else runs
 
 
-def find_all(roots: Sequence[Path], on_bad: Callable[[RecordError], None]) -> list[Run]:
+def find_all(roots: Sequence[Path], on_bad: Callable[[RecordError], None], read: Reader = read_each) -> list[Run]:
     """As `runs_below`, each run once: copies count once, and copies that disagree are named and left out."""
-    return once_each(runs_below(roots, on_bad), on_bad)
+    return once_each(runs_below(roots, on_bad, read), on_bad)

@@ -8,7 +8,7 @@ edits a record afterwards.
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -108,6 +108,12 @@ class Run:
         A trial that was later scored on the test split, by the training program, counts as an ordinary run.
         """
         return self.was_trial and not any(sheet.protocol.get("split") == "test" for sheet in self.sheets)
+
+
+# None: the run has not ended
+RunOrError = Run | RecordError | None
+# of paths: each with its run
+Reader = Callable[[Sequence[Path]], Iterable[tuple[Path, RunOrError]]]
 
 
 def write_sheet(run: Path, sheet: ScoreSheet) -> Path:
@@ -236,12 +242,26 @@ def read_run(path: Path) -> Run | None:
     return None if record is None else Run(path, record, read_sheets(path))
 
 
-def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -> list[Run]:
+def read_each(paths: Sequence[Path]) -> Iterator[tuple[Path, RunOrError]]:
+    """Each path with its run; with None for a run that has not ended, and with the error of a record that cannot be read."""
+    for path in paths:
+        try:
+            yield path, read_run(path)
+        except RecordError as error:
+            yield path, error
+
+
+def find_runs(
+    root: Path,
+    on_bad: Callable[[RecordError], None] | None = None,
+    read: Reader = read_each,
+) -> list[Run]:
     """Every run with a record at or below `root`, in order of paths.
 
     Args:
         root: a run, or a folder of runs.
         on_bad: the function to call for each record that cannot be read, which is then left out. None: the error is raised.
+        read: reads the runs, in the order of their paths.
 
     Raises:
         RecordError: if there is no run at all, or for a bad record if `on_bad` is None.
@@ -249,15 +269,13 @@ def find_runs(root: Path, on_bad: Callable[[RecordError], None] | None = None) -
     if not root.is_dir():
         raise RecordError(f"{root} is not a folder; set runs=PATH to a run or a folder of runs")
     runs = []
-    for path in _run_folders(root):
-        try:
-            run = read_run(path)
-        except RecordError as error:
+    for _, run in read(list(_run_folders(root))):
+        if isinstance(run, Run):
+            runs.append(run)
+        elif run is not None:
             if on_bad is None:
-                raise
-            on_bad(error)
-        else:
-            runs += [] if run is None else [run]
+                raise run
+            on_bad(run)
     if not runs:
         raise RecordError(
             f"{root} holds no finished run (no {RECORD} that can be read); train one: python -m benchmarks.train"

@@ -21,13 +21,14 @@ from benchmarks.reporting import exports
 from benchmarks.reporting.across import across_data_sets
 from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.claims import Claims
-from benchmarks.reporting.cores import beside
+from benchmarks.reporting.cores import are_many, beside
 from benchmarks.reporting.filters import EVERYTHING, Only
 from benchmarks.reporting.gallery import copy_pictures, save_sheets
 from benchmarks.reporting.latex import latex
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.newcomers import newcomers
 from benchmarks.reporting.page import page_end, page_start
+from benchmarks.reporting.reading import read_beside
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.summary import verdicts_markdown
@@ -35,9 +36,6 @@ from benchmarks.reporting.table_sections import table_sections
 from benchmarks.reporting.terminal import print_answers, print_newcomers, report_bad_record, tables_text
 from benchmarks.reporting.verdicts import answer_all
 from benchmarks.reporting.wandb_tables import upload
-
-# the files of so many runs take longer than a fork
-MANY_RUNS = 2000
 
 
 def write_report(
@@ -73,15 +71,15 @@ def write_report(
     with _without_garbage_collection():
         tabulated, runs = _tabulated(roots, out, title, min_seeds, only, nicknames)
         remove_dead_leftovers(out, out / "pictures")
-        with scratch(out) as start, scratch(out) as sections:
-            with beside(lambda: _write_tables(tabulated, sections), pays=len(runs) >= MANY_RUNS) as printed:
+        with scratch(out) as start, scratch(out) as rest:
+            with beside(lambda: _write_tables(tabulated, rest), pays=are_many(len(runs))) as printed:
                 answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
                 new = newcomers(tabulated.tables, asked, min_seeds)
                 across = across_data_sets(tabulated.tables, min_seeds)
                 report = replace(tabulated, answers=answers, newcomers=new, across=across)
                 _write_documents(report, latex_columns)
                 start.writelines(page_start(report))
-            pieces = chain(_pieces(start), _pieces(sections), page_end(report))
+            pieces = chain(_pieces(start), _pieces(rest))
             write_pieces(out / "index.html", pieces, is_precious=False)
         print(*printed, sep="", end="")
         print_answers(report.answers)
@@ -114,7 +112,7 @@ def _tabulated(
     forget_examples()  # this process may have scored runs since its last report
     missing: RecordError | None = None
     try:
-        runs = list(_complete(find_all(roots, report_bad_record)))
+        runs = list(_complete(find_all(roots, report_bad_record, read_beside)))
     except RecordError as error:
         runs, missing = [], error
     searches = [search for root in roots for search in find_searches(root, report_bad_record)]
@@ -153,12 +151,12 @@ def _complete(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
 
 
-def _write_tables(report: Report, sections: TextIO) -> str:
-    """Writes what needs no answers to claims: files, and sections of the page. Returns the tables as the terminal shows them."""
-    sections.seek(0)
-    sections.truncate()
-    sections.writelines(table_sections(report))
-    sections.flush()
+def _write_tables(report: Report, rest: TextIO) -> str:
+    """Writes what needs no answers to claims: files, and the page after its verdicts. Returns the tables for the terminal."""
+    rest.seek(0)
+    rest.truncate()
+    rest.writelines(chain(table_sections(report), page_end(report)))
+    rest.flush()
     for table in report.tables:
         save_sheets(table, report.pictures, report.out)
     write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations, compress, islice, product
 from typing import NamedTuple
 
@@ -18,59 +19,19 @@ from benchmarks.reporting.seed_statistics import (
     mean_intervals,
     rank_intervals,
 )
-from benchmarks.reporting.table import ColumnHead, Comparison
+from benchmarks.reporting.table import ColumnHead, Comparison, Interval, Place
 
 # tables of up to this many rows compare every pair; larger ones compare each row with the best, and ranks get no interval
 MANY_ROWS = 20
-
-# (index of the row, column)
-Place = tuple[int, str]
 # a row's label, its values by column, one a seed, and its budget
 RowValues = tuple[str, Mapping[str, Sequence[float]], str | None]
 
 
-@dataclass
-class Statements:
-    """What can be said about the rows of a table that have enough seeds."""
-
-    intervals: dict[Place, tuple[float, float]] = field(default_factory=dict)
-    ranks: dict[Place, tuple[int, int, int]] = field(default_factory=dict)
-    tied: set[Place] = field(default_factory=set)
-    comparisons: list[Comparison] = field(default_factory=list)
-
-
-def make_statements(
-    rows: Sequence[RowValues], columns: Sequence[ColumnHead], best: set[Place], min_seeds: int
-) -> Statements:
-    """95% intervals of means, ranks, and pairwise comparisons by Welch's test with Holm's correction.
-
-    Args:
-        rows: the models of a table. Rows of different budgets are not compared.
-        columns: those with a direction are compared.
-        best: the best row of each column and budget.
-        min_seeds: rows with fewer values in a column are in no statement. At least 2.
-    """
-    values = _Values(rows, min_seeds)
-    statements = Statements(intervals=_intervals(values))
-    families = [
-        family
-        for column, budget in product(columns, dict.fromkeys(budget for *_, budget in rows))
-        if column.higher_is_better is not None and (family := _family(rows, values, budget, column)) is not None
-    ]
-    pairs = [
-        ((family.rows[a], family.column.name), (family.rows[b], family.column.name))
-        for family in families
-        for a, b in family.pairs
-    ]
-    tests = iter(_differences(values, pairs))
-    labels = [label for label, *_ in rows]
-    for family in families:
-        _compare(statements, family, values, labels, list(islice(tests, len(family.pairs))), best)
-    return statements
-
-
-class _Values:
+class SeedValues:
     """The values of each row and column with enough seeds: one array for all that have equal numbers of seeds.
+
+    The intervals of their means are computed when the first one is asked for: the process of a large report that answers
+    claims asks for none.
 
     Args:
         rows: the models of a table.
@@ -87,22 +48,67 @@ class _Values:
                     self.at[i, name] = n, len(lists[n])
                     self.places[n].append((i, name))
                     lists[n].append(values)
-        self.arrays = {n: np.array(lists_of_n) for n, lists_of_n in lists.items()}
+        self.arrays = {n: np.array(same) for n, same in lists.items()}
 
     def __getitem__(self, place: Place) -> Array:
         n, line = self.at[place]
         values: Array = self.arrays[n][line]
         return values
 
+    def interval_at(self, place: Place) -> Interval | None:
+        """The interval of a mean; None for a place with too few values, or with equal ones."""
+        return self._intervals.get(place)
 
-def _intervals(values: _Values) -> dict[Place, tuple[float, float]]:
-    intervals: dict[Place, tuple[float, float]] = {}
-    for n, array in values.arrays.items():
-        # a number that is equal for every seed, such as a count of parameters, needs no interval
-        varies = array.min(1) < array.max(1)
-        ends = mean_intervals(array[varies]).tolist()
-        intervals |= zip(compress(values.places[n], varies.tolist()), map(tuple, ends), strict=True)
-    return intervals
+    @cached_property
+    def _intervals(self) -> Mapping[Place, Interval]:
+        """The 95% bootstrap intervals of the means."""
+        intervals: dict[Place, Interval] = {}
+        for n, array in self.arrays.items():
+            # a number that is equal for every seed, such as a count of parameters, needs no interval
+            varies = array.min(1) < array.max(1)
+            ends = mean_intervals(array[varies]).tolist()
+            intervals |= zip(compress(self.places[n], varies.tolist()), map(tuple, ends), strict=True)
+        return intervals
+
+
+@dataclass
+class Statements:
+    """What can be said about the rows of a table that have enough seeds."""
+
+    values: SeedValues
+    ranks: dict[Place, tuple[int, int, int]] = field(default_factory=dict)
+    tied: set[Place] = field(default_factory=set)
+    comparisons: list[Comparison] = field(default_factory=list)
+
+
+def make_statements(
+    rows: Sequence[RowValues], columns: Sequence[ColumnHead], best: set[Place], min_seeds: int
+) -> Statements:
+    """Ranks, and pairwise comparisons by Welch's test with Holm's correction.
+
+    Args:
+        rows: the models of a table. Rows of different budgets are not compared.
+        columns: those with a direction are compared.
+        best: the best row of each column and budget.
+        min_seeds: rows with fewer values in a column are in no statement. At least 2.
+    """
+    values = SeedValues(rows, min_seeds)
+    statements = Statements(values)
+    families = [
+        family
+        for column, budget in product(columns, dict.fromkeys(budget for *_, budget in rows))
+        if column.higher_is_better is not None and (family := _family(rows, values, budget, column)) is not None
+    ]
+    pairs = [
+        ((family.rows[a], family.column.name), (family.rows[b], family.column.name))
+        for family in families
+        for a, b in family.pairs
+    ]
+    tests = iter(_differences(values, pairs))
+    labels = [label for label, *_ in rows]
+    for family in families:
+        _compare(statements, family, values, labels, list(islice(tests, len(family.pairs))), best)
+    return statements
 
 
 class _Family(NamedTuple):
@@ -121,7 +127,7 @@ class _Family(NamedTuple):
     pairs: list[tuple[int, int]]
 
 
-def _family(rows: Sequence[RowValues], values: _Values, budget: str | None, column: ColumnHead) -> _Family | None:
+def _family(rows: Sequence[RowValues], values: SeedValues, budget: str | None, column: ColumnHead) -> _Family | None:
     """The comparisons of a column among the rows of a budget; None for fewer than two rows."""
     name = column.name
     enough = [i for i, (*_, of_row) in enumerate(rows) if of_row == budget and (i, name) in values.at]
@@ -140,7 +146,7 @@ def _family(rows: Sequence[RowValues], values: _Values, budget: str | None, colu
 def _compare(
     statements: Statements,
     family: _Family,
-    values: _Values,
+    values: SeedValues,
     labels: Sequence[str],
     tests: Sequence[Difference],
     best: set[Place],
@@ -161,7 +167,7 @@ def _compare(
                 statements.tied.add(other)
 
 
-def _differences(values: _Values, pairs: Sequence[tuple[Place, Place]]) -> list[Difference]:
+def _differences(values: SeedValues, pairs: Sequence[tuple[Place, Place]]) -> list[Difference]:
     """In the order of the pairs. Pairs with equal numbers of seeds are tested in one call."""
     shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
     lines = [(values.at[a], values.at[b]) for a, b in pairs]

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# the files of so many runs take longer than a fork
+MANY_RUNS = 2000
 # more would wait for each other
 MOST_THREADS = 4
 # of fewer parts, threads cost more than they save
@@ -22,6 +24,11 @@ LEAST_PARTS = 8
 def cores() -> int:
     """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def are_many(runs: int) -> bool:
+    """Whether the work on so many runs takes much longer than a fork."""
+    return runs >= MANY_RUNS
 
 
 def in_threads(work: Callable[[Sequence[int]], None], parts: Sequence[int]) -> None:

@@ -3,6 +3,7 @@ for the page's first screen."""
 
 import base64
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +89,14 @@ def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
             first = next((run for run in row.runs if run.status == "finished"), None)
             if first is None:
                 continue
+            if i >= EMBEDDED_ROWS:  # one look at the folder instead of one for each kind
+                files = {entry.name for entry in os.scandir(first.path) if entry.is_file()}
+                own = {kind: first.path / file for kind, file in PICTURES.items() if file in files}
+                pictures |= {slug: own} if own else {}
+                continue
             for kind, file in PICTURES.items():
                 source = first.path / file
-                if i >= EMBEDDED_ROWS:
-                    if source.is_file():
-                        pictures.setdefault(slug, {})[kind] = source
-                elif (content := _read(source)) is not None:
+                if (content := _read(source)) is not None:
                     copy = out / "pictures" / f"{slug}-{file}"
                     pictures.setdefault(slug, {})[kind] = copy
                     with replacing(copy, is_precious=False) as temporary:

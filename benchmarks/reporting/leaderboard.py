@@ -127,7 +127,7 @@ def _draft(
 
 
 def _row(draft: Draft, i: int, best: set[tuple[int, str]], statements: Statements) -> Row:
-    cells = {}
+    cells, interval_at = {}, statements.values.interval_at
     for name, (mean, deviation, n, missing, reason) in draft.summaries.items():
         key = (i, name)
         cells[name] = Cell(
@@ -136,7 +136,8 @@ def _row(draft: Draft, i: int, best: set[tuple[int, str]], statements: Statement
             n=n,
             reason=reason,
             missing=missing,
-            interval=statements.intervals.get(key),
+            interval_at=interval_at,
+            place=key,
             rank=statements.ranks.get(key),
             is_best=key in best,
             is_tied=key in statements.tied,

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,10 @@ from benchmarks.records.files import file_name
 from benchmarks.records.runs import Run, ScoreSheet, Status
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import MIN_SEEDS, Difference
+
+# (index of the row, column)
+Place = tuple[int, str]
+Interval = tuple[float, float]
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 
@@ -27,7 +31,8 @@ class Cell:
         n: seeds with a value.
         reason: why there is no number.
         missing: seeds without a value.
-        interval: 95% bootstrap interval of the mean, if there are enough seeds.
+        interval_at: gives the 95% bootstrap interval of the mean at a place, if there are enough seeds.
+        place: of the cell.
         rank: among the models of the table, with its interval, if there are enough seeds.
         is_best: whether the mean is the best of the column.
         is_tied: whether the mean is not the best, and not significantly worse than the best.
@@ -38,10 +43,16 @@ class Cell:
     n: int = 0
     reason: str | None = None
     missing: int = 0
-    interval: tuple[float, float] | None = None
+    interval_at: Callable[[Place], Interval | None] | None = None
+    place: Place = (0, "")
     rank: tuple[int, int, int] | None = None
     is_best: bool = False
     is_tied: bool = False
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95% bootstrap interval of the mean, if there are enough seeds and their values differ."""
+        return None if self.interval_at is None else self.interval_at(self.place)
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def _data_cell(row: Row, column: str) -> str:
     if cell.is_tied:
         mark = '<span aria-hidden="true">†</span><span class="hidden"> (not significantly worse than the best)</span>'
     small = ""
-    if cell.interval is not None:
-        small = f"<small>{number(cell.interval[0])} to {number(cell.interval[1])}"
+    if (interval := cell.interval) is not None:
+        small = f"<small>{number(interval[0])} to {number(interval[1])}"
         if cell.rank is not None:
             rank, low, high = cell.rank
             small += f" · rank {rank}" if low == high == rank else f" · rank {rank} ({low}–{high})"

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run
-from benchmarks.reporting import build, cores
+from benchmarks.reporting import cores
 from benchmarks.reporting.build import write_report
 from benchmarks.reporting.cores import LEAST_PARTS, beside, in_threads
+from benchmarks.reporting.reading import read_beside
 
 needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 
@@ -45,10 +47,14 @@ def test_an_error_in_a_thread_is_raised(two_cores: None) -> None:
 
 @needs_forks
 def test_a_fork_does_the_work_once_and_elsewhere(tmp_path: Path, two_cores: None) -> None:
-    with beside(lambda: (tmp_path / str(os.getpid())).touch(), pays=True):
-        pass
+    def work() -> int:
+        (tmp_path / str(os.getpid())).touch()
+        return os.getpid()
+
+    with beside(work, pays=True) as results:
+        assert not results
     (file,) = tmp_path.iterdir()
-    assert file.name != str(os.getpid())
+    assert [file.name] == [str(result) for result in results] != [str(os.getpid())]
 
 
 @needs_forks
@@ -92,7 +98,25 @@ def test_a_report_is_the_same_with_a_fork(
     runs: list[Run], tmp_path: Path, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_report([tmp_path], tmp_path / "one", "again")
-    monkeypatch.setattr(build, "MANY_RUNS", 1)
+    monkeypatch.setattr(cores, "MANY_RUNS", 1)
     write_report([tmp_path], tmp_path / "two", "again")
-    one, two = ((tmp_path / out / "index.html").read_bytes() for out in ("one", "two"))
+    assert read_files(tmp_path / "one") == read_files(tmp_path / "two")
+
+
+@needs_forks
+def test_a_fork_reads_runs_as_this_process_does(
+    runs: list[Run], tmp_path: Path, two_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (runs[0].path, runs[-1].path):  # one in each half
+        (path / "run.json").write_text("{}")
+    one: tuple[list[Run], list[str]] = ([], [])
+    two: tuple[list[Run], list[str]] = ([], [])
+    one[0].extend(find_all([tmp_path], lambda error: one[1].append(str(error))))
+    monkeypatch.setattr(cores, "MANY_RUNS", 1)
+    two[0].extend(find_all([tmp_path], lambda error: two[1].append(str(error)), read_beside))
     assert one == two
+    assert (len(one[0]), len(one[1])) == (len(runs) - 2, 2)
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
