@@ -99,12 +99,7 @@ def make_statements(
         for column, budget in product(columns, dict.fromkeys(budget for *_, budget in rows))
         if column.higher_is_better is not None and (family := _family(rows, values, budget, column)) is not None
     ]
-    pairs = [
-        ((family.rows[a], family.column.name), (family.rows[b], family.column.name))
-        for family in families
-        for a, b in family.pairs
-    ]
-    tests = iter(_differences(values, pairs))
+    tests = iter(_differences(values, [(family.at[a], family.at[b]) for family in families for a, b in family.pairs]))
     labels = [label for label, *_ in rows]
     for family in families:
         _compare(statements, family, values, labels, list(islice(tests, len(family.pairs))), best)
@@ -117,12 +112,14 @@ class _Family(NamedTuple):
     Args:
         column: that is compared.
         rows: the places of the rows that have enough values.
+        at: the values of each of these rows: how many, and the line of their array.
         first: the place among `rows` of the row with the best mean.
         pairs: places among `rows`.
     """
 
     column: ColumnHead
     rows: list[int]
+    at: list[tuple[int, int]]
     first: int
     pairs: list[tuple[int, int]]
 
@@ -131,6 +128,7 @@ def _family(rows: Sequence[RowValues], values: SeedValues, budget: str | None, c
     """The comparisons of a column among the rows of a budget; None for fewer than two rows."""
     name = column.name
     enough = [i for i, (*_, of_row) in enumerate(rows) if of_row == budget and (i, name) in values.at]
+    at = [values.at[i, name] for i in enough]
     if len(enough) < 2:
         return None
     sign = -1 if column.higher_is_better else 1
@@ -140,7 +138,7 @@ def _family(rows: Sequence[RowValues], values: SeedValues, budget: str | None, c
         pairs = list(combinations(range(len(enough)), 2))
     else:
         pairs = [(first, k) for k in range(len(enough)) if k != first]
-    return _Family(column, enough, first, pairs)
+    return _Family(column, enough, at, first, pairs)
 
 
 def _compare(
@@ -167,14 +165,13 @@ def _compare(
                 statements.tied.add(other)
 
 
-def _differences(values: SeedValues, pairs: Sequence[tuple[Place, Place]]) -> list[Difference]:
+def _differences(values: SeedValues, pairs: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> list[Difference]:
     """In the order of the pairs. Pairs with equal numbers of seeds are tested in one call."""
     shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
-    lines = [(values.at[a], values.at[b]) for a, b in pairs]
-    for k, ((n, _), (m, _)) in enumerate(lines):
+    for k, ((n, _), (m, _)) in enumerate(pairs):
         shapes[n, m].append(k)
     by_pair: dict[int, Difference] = {}
     for (n, m), ks in shapes.items():
-        left, right = (values.arrays[size][[lines[k][side][1] for k in ks]] for side, size in enumerate((n, m)))
+        left, right = (values.arrays[size][[pairs[k][side][1] for k in ks]] for side, size in enumerate((n, m)))
         by_pair.update(zip(ks, differences(left, right), strict=True))
     return [by_pair[k] for k in range(len(pairs))]

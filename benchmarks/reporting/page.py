@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from benchmarks.records.searches import Search, Trial
@@ -26,6 +27,8 @@ from benchmarks.reporting.table import Table
 from benchmarks.reporting.table_sections import link, table_sections, template_environment
 from benchmarks.reporting.verdicts import Answer
 
+# values and runs of a row that a verdict shows
+MOST_SHOWN = 20
 ASSETS = resources.files("benchmarks.reporting") / "templates"
 
 
@@ -51,7 +54,7 @@ def page_start(report: Report) -> Iterator[str]:
         "forest": forest,
         "specification_curve": specification_curve,
         "groups": _groups,
-        "link": lambda path: link(path, out),
+        "values_of": lambda group: _values_of(group, out),
         "written": written,
     }
     yield from environment.get_template("start.html.j2").generate(
@@ -135,6 +138,19 @@ def _groups(answer: Answer) -> list[Group]:
     """The groups of both sides behind an answer, each once."""
     sides = [side for point in answer.points for side in (point.left, point.right) if isinstance(side, Group)]
     return list({(group.label, group.runs, tuple(group.values)): group for group in sides}.values())
+
+
+def _values_of(group: Group, out: Path) -> Markup:
+    """The values of a row and links to its runs. Python builds the item faster than the template, and there may be thousands."""
+    values = ", ".join(map(number, group.values[:MOST_SHOWN].tolist()))
+    more = f" and {len(group.values) - MOST_SHOWN} more" if len(group.values) > MOST_SHOWN else ""
+    links = [f'<a href="{escape(link(run, out))}">{_last_parts(run)}</a> ' for run in group.runs[:MOST_SHOWN]]
+    return Markup(f"          <li>{escape(group.label)}: {values}{more}<br>\n{''.join(links)}</li>")
+
+
+def _last_parts(run: Path) -> str:
+    """The last two folders of a run, in HTML."""
+    return f"{escape(run.parent.name)}/{escape(run.name)}"
 
 
 def _json(value: Any) -> Markup:
