@@ -22,6 +22,8 @@ def main(cfg: DictConfig) -> None:
         raise UserError("out is needed, as in out=published/mnist")
     if not isinstance(cfg.pictures, bool):
         raise UserError(f"pictures is {cfg.pictures!r}; expected true or false")
+    if isinstance(cfg.title, bool) or not isinstance(cfg.title, str | int | float) or not str(cfg.title).strip():
+        raise UserError(f"title is {cfg.title!r}; expected a text, as in \"title='MNIST, five families'\"")
     sources, out = [folder.resolve() for folder in folders_of(cfg.runs)], Path(cfg.out).resolve()
     if inside := next((source for source in sources if source.is_relative_to(out)), None):
         raise UserError(f"runs={inside} lies in out={cfg.out}; set out=FOLDER to another folder")

@@ -3,13 +3,19 @@
 import hashlib
 import json
 import subprocess
+from html import unescape
 from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from markdown_it import MarkdownIt
 
+from benchmarks.cli import quoted
 from benchmarks.errors import UserError
-from benchmarks.records.publishing import check_published, making_folder, without_folders
+from benchmarks.records.commands import without_folders, word_of
+from benchmarks.records.publishing import check_published, making_folder
+from benchmarks.reporting.exports import md_code
 from tests.conftest import run
 from tests.reporting.fakes import add_run
 
@@ -19,7 +25,7 @@ def published(tmp_path: Path) -> Path:
     for seed in range(2):
         path = add_run(tmp_path / "runs", "vae", seed, {"fid": 1.0 + seed})
         config = {"seed": seed, "runs_dir": "/home/me/runs", "data_dir": "/home/me/data", "model": {"beta": 1.0}}
-        config["datamodule"] = {"name": "digits", "data_dir": "/home/me/data"}
+        config["datamodule"] = {"name": "digits", "data_dir": "/home/me/data", "folder": "/home/me/my shapes/"}
         config["protocol"] = {"encoder_weights": "/home/me/inception.pt"}
         record = json.loads((path / "run.json").read_text())
         (path / "run.json").write_text(json.dumps(record | {"command": "train data_dir=/home/me/data"}))
@@ -36,7 +42,7 @@ def test_a_published_folder_has_records_report_checksums_and_commands(published:
     assert {"index.html", "verdicts.md", "REPLAY.md", "SHA256SUMS", "runs/digits/vae/c1/seed=1/run.json"} <= names
     assert not [name for name in names if "checkpoints" in name or "/." in f"/{name}"]
     text = (published / "REPLAY.md").read_text()
-    assert "| digits | vae | 2 | `python -m benchmarks.replay runs=runs/digits/vae/c1` |" in text
+    assert "| digits | vae | 2 | `python -m benchmarks.replay runs=runs/digits/vae/c1 folder=PATH` |" in text
     assert "A \\| B" in text
     lines = (published / "SHA256SUMS").read_text().splitlines()
     assert {line.split("  ")[1] for line in lines} == names - {"SHA256SUMS"}
@@ -49,6 +55,7 @@ def test_folders_of_a_machine_become_the_default_ones(published: Path) -> None:
     config = yaml.safe_load((published / "runs/digits/vae/c1/seed=0/config.yaml").read_text())
     assert config["runs_dir"] == "runs"
     assert config["data_dir"] == config["datamodule"]["data_dir"] == "data"
+    assert config["datamodule"]["folder"] == "my shapes"
     assert list(config) == ["seed", "runs_dir", "data_dir", "model", "datamodule", "protocol"], (
         "the order decides draws"
     )
@@ -72,6 +79,8 @@ def test_a_second_time_makes_the_folder_anew_and_nothing_else_is_replaced(publis
         (["out=notes"], "holds something else than a published folder"),
         (["out=null"], "out is needed"),
         (["out=."], "lies in out"),
+        (["out=x", "title=null"], "title is None; expected a text"),
+        (["out=x", "title=[a,b]"], "expected a text"),
         (["out=runs/published"], "out=runs/published lies in runs="),
         (["out=downloads"], "holds something else than a published folder"),
         (["out=x", "pictures=3"], "pictures is 3; expected true or false"),
@@ -163,3 +172,27 @@ def test_checksums_of_something_else_say_nothing_of_runs(published: Path, tmp_pa
     sums.write_text(sums.read_text() + sums.read_text().splitlines()[0] + "\n")
     with pytest.raises(UserError, match="names a file twice"):
         check_published(published)
+
+
+def test_a_run_and_its_published_record_count_once(published: Path, tmp_path: Path) -> None:
+    result = run("report", f"runs=[runs,{published}]", "out=both", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "the copy does not count; 1 more copies do not count" in result.stderr
+    assert "left out" not in result.stderr
+    assert "1 rows of 2 runs" in result.stdout
+    record = tmp_path / "runs/digits/vae/c1/seed=0/run.json"
+    record.write_text(record.read_text().replace("train data_dir", "train beta=4 data_dir"))
+    result = run("report", f"runs=[runs,{published}]", "out=both", cwd=tmp_path)
+    assert "their records differ in command" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["plain", "two words", "it's", "a|b", "a`b``c", "$HOME", "a,b=c", "ä"])
+def test_a_command_for_a_folder_is_read_back(name: str) -> None:
+    path = f"runs/digits/{name}"
+    word = word_of("runs", path)
+    (argument,) = subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, check=True).stdout.splitlines()
+    (override,) = OverridesParser.create().parse_overrides([quoted(argument.decode(), "=,")])
+    assert override.value() == path
+    cell = md_code(f"replay {word}")
+    html = MarkdownIt("commonmark").enable("table").render(f"| a |\n| --- |\n| {cell} |\n")
+    assert unescape(html.split("<code>")[1].split("</code>")[0]) == f"replay {word}"

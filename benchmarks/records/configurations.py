@@ -14,6 +14,8 @@ from benchmarks.records.paths import CONFIG
 # the parts of a configuration that decide a run's result; paths, loggers, protocols, launchers and progress do not
 RESULT_KEYS = ("model", "datamodule", "budget", "trainer")
 PATH_KEYS = {"data_dir", "cache_dir"}
+# the key of a data module that names a folder of images
+IMAGES = "folder"
 TRAINER_RESULT_KEYS = {"precision", "devices", "num_nodes", "sync_batchnorm", "deterministic", "loop"}
 
 MOST_BYTES = LARGEST[".yaml"]

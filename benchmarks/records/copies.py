@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.errors import warn
+from benchmarks.records.commands import without_folders
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Run, ScoreSheet, sha256_of, submission_of
 
@@ -38,18 +39,25 @@ class SeedCopy(NamedTuple):
 def disagreement(runs: Sequence[Run]) -> str | None:
     """Where the records or the scores of copies disagree, in words; None if they agree.
 
-    Records agree if they are equal. Sheets of one protocol agree if they are equal; a sheet that one copy lacks is no
-    disagreement.
+    Records agree if they are equal; commands also if they differ in folders of a machine, which a published record lacks. Sheets
+    of one protocol agree if they are equal; a sheet that one copy lacks is no disagreement.
     """
     first = runs[0].record
     for run in runs[1:]:
-        if keys := [key for key in {**first, **run.record} if first.get(key) != run.record.get(key)]:
+        if keys := [key for key in {**first, **run.record} if not _are_alike(key, first.get(key), run.record.get(key))]:
             return f"their records differ in {', '.join(keys[:4])}"
     sheets: dict[str, ScoreSheet] = {}
     for sheet in (sheet for run in runs for sheet in run.sheets):
         if sheets.setdefault(sheet.filename, sheet) != sheet:
             return f"their scores in {sheet.filename} differ"
     return None
+
+
+def _are_alike(key: str, a: object, b: object) -> bool:
+    """Whether the values of a key of two records say the same."""
+    if key == "command" and isinstance(a, str) and isinstance(b, str):
+        return a == b or without_folders(a) == without_folders(b)
+    return a == b
 
 
 def once_each(runs: Iterable[Run], on_conflict: Callable[[RecordError], None]) -> list[Run]:

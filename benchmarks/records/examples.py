@@ -85,6 +85,10 @@ class ExampleFile:
             if not all(name in arrays for name, _ in self._places.values()):
                 raise ValueError("it lacks the values of a score")
 
+    def __contains__(self, score: str) -> bool:
+        """Whether the file names a score, whatever its values are."""
+        return score in self._places
+
     def values(self, score: str) -> Examples | None:
         """The values of a score; None for a score that is missing, damaged (with a warning), or without two finite values."""
         if score in self._places and score not in self._known:

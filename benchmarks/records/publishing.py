@@ -4,17 +4,17 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import yaml
 
 from benchmarks.errors import UserError, one_line
-from benchmarks.records.configurations import PATH_KEYS, read_config
+from benchmarks.records.commands import without_folders
+from benchmarks.records.configurations import IMAGES, PATH_KEYS, read_config
 from benchmarks.records.files import RecordError, open_regular, read_bytes, write_json, write_text
 from benchmarks.records.paths import CONFIG, RECORD, SEARCH
 
@@ -23,8 +23,6 @@ SUMS = "SHA256SUMS"
 REPLAY = "REPLAY.md"
 RUNS = Path("runs")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
-# an absolute path, or one below a home, in a word of a command; a URL is none
-_PATH = re.compile(r"(?<![\w.:/~])~?/[^,\[\]{}'\"=:]+")
 MOST_BYTES = 2**26
 MOST_BYTES_OF_A_FILE = 2**40
 
@@ -80,16 +78,6 @@ def making_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def without_folders(command: str) -> str:
-    """A command with the last name of each absolute path in place of the path: folders decide no result."""
-    try:
-        words = shlex.split(command)
-    except ValueError:  # a command that no shell reads
-        words = command.split()
-    named = [_PATH.sub(lambda path: PurePosixPath(path[0]).name, word) for word in words]
-    return command if named == words else shlex.join(named)
-
-
 def use_default_folders(run: Path) -> None:
     """Replaces the folders of a machine in the records of a run or search by the default ones; they decide no result."""
     for path in (run / RECORD, run / SEARCH):
@@ -105,6 +93,8 @@ def use_default_folders(run: Path) -> None:
     datamodule: Any = config.get("datamodule")
     if isinstance(datamodule, dict):
         datamodule |= {key: DEFAULT_FOLDERS.get(key) for key in PATH_KEYS if key in datamodule}
+        if isinstance(folder := datamodule.get(IMAGES), str):  # of the machine; its last name stays, as in commands
+            datamodule[IMAGES] = PurePath(folder).name
     for protocol in (config.get("protocol"), config.get("curve")):
         if isinstance(protocol, dict) and "encoder_weights" in protocol:
             protocol["encoder_weights"] = None

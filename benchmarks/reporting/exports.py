@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,7 @@ LEGEND = (
     "(Welch's t-test, Holm's correction, 5%). Intervals and ranks are in leaderboard.csv, every comparison in "
     "comparisons.csv."
 )
+BORDER = "\\|"  # of GitHub's tables, also inside code
 # the cells of a CSV's line that identify its table
 _PLACE = ("datamodule", "data_id", "network", "protocol", "protocol_id")
 
@@ -198,3 +200,10 @@ def md(text: str) -> str:
     for character in "\\`*_{}[]<>|#":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())
+
+
+def md_code(text: str) -> str:
+    """A command as code in a cell of a Markdown table. A fence longer than every run of backticks keeps those of the command."""
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text.replace('|', BORDER)}{space}{fence}"

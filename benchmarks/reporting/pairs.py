@@ -78,7 +78,7 @@ def run_tests(claim: Claim, pairs: Pairs) -> Results:
         holds[places] = np.maximum(holds[places], by_rank[0])
         fails[places] = np.maximum(fails[places], by_rank[1])
     # two quantities of one row are measured on the same seeds: Welch's test alone would take them as independent
-    for i in np.nonzero(_of_one_row(pairs))[0]:
+    for i in np.nonzero(of_same_row(pairs))[0]:
         by_seed = _test_same_seeds(claim, *(pairs.groups[side[i]] for side in (pairs.left, pairs.right)))
         holds[i], fails[i] = max(holds[i], by_seed[0]), max(fails[i], by_seed[1])
     return Results(effects, holds, fails)
@@ -211,7 +211,7 @@ def _test_ranks(claim: Claim, pairs: Pairs, places: Places) -> tuple[Any, Any]:
     return p[0], p[1]
 
 
-def _of_one_row(pairs: Pairs) -> NDArray[np.bool_]:
+def of_same_row(pairs: Pairs) -> NDArray[np.bool_]:
     """Of which pairs both sides are of one row."""
     known: dict[Path, int] = {}
     rows = (known.setdefault(group.runs[0].parent, len(known)) if group.runs else -1 for group in pairs.groups)
@@ -222,16 +222,23 @@ def _of_one_row(pairs: Pairs) -> NDArray[np.bool_]:
 
 def _test_same_seeds(claim: Claim, a: Group, b: Group) -> tuple[float, float]:
     """The t-test of the differences seed by seed, which holds whatever the correlation of the two quantities is."""
+    by_seed = same_seeds(claim, a, b)
+    if by_seed is None:
+        return 1.0, 1.0
+    holds, fails = _decide(claim, lambda margin: one_sided_of(Moments.of(by_seed - margin), 0.0))
+    return float(holds[0]), float(fails[0])
+
+
+def same_seeds(claim: Claim, a: Group, b: Group) -> Array | None:
+    """The differences of two quantities of one row seed by seed, (1, seeds); None for fewer than two common seeds."""
     places = {run: i for i, run in enumerate(b.runs)}
     common = [(i, places[run]) for i, run in enumerate(a.runs) if run in places]
     if len(common) < 2:
-        return 1.0, 1.0
+        return None
     left, right = (
         values[list(own)] for values, own in zip((a.values, b.values), zip(*common, strict=True), strict=True)
     )
-    differences = scaled(claim, [left]) - scaled(claim, [right])
-    holds, fails = _decide(claim, lambda margin: one_sided_of(Moments.of(differences - margin), 0.0))
-    return float(holds[0]), float(fails[0])
+    return scaled(claim, [left]) - scaled(claim, [right])
 
 
 def scaled(claim: Claim, values: Sequence[Array]) -> Array:

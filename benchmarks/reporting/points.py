@@ -21,9 +21,11 @@ from benchmarks.reporting.pairs import (
     crossed_parts,
     margin_of,
     number_of,
+    of_same_row,
+    same_seeds,
     scaled,
 )
-from benchmarks.reporting.seed_statistics import differences, differences_from
+from benchmarks.reporting.seed_statistics import Array, differences, differences_from
 
 OVER_SEEDS = "seeds"
 OVER_BOTH = "seeds and examples"
@@ -72,6 +74,7 @@ def make_points(claim: Claim, pairs: Pairs, options: Sequence[Options], results:
         ends |= dict(
             zip(places.tolist(), zip(crossed.value.tolist(), low.tolist(), high.tolist(), strict=True), strict=True)
         )
+    of_one_row = of_same_row(pairs)
     for places in by_shape(pairs, np.arange(len(pairs))):
         left = scaled(claim, [pairs.groups[i].values for i in pairs.left[places]])
         if pairs.right[places[0]] >= 0:
@@ -80,13 +83,23 @@ def make_points(claim: Claim, pairs: Pairs, options: Sequence[Options], results:
             parts = differences_from(left, number_of(claim))
         for i, difference in zip(places.tolist(), parts, strict=True):
             a, b = pairs.at(i, claim)
-            of_seeds = difference.value, difference.low, difference.high
-            effect, low, high = (_ratio(v) if claim.scale == "ratio" else v for v in ends.get(i, of_seeds))
+            value, *interval = ends.get(i, (difference.value, difference.low, difference.high))
+            if of_one_row[i] and isinstance(b, Group):
+                interval = _wider(interval, same_seeds(claim, a, b))
+            effect, low, high = (_ratio(v) if claim.scale == "ratio" else v for v in (value, *interval))
             lost = a.lost + (b.lost if isinstance(b, Group) else 0)
             errors = RANKS if lost else OVER_BOTH if i in ends else OVER_SEEDS
             p = float(results.holds[i]), float(results.fails[i])
             points[i] = Point(a, b, options[i], effect, low, high, difference.g, *p, errors)
     return [points[i] for i in range(len(pairs))]
+
+
+def _wider(interval: Sequence[float], by_seed: Array | None) -> list[float]:
+    """The ends of both intervals of two quantities of one row: the tests of both have to agree, the paired one included."""
+    if by_seed is None:
+        return list(interval)
+    (paired,) = differences_from(by_seed, 0.0)
+    return [min(interval[0], paired.low), max(interval[1], paired.high)]
 
 
 def _ratio(logarithm: float) -> float:

@@ -1,13 +1,15 @@
 """How a stranger checks a published folder: the checksums, the report, and the command that replays each row."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.records.commands import word_of
+from benchmarks.records.configurations import IMAGES, read_config
+from benchmarks.records.files import RecordError
 from benchmarks.records.publishing import SUMS
 from benchmarks.records.runs import Run
-from benchmarks.reporting.exports import md
+from benchmarks.reporting.exports import md, md_code
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import Row, Table
 
@@ -28,15 +30,15 @@ def _lines(report: Report) -> Iterator[str]:
     yield from ("```", "")
     yield "A replay trains the runs of a row again and compares every score. On a processor of the same kind, with the same"
     yield "versions, the scores of runs on a CPU are equal to the bit. Elsewhere they are judged as one more seed of the row. The"
-    yield "data are read from `data/`, or from `data_dir=FOLDER`."
+    yield "data are read from `data/`, or from `data_dir=FOLDER`; images of your own from `folder=PATH`."
     yield ""
     yield "| data | row | seeds | command |"
     yield "| --- | --- | --- | --- |"
     for table, row in _rows(report):
         folder = row.runs[0].path.parent.as_posix()
         seeds = len({run.path for run in row.runs})
-        command = f"python -m benchmarks.replay runs={shlex.quote(folder)}".replace("|", "\\|").replace("`", "'")
-        yield f"| {md(table.datamodule)} | {md(row.label)} | {seeds} | `{command}` |"
+        command = f"python -m benchmarks.replay {word_of('runs', folder)}{_images_of(row.runs[0])}"
+        yield f"| {md(table.datamodule)} | {md(row.label)} | {seeds} | {md_code(command)} |"
 
 
 def _rows(report: Report) -> Iterator[tuple[Table, Row]]:
@@ -47,6 +49,15 @@ def _rows(report: Report) -> Iterator[tuple[Table, Row]]:
             if row.runs and (folder := row.runs[0].path.parent.as_posix()) not in seen:
                 seen.add(folder)
                 yield table, row
+
+
+def _images_of(run: Run) -> str:
+    """The word that names a folder of images, for runs that need one: a record does not say where a reader's images lie."""
+    try:
+        datamodule = read_config(run.path).get("datamodule")
+    except RecordError:  # the row can still be read, and a replay names the damage
+        return ""
+    return f" {IMAGES}=PATH" if isinstance(datamodule, dict) and IMAGES in datamodule else ""
 
 
 def _environments(runs: Sequence[Run]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from benchmarks.errors import printable
+from benchmarks.records.commands import word_of
 from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
 from benchmarks.reporting.charts import FEW_ROWS
@@ -136,7 +137,7 @@ def _escaped_name(name: str) -> tuple[str, str]:
 
 def _again(run: Run) -> str:
     """How to repeat a run, in HTML, escaped; what was submitted, for a row from elsewhere."""
-    command = f"python -m benchmarks.replay runs={escape(run.path.as_posix())}"
+    command = f"python -m benchmarks.replay {escape(word_of('runs', run.path.as_posix()))}"
     if not run.is_external:
         return f"to train the run again and compare: <code>{command}</code>"
     external = run.record["external"]

@@ -138,13 +138,20 @@ def _search_evidence(
     groups = trial_groups(claim, search, runs)
     if not _has_both_sides(claim, groups):
         return None
-    is_unique = sum(other.title == search.title for other in among) == 1
-    title = search.title if is_unique else f"{search.title} [{search.path.name}]"
-    place = (title, search.record["datamodule"], (search.record["network"],))
+    place = (_title(search, among), search.record["datamodule"], (search.record["network"],))
     evidence = gather(claim, [((), groups)], min_seeds)
     if search.record["sampler"] != "random":
         evidence.closed.append("the trials were not drawn at random, so their spread depends on the sampler")
     return place, evidence
+
+
+def _title(search: Search, among: Sequence[Search]) -> str:
+    """The title of a search, with its folder if another search has the title: each search is decided alone."""
+    alike = [other for other in among if other.title == search.title]
+    if len(alike) == 1:
+        return search.title
+    is_named = sum(other.path.name == search.path.name for other in alike) == 1
+    return f"{search.title} [{search.path.name if is_named else search.path}]"
 
 
 def _decide(found: Sequence[tuple[Claim, list[tuple[Place, Evidence]]]], family: int) -> Iterator[Answer]:

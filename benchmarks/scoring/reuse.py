@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.errors import warn
 from benchmarks.metrics.base import Column
-from benchmarks.records.examples import Examples, examples_of
+from benchmarks.records.examples import Examples, open_examples
 from benchmarks.records.runs import Score, ScoreSheet, read_sheets
 
 # the parts of a protocol that are of single metrics, or decide no number
@@ -53,9 +54,17 @@ class Earlier:
                 yield sheet
 
     def _examples(self, sheet: ScoreSheet, scores: Sequence[Score]) -> Iterator[tuple[str, Examples]]:
+        """The values by example of some scores. Damaged values cost a line: the scores are reused without them."""
         assert self.run is not None
+        file = open_examples(self.run, sheet.filename)  # says itself if the whole file is damaged
+        lost = [score.name for score in scores if score.name in file and file.values(score.name) is None]
+        if lost:
+            warn(
+                f"{self.run}: the values by example of {', '.join(lost)} under {sheet.filename} are damaged, and the new sheet "
+                "has the scores without them; reuse=false measures them anew"
+            )
         for score in scores:
-            values = examples_of(self.run, sheet.filename, score.name)
+            values = file.values(score.name)
             if values is not None:
                 yield score.name, values
 

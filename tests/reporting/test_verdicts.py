@@ -258,6 +258,19 @@ def test_trials_of_a_search_are_the_values(tmp_path: Path) -> None:
     assert (found.verdict, found.where) == ("holds", "digits · mlp (s)")
     assert found.decisive is not None
     assert found.decisive.left.label == "gan (20 trials)"
+    # the search of another root, with its own 5% and its own p-value; a search of one root is no other search's test
+    elsewhere = tmp_path / "other" / "digits"
+    others = [replace(run, path=elsewhere / run.path.relative_to(tmp_path / "runs" / "digits")) for run in runs]
+    for run, other in zip(runs, others, strict=True):
+        (score,) = run.sheets[0].scores
+        assert score.value is not None
+        other.sheets[:] = [ScoreSheet(protocol, "v1", "scored", [Score("fid", 3 + 1e-3 * score.value, "", False, 9)])]
+    same = Search(elsewhere / "_searches" / "s-1", record, trials)
+    assert same.title == search.title
+    both = answer_all(Claims([claim, claim]), [], [search, same], [*runs, *others])
+    alone = [answer_all(Claims([claim, claim]), [], [each], [*runs, *others])[0] for each in (search, same)]
+    assert [each.adjusted_p for each in both[:2]] == [each.adjusted_p for each in alone]
+    assert len({each.where for each in both}) == 2
     trials["vae"].append(Trial("vae", 20, {}, "finished", None, "digits/vae/20", "c", "its samples are no numbers"))
     (open_,) = answer_all([claim], [], [search], runs)
     assert open_.verdict == "undecided"
@@ -349,4 +362,8 @@ def test_two_quantities_of_one_row_are_of_the_same_seeds() -> None:
     found = answer(text, row("ae", fid=low, fid_fitted=high))
     assert found.verdict == "undecided"
     assert found.p == pytest.approx(3 * stats.ttest_rel(low, high, alternative="less").pvalue)
+    assert found.decisive is not None
+    assert (found.decisive.low, found.decisive.high) == pytest.approx(
+        stats.ttest_rel(low, high).confidence_interval(0.95)
+    )
     assert answer(text, row("ae", fid=low, fid_fitted=[v + 9 for v in around(10, n=5)])).verdict == "holds"

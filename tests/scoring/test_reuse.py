@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from benchmarks.records.examples import examples_of
+from benchmarks.metrics.base import Column
+from benchmarks.records.examples import examples_of, write_examples
+from benchmarks.records.runs import Score, ScoreSheet, write_sheet
+from benchmarks.scoring.reuse import Earlier
 from tests.conftest import TINY, one_run, run
 
 WORDS = tuple(word for word in TINY if word.startswith("protocol."))
@@ -35,6 +39,21 @@ def test_only_what_changed_is_measured_again(sweep: Path, tmp_path: Path) -> Non
     assert own is not None
     np.testing.assert_array_equal(kept[0], own[0])
     assert kept[1] == own[1]
+
+
+def test_damaged_values_by_example_are_named_and_not_taken_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = [Score(name, 1.0, "", False, 3) for name in ("recon_mse", "recon_ssim")]
+    described = {"name": "quick", "split": "test", "metrics": {"reconstruction": {}}, "versions": {}}
+    sheet = write_sheet(tmp_path, ScoreSheet(described, "p1", "scored", scores))
+    write_examples(sheet, {"recon_mse": np.array([1.0, np.nan, 2.0]), "recon_ssim": np.ones(3)})
+    columns = [Column("recon_mse", "", False), Column("recon_ssim", "", True)]
+    known = Earlier(tmp_path, described).known("reconstruction", columns)
+    assert known is not None
+    assert (known.scores, list(known.examples)) == (scores, ["recon_ssim"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path}: the values by example of recon_mse under quick-p1.json are damaged" in line
 
 
 def test_a_protocol_with_other_samples_is_measured_whole(sweep: Path, tmp_path: Path) -> None:
