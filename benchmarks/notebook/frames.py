@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.errors import UserError
 from benchmarks.records.roots import folders_of
 from benchmarks.reporting.build import make_report
+from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
-from benchmarks.reporting.table import Cell, Table
+from benchmarks.reporting.table import Table
 
 if TYPE_CHECKING:
     import pandas

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.reporting.cells import Interval, Place
 from benchmarks.reporting.seed_statistics import (
     ALPHA,
     Array,
@@ -19,7 +20,7 @@ from benchmarks.reporting.seed_statistics import (
     mean_intervals,
     rank_intervals,
 )
-from benchmarks.reporting.table import ColumnHead, Comparison, Interval, Place
+from benchmarks.reporting.table import ColumnHead, Comparison
 
 # tables of up to this many rows compare every pair; larger ones compare each row with the best, and ranks get no interval
 MANY_ROWS = 20

@@ -9,11 +9,12 @@ from typing import Any
 
 from benchmarks.records.searches import Search
 from benchmarks.reporting.across import Across
+from benchmarks.reporting.cells import Cell, cell_text
 from benchmarks.reporting.labels import written
 from benchmarks.reporting.numbers import number, p_text
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
-from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.table import ColumnHead, Row, Table
 from benchmarks.reporting.trials import best_of_n
 from benchmarks.reporting.verdicts import Answer
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.errors import UserError
+from benchmarks.reporting.cells import cell_text
 from benchmarks.reporting.exports import LEGEND
 from benchmarks.reporting.numbers import p_text
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.report import Report
-from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table
 
 # the columns of scores that fit beside the labels on a page of one column
 MOST_COLUMNS = 5

@@ -14,12 +14,13 @@ from benchmarks.records.facts import Facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_beside
 from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
+from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.comparisons import Statements, make_statements
 from benchmarks.reporting.grouping import Member, group_runs
 from benchmarks.reporting.labels import describe_rows
 from benchmarks.reporting.numbers import thousands
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
-from benchmarks.reporting.table import Cell, ColumnHead, Row, Table, budget_text, values_by_column
+from benchmarks.reporting.table import ColumnHead, Row, Table, budget_text, values_by_column
 
 FAMILY_ORDER = ("ae", "vae", "gan", "wgan", "wgan_gp")
 BASELINE_ORDER = ("real train", "fitted Gaussian")

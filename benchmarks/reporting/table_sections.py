@@ -17,11 +17,12 @@ from benchmarks.errors import printable
 from benchmarks.records.commands import word_of
 from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
+from benchmarks.reporting.cells import cell_text
 from benchmarks.reporting.charts import FEW_ROWS
 from benchmarks.reporting.gallery import CAPTIONS, EMBEDDED_ROWS, address_of, row_slug
 from benchmarks.reporting.numbers import number, p_text
 from benchmarks.reporting.report import Report
-from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table
 
 
 def table_sections(report: Report) -> Iterator[str]:

@@ -11,11 +11,12 @@ from rich.table import Table as RichTable
 from benchmarks.errors import fail, printable
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import ScoreSheet, read_sheets
+from benchmarks.reporting.cells import cell_text
 from benchmarks.reporting.exports import BADGES
 from benchmarks.reporting.newcomers import Newcomer
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.points import effect_text
-from benchmarks.reporting.table import ColumnHead, Row, Table, cell_text
+from benchmarks.reporting.table import ColumnHead, Row, Table
 from benchmarks.reporting.verdicts import Answer
 
 # rows of a table that the terminal shows

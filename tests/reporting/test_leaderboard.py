@@ -13,9 +13,9 @@ from benchmarks.records.files import RecordError
 from benchmarks.records.paths import BASELINES
 from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run, Score, ScoreSheet, find_runs, write_sheet
+from benchmarks.reporting.cells import cell_text
 from benchmarks.reporting.labels import parse_nicknames
 from benchmarks.reporting.leaderboard import make_tables
-from benchmarks.reporting.table import cell_text
 from tests.reporting.fakes import add_run, sheet
 
 AMOUNTS = ("1,000", "9,000")

@@ -10,10 +10,11 @@ import torch
 from benchmarks.records.columns import BY_NAME
 from benchmarks.records.examples import forget_examples, write_examples
 from benchmarks.records.runs import Run
+from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.claim_files import load_claims, parse_choice, parse_claim
 from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.quantities import names_in
-from benchmarks.reporting.table import Cell, ColumnHead, Row, Table
+from benchmarks.reporting.table import ColumnHead, Row, Table
 from benchmarks.reporting.verdicts import Answer, answer_all
 from tests.reporting.test_verdicts import FID, answer, around, row, table
 

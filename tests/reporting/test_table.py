@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmarks.reporting.cells import Cell, cell_text
 from benchmarks.reporting.numbers import number
-from benchmarks.reporting.table import Cell, cell_text
 
 
 @pytest.mark.parametrize(
