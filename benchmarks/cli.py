@@ -5,8 +5,9 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import wraps
-from importlib import metadata, resources
+from importlib import resources
 from typing import Any
 
 import hydra
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.errors import UserError, exits_cleanly, one_line
+from benchmarks.imports import check_torchvision
 from benchmarks.signals import interruptible
 
 Task = Callable[[DictConfig], None]
@@ -104,8 +106,7 @@ def package_list(value: Any) -> list[str]:
 
 def help_page(program: str) -> str:
     """The help page: what the program does, its groups with their choices, and its keys with their defaults."""
-    folder = resources.files("conf")
-    text = (folder / f"{program}.yaml").read_text(encoding="utf-8")
+    text = (resources.files("conf") / f"{program}.yaml").read_text(encoding="utf-8")
     comment = [line[1:].removeprefix(" ") for line in text.split("\n\n", 1)[0].splitlines() if line.startswith("#")]
     config = yaml.safe_load(text)
     lines = [*comment, "", "Groups (choose with group=choice):"]
@@ -141,24 +142,6 @@ def quoted(word: str, special: str = "=") -> str:
     return f"{key}{equals}'{value}'" if needs_quotes else word
 
 
-def check_torchvision() -> None:
-    """Checks that torch and torchvision fit each other.
-
-    Raises:
-        UserError: if they do not. The message says what to install.
-    """
-    try:
-        import torchvision  # noqa: F401 - its compiled operators load, or fail, here
-    except Exception as error:  # the kind of error depends on which of the two is older
-        versions = {name: metadata.version(name) for name in ("torch", "torchvision")}
-        needs = [word for word in metadata.requires("torchvision") or [] if word.startswith("torch")]
-        raise UserError(
-            f"torch {versions['torch']} and torchvision {versions['torchvision']} do not work together "
-            f"({one_line(error)[:80]}): this torchvision is made for {needs[0] if needs else 'another torch'}; "
-            "pip install --upgrade torch torchvision"
-        ) from error
-
-
 def check_words(program: str, words: list[str]) -> None:
     """Checks the overrides of a command.
 
@@ -181,14 +164,31 @@ def check_words(program: str, words: list[str]) -> None:
             for value in _values(override) if choices and not override.is_delete() else []:
                 if value not in [*choices, "null"]:
                     raise UserError(f"{override.key_or_group}={value} does not exist; {_nearest(value, choices)}")
+        words = [_first(override) for override in overrides]
         try:
-            config = compose(program, overrides=[_first(override) for override in groups])
-            known = {*_keys(config), *_groups(program)}
-            for override in keys:
-                _check_key(program, override, config, known)
-            compose(program, overrides=[_first(override) for override in overrides])
+            # most commands compose, and nothing more can be wrong with them
+            if any(_needs_a_look(program, override) for override in keys) or not _composes(program, words):
+                config = compose(program, overrides=[_first(override) for override in groups])
+                known = {*_keys(config), *_groups(program)}
+                for override in keys:
+                    _check_key(program, override, config, known)
+                compose(program, overrides=words)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_missing_extra(error) or one_line(error)) from error
+
+
+def _composes(program: str, words: list[str]) -> bool:
+    with suppress(HydraException, OmegaConfBaseException):
+        compose(program, overrides=words)
+        return True
+    return False
+
+
+def _needs_a_look(program: str, override: Override) -> bool:
+    """Whether a key's override may be wrong although it composes: an added key, or a text for what may be a number."""
+    is_text = not override.is_delete() and isinstance(override.value(), str)
+    may_be_number = isinstance(_own_defaults(program).get(override.key_or_group, 0), int | float)
+    return override.is_add() or override.is_force_add() or (is_text and may_be_number)
 
 
 def _missing_extra(error: Exception) -> str | None:
@@ -261,10 +261,15 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{key}.")
 
 
+def _own_defaults(program: str) -> dict[str, Any]:
+    """The file of a program: the defaults of its keys, and its list of groups."""
+    own: dict[str, Any] = yaml.safe_load((resources.files("conf") / f"{program}.yaml").read_text(encoding="utf-8"))
+    return own
+
+
 def _groups(program: str) -> list[str]:
     """The groups that a program has."""
-    config = yaml.safe_load((resources.files("conf") / f"{program}.yaml").read_text(encoding="utf-8"))
-    entries = config.get("defaults", [])
+    entries = _own_defaults(program).get("defaults", [])
     below = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]  # a program on top of another
     return [group for group, _ in _defaults([e for e in entries if isinstance(e, dict)])] + [
         g for p in below for g in _groups(p)

@@ -7,9 +7,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks.cli import check_torchvision, package_list, program
+from benchmarks.cli import package_list, program
 from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.external.words import Words, read_words
+from benchmarks.imports import check_torchvision
 
 
 @program("evaluate", needs_torch=False)

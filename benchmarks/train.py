@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from benchmarks.cli import program
 from benchmarks.errors import UserError, one_line
+from benchmarks.imports import fast_imports
 from benchmarks.multirun import sweep
 from benchmarks.records.outcomes import Outcome
 
@@ -27,8 +28,9 @@ def main(cfg: DictConfig) -> None:
 
 
 def _run(cfg: DictConfig) -> Outcome:
-    from benchmarks.training.configure import configure
-    from benchmarks.training.run import train_and_score
+    with fast_imports():
+        from benchmarks.training.configure import configure
+        from benchmarks.training.run import train_and_score
 
     hydra = HydraConfig.get()
     return train_and_score(configure(cfg, hydra.runtime.choices, hydra.overrides.task))
@@ -36,8 +38,9 @@ def _run(cfg: DictConfig) -> Outcome:
 
 def _job(cfg: DictConfig) -> Outcome:
     """The outcome of a job of a sweep. If the job fails, the others go on, and the end of the sweep lists the job."""
-    from benchmarks.training.configure import configure
-    from benchmarks.training.run import train_and_score
+    with fast_imports():
+        from benchmarks.training.configure import configure
+        from benchmarks.training.run import train_and_score
 
     path, label = Path(cfg.runs_dir), "job"
     try:

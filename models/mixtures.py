@@ -4,7 +4,6 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from models.priors import great_circle_midpoint
@@ -111,6 +110,8 @@ class FittedMixture(Mixture):
         Raises:
             ValueError: for fewer codes than components.
         """
+        from sklearn.mixture import GaussianMixture  # here, because it takes half a second to load
+
         start = int(torch.randint(2**31, ()))
         fitted = GaussianMixture(len(self.means), random_state=start, max_iter=200).fit(codes.double().cpu().numpy())
         covariances = torch.from_numpy(fitted.covariances_)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, attempt
@@ -162,6 +161,8 @@ def draw_fitted(codes: Tensor, components: int, n: int, seed: int) -> Tensor:
     Raises:
         ValueError: for fewer codes than components.
     """
+    from sklearn.mixture import GaussianMixture  # here, because it takes half a second to load
+
     if len(codes) < max(components, 2):
         raise ValueError(f"{len(codes)} codes are too few for a mixture of {components}")
     mixture = GaussianMixture(components, random_state=seed, max_iter=200).fit(codes.double().numpy())

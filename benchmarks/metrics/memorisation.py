@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, attempt
@@ -154,6 +152,10 @@ class Memorisation(Ruler):
         """The centres of the cells, (cells, D): k-means of the training features."""
 
         def compute() -> Tensor:
+            # here, because they take half a second to load
+            from sklearn.cluster import KMeans
+            from sklearn.exceptions import ConvergenceWarning
+
             with warnings.catch_warnings():  # repeated examples may leave fewer cells
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 fitted = KMeans(cells, n_init=1, random_state=subject.seed).fit(train.numpy())

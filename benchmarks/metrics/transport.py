@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-import ot
 import torch
 from torch import Tensor
 
@@ -21,6 +20,8 @@ def wasserstein2(x: Tensor, y: Tensor) -> float:
     Raises:
         ValueError: if the solver does not converge.
     """
+    import ot  # here, because it loads many packages, and points alone need it
+
     cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square().numpy()
     value, log = ot.emd2([], [], cost, numItermax=10_000_000, log=True)
     if log["warning"]:

@@ -1,0 +1,45 @@
+"""Loading torch and what belongs to it, which takes seconds."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+
+from benchmarks.errors import UserError, one_line
+
+
+@contextmanager
+def fast_imports() -> Iterator[None]:
+    """Inside the block, Python does not search for cycles of garbage: the searches take a sixth of the time of loading torch and
+    Lightning. Later searches leave out what was loaded in the block."""
+    before, was_enabled = len(sys.modules), gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+        if (
+            len(sys.modules) > before
+        ):  # a later job of a process loads nothing, and the garbage of the jobs before must not stay
+            gc.freeze()
+
+
+def check_torchvision() -> None:
+    """Checks that torch and torchvision fit each other.
+
+    Raises:
+        UserError: if they do not. The message says what to install.
+    """
+    try:
+        with fast_imports():
+            import torchvision  # noqa: F401 - its compiled operators load, or fail, here
+    except Exception as error:  # the kind of error depends on which of the two is older
+        versions = {name: metadata.version(name) for name in ("torch", "torchvision")}
+        needs = [word for word in metadata.requires("torchvision") or [] if word.startswith("torch")]
+        raise UserError(
+            f"torch {versions['torch']} and torchvision {versions['torchvision']} do not work together "
+            f"({one_line(error)[:80]}): this torchvision is made for {needs[0] if needs else 'another torch'}; "
+            "pip install --upgrade torch torchvision"
+        ) from error
