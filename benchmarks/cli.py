@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.errors import UserError, exits_cleanly, one_line
-from benchmarks.imports import check_torchvision
+from benchmarks.imports import check_torchvision, missing_launcher
 from benchmarks.signals import interruptible
 
 Task = Callable[[DictConfig], None]
@@ -32,8 +32,6 @@ LENGTHS = (
     *("epochs", "max_epochs", "num_epochs", "steps", "max_steps", "iterations"),
     *("trainer.max_epochs", "trainer.max_steps"),
 )
-# the extra of genbench that has each launcher of Hydra
-EXTRAS = {"joblib": "cores", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
 
 
 def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[], None]]:
@@ -88,8 +86,8 @@ def prepare(program: str, needs_torch: bool = True) -> None:
             f"{unknown[0]} is no option of benchmarks.{program}; a key is set without dashes, as in {word}=value"
         )
     check_words(program, arguments.overrides)
-    if needs_torch:  # importing torch takes seconds
-        check_torchvision()
+    if needs_torch:  # the process of a multirun's command may need no torch itself, which takes seconds to load
+        check_torchvision(by_version=arguments.multirun)
 
 
 def package_list(value: Any) -> list[str]:
@@ -174,7 +172,7 @@ def check_words(program: str, words: list[str]) -> None:
                     _check_key(program, override, config, known)
                 compose(program, overrides=words)
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_missing_extra(error) or one_line(error)) from error
+            raise UserError(missing_launcher(error) or one_line(error)) from error
 
 
 def _composes(program: str, words: list[str]) -> bool:
@@ -189,13 +187,6 @@ def _needs_a_look(program: str, override: Override) -> bool:
     is_text = not override.is_delete() and isinstance(override.value(), str)
     may_be_number = isinstance(_own_defaults(program).get(override.key_or_group, 0), int | float)
     return override.is_add() or override.is_force_add() or (is_text and may_be_number)
-
-
-def _missing_extra(error: Exception) -> str | None:
-    """What to install, if the error is that a launcher of Hydra is not installed."""
-    missing = str(getattr(error, "missing_cfg_file", None) or "")
-    extra = EXTRAS.get(missing.removeprefix("hydra/launcher/")) if missing.startswith("hydra/launcher/") else None
-    return extra and f"hydra/launcher={missing.split('/')[-1]} is not installed; pip install 'genbench[{extra}]'"
 
 
 def _check_key(program: str, override: Override, config: DictConfig, known: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Loading torch and what belongs to it, which takes seconds."""
+"""Packages that take seconds to load, that do not fit each other, or that are not installed."""
 
 import gc
 import sys
@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from importlib import metadata
 
 from benchmarks.errors import UserError, one_line
+
+# the extra of genbench that has each launcher of Hydra; joblib's has none
+EXTRAS = {"joblib": "", "submitit_slurm": "[slurm]", "submitit_local": "[slurm]", "ray": "[ray]"}
 
 
 @contextmanager
@@ -26,12 +29,20 @@ def fast_imports() -> Iterator[None]:
             gc.freeze()
 
 
-def check_torchvision() -> None:
+def check_torchvision(by_version: bool = False) -> None:
     """Checks that torch and torchvision fit each other.
+
+    Args:
+        by_version: whether it is enough that torchvision asks for the version of torch that is installed. Otherwise, and if it
+            asks for another, both are loaded, which takes seconds.
 
     Raises:
         UserError: if they do not. The message says what to install.
     """
+    if by_version and f"torch=={metadata.version('torch').partition('+')[0]}" in (
+        metadata.requires("torchvision") or []
+    ):
+        return
     try:
         with fast_imports():
             import torchvision  # noqa: F401 - its compiled operators load, or fail, here
@@ -43,3 +54,10 @@ def check_torchvision() -> None:
             f"({one_line(error)[:80]}): this torchvision is made for {needs[0] if needs else 'another torch'}; "
             "pip install --upgrade torch torchvision"
         ) from error
+
+
+def missing_launcher(error: Exception) -> str | None:
+    """What to install, if the error is that a launcher of Hydra is not installed."""
+    group, _, name = str(getattr(error, "missing_cfg_file", None) or "").rpartition("/")
+    is_known = group == "hydra/launcher" and name in EXTRAS
+    return f"{group}={name} is not installed; pip install 'genbench{EXTRAS[name]}'" if is_known else None

@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.reporting.build import write_report
 
     hydra = HydraConfig.get()
-    if hydra.runtime.choices["launcher"] != "local":
+    if hydra.runtime.choices["launcher"] not in ("auto", "local"):
         raise UserError(
             "a search starts no jobs through a launcher: set workers=N, or start the same command elsewhere"
         )

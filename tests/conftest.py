@@ -34,6 +34,9 @@ TINY = (
 # a shell starts a job in the background with Ctrl-C ignored, and what is ignored stays ignored in genbench
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# tests run side by side, one on each core: a sweep of a test runs its jobs in one process, unless it says how many
+os.environ["LOKY_MAX_CPU_COUNT"] = "1"
+
 # fixtures that start a process
 STARTS_PROCESS = {"sweep", "tracked"}
 

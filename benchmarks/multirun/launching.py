@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -23,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from benchmarks.errors import fail, one_line, warn
 from benchmarks.multirun.progress import Reporter
+from benchmarks.multirun.width import processes_that_pay
 from benchmarks.multirun.workers import in_worker, saves_first
 from benchmarks.records.sweeps import forget_attempt, has_outcome
 
@@ -43,7 +45,13 @@ def persistent(
     if their process died."""
     if type(launcher).__name__ == "BasicLauncher":
         return launcher
-    return Persistent(launcher, hydra_context, task_function, config)
+    kind = AsManyAsPay if _chooses_itself(launcher) else Persistent
+    return kind(launcher, hydra_context, task_function, config)
+
+
+def _chooses_itself(launcher: Any) -> bool:
+    """Whether genbench chooses the number of processes: launcher=auto, unless the command says hydra.launcher.n_jobs."""
+    return type(launcher).__name__ == OF_JOBLIB and getattr(launcher, "joblib", {}).get("n_jobs") == 0
 
 
 class Persistent(Launcher):
@@ -154,6 +162,22 @@ class Persistent(Launcher):
             if not ray.is_initialized():
                 ray.init(**cast(dict[str, Any], OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)))
         return cast(Launcher, launcher)
+
+
+class AsManyAsPay(Persistent):
+    """Starts as many jobs at a time as pay, with one thread each; one after another in this process if that is one."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """As `Persistent`."""
+        launcher: Any = self.launcher
+        launcher.joblib["n_jobs"] = processes = processes_that_pay(self.config, job_overrides)
+        if processes == 1:
+            launcher = BasicLauncher()
+            launcher.setup(hydra_context=self.context, task_function=self.task, config=self.config)
+            return cast(Sequence[JobReturn], launcher.launch(job_overrides, initial_job_idx))
+        is_chosen = any(word.startswith("threads=") for job in job_overrides for word in job)
+        more = [] if is_chosen or self.config.threads is not None else ["threads=1"]
+        return super().launch([[*job, *more] for job in job_overrides], initial_job_idx)
 
 
 def _leave(message: str) -> NoReturn:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import fail, one_line
 from benchmarks.multirun.progress import done_before, time_left
+from benchmarks.multirun.workers import is_worker
 from benchmarks.records.files import RecordError
 from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome, write_outcome
@@ -49,8 +50,6 @@ _untold = 0
 LOGS = ".submitit"
 # the most missing jobs that the end of a sweep names
 MOST_NAMED = 20
-# launchers whose jobs print on the stream of the command, between each other's lines; the command prints for them
-SILENT = ("JoblibLauncher", "RayLauncher")
 
 
 class Leaderboard(Callback):
@@ -202,8 +201,9 @@ def _number() -> int:
 
 
 def _is_silent() -> bool:
+    """Whether the job would print on the stream of the command, between the lines of other jobs; the command prints for it."""
     launcher: Any = HydraConfig.get().get("launcher") or {}  # type: ignore[attr-defined]
-    return str(launcher.get("_target_")).endswith(SILENT)
+    return is_worker() or str(launcher.get("_target_")).endswith("RayLauncher")
 
 
 def _planned(config: DictConfig) -> list[list[str]] | None:

@@ -20,7 +20,8 @@ from benchmarks.signals import DEFAULTS, ENDING, Interrupted, handlers, raise_in
 # seconds between two looks at the jobs
 POLL = 0.1
 
-# in a worker: whether a job runs, and the first signal that came
+# whether this process is a worker; in a worker: whether a job runs, and the first signal that came
+_is_worker = False
 _is_busy = False
 _received: int | None = None
 
@@ -51,13 +52,19 @@ def saves_first(folder: Path, jobs: Iterable[int]) -> Iterator[None]:
         yield
 
 
+def is_worker() -> bool:
+    """Whether this process is a worker, which leaves the printing to the command."""
+    return _is_worker
+
+
 def in_worker(task: Callable[[Any], Any], config: Any) -> Any:
     """Runs a job in a worker. The first signal ends the job, after a checkpoint if the run is in training; no other job begins.
 
     Raises:
         SystemExit: for a signal, with 128 and its number. No line is printed: the command prints one for all workers.
     """
-    global _is_busy
+    global _is_busy, _is_worker
+    _is_worker = True
     for number in ENDING:  # for good: a default handler would end a worker between two jobs
         if signal.getsignal(number) in DEFAULTS:
             signal.signal(number, _stop)
