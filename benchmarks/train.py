@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from benchmarks.cli import program
 from benchmarks.errors import UserError, one_line
-from benchmarks.imports import fast_imports
+from benchmarks.imports import check_torchvision, fast_imports
 from benchmarks.multirun import sweep
 from benchmarks.records.outcomes import Outcome
 
@@ -38,12 +38,13 @@ def _run(cfg: DictConfig) -> Outcome:
 
 def _job(cfg: DictConfig) -> Outcome:
     """The outcome of a job of a sweep. If the job fails, the others go on, and the end of the sweep lists the job."""
-    with fast_imports():
-        from benchmarks.training.configure import configure
-        from benchmarks.training.run import train_and_score
-
     path, label = Path(cfg.runs_dir), "job"
     try:
+        check_torchvision()
+        with fast_imports():
+            from benchmarks.training.configure import configure
+            from benchmarks.training.run import train_and_score
+
         hydra = HydraConfig.get()
         config = configure(cfg, hydra.runtime.choices, hydra.overrides.task, cfg.sweep_name)
         path, label = config.path, config.label

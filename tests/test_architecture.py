@@ -236,6 +236,14 @@ def test_a_report_is_loaded_without_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_what_a_first_step_needs_loads_no_package_of_one_metric() -> None:
+    """Each takes a tenth of a second to half a second, and most runs do not need it before their scoring."""
+    rooms = ("models", *(f"benchmarks/{room}" for room in ("metrics", "scoring", "training")))
+    for path in (path for room in rooms for path in files(room)):
+        packages = {module.split(".")[0] for module in imported(path, when_loaded=True)}
+        assert not packages & {"sklearn", "ot", "wandb", "optuna"}, path
+
+
 def test_the_python_interface_is_loaded_without_torch_and_pandas() -> None:
     loaded = loaded_by("benchmarks")
     assert not torch_of(loaded)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchmetrics.image.fid import _compute_fid
 
+from benchmarks.metrics import frechet
 from benchmarks.metrics.frechet import FID, fid_of, frechet_distance, frechet_infinity, moments
 from tests.metrics.fakes import (
     FakeData,
@@ -216,7 +217,10 @@ def test_fid_infinity_takes_the_bias_of_few_samples_away() -> None:
     assert abs(limit) < max(0.5 * plain, 4 * error)
 
 
-def test_fid_infinity_is_the_intercept_of_numpys_line() -> None:
+@pytest.mark.parametrize("many", [1, 256])
+def test_fid_infinity_is_the_intercept_of_numpys_line(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of features of many dimensions, whose parts share products of matrices."""
+    monkeypatch.setattr(frechet, "MANY_DIMENSIONS", many)
     real, fake = torch.randn(500, 3), 1 + torch.randn(400, 3)
     sizes, seed = [60, 100, 200, 400], fresh_seed()
     limit, error = frechet_infinity(real, fake, sizes, torch.Generator().manual_seed(seed))

@@ -1,0 +1,49 @@
+"""Packages that take seconds are loaded fast, and only where they are needed."""
+
+import gc
+import sys
+from importlib import metadata
+from types import ModuleType
+from unittest import mock
+
+import pytest
+
+from benchmarks.errors import UserError
+from benchmarks.imports import check_torchvision, fast_imports
+
+
+def test_no_garbage_is_searched_for_while_modules_load_and_what_was_loaded_is_never_searched() -> None:
+    gc.unfreeze()
+    with fast_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert not gc.get_freeze_count(), "nothing was loaded: the garbage of earlier jobs stays to be found"
+    with mock.patch.dict(sys.modules), fast_imports():
+        sys.modules["genbench_loaded_just_now"] = ModuleType("genbench_loaded_just_now")
+    assert gc.get_freeze_count()
+    gc.unfreeze()
+
+
+def test_a_user_who_turned_the_search_off_keeps_it_off() -> None:
+    gc.disable()
+    try:
+        with fast_imports():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_command_of_a_sweep_believes_the_versions_and_loads_torch_only_if_they_do_not_fit() -> None:
+    versions = mock.patch.object(metadata, "version", lambda name: {"torch": "2.11.0+cu130"}.get(name, "0.26.0"))
+    broken = mock.patch.dict(sys.modules, {"torchvision": None})  # its import raises an error
+    with versions, broken:
+        with mock.patch.object(metadata, "requires", return_value=["numpy", "torch==2.11.0"]):
+            check_torchvision(by_version=True)
+            with pytest.raises(UserError, match="do not work together"):
+                check_torchvision()
+        with (
+            mock.patch.object(metadata, "requires", return_value=["torch==2.12.0"]),
+            pytest.raises(UserError, match=r"made for torch==2\.12\.0"),
+        ):
+            check_torchvision(by_version=True)
