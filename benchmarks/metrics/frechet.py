@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from scipy.linalg.blas import dsyrk
 from scipy.stats import linregress
 from torch import Tensor
 
@@ -59,19 +60,26 @@ def _distances_of_parts(real: Tensor, fake: Tensor, parts: Iterable[tuple[int, T
         parts: the number of rows of a part, and an order of all rows.
     """
     mean, cov = moments(real)
-    fake = fake.double() - mean
-    mapped = fake @ _root(cov)
-    squares, of_all = fake.square(), mapped.T @ mapped
+    fake, root = fake.double() - mean, _root(cov)
+    lengths, mapped = fake.square().sum(1), fake @ root
+    sum_of_all, gram_of_all = fake.sum(0), _gram(mapped)
     for size, order in parts:
-        inside, outside = order[:size], mapped[order[size:]]
-        gap = fake[inside].mean(0)
-        y = mapped[inside]
-        gram = of_all - outside.T @ outside if len(outside) < size else y.T @ y
-        centre = y.mean(0)
+        inside, outside = order[:size], order[size:]
+        if 2 * size > len(order):
+            gap, gram = (sum_of_all - fake[outside].sum(0)) / size, gram_of_all - _gram(mapped[outside])
+        else:
+            gap, gram = fake[inside].mean(0), _gram(mapped[inside])
+        centre = gap @ root
         covariance = (gram - size * torch.outer(centre, centre)) / (size - 1)
-        cross = torch.linalg.eigvalsh(covariance).clamp(min=0).sqrt().sum()
-        trace = (squares[inside].sum() - size * gap.square().sum()) / (size - 1)
-        yield float((gap.square().sum() + cov.trace() + trace - 2 * cross).clamp(min=0))
+        cross = torch.linalg.eigvalsh(covariance).clamp(min=0).sqrt().sum()  # reads the lower triangle alone
+        squared_gap = gap.square().sum()
+        trace = (lengths[inside].sum() - size * squared_gap) / (size - 1)
+        yield float((squared_gap + cov.trace() + trace - 2 * cross).clamp(min=0))
+
+
+def _gram(x: Tensor) -> Tensor:
+    """The lower triangle of xᵀ x for x (N, D) in float64, (D, D), in half of the time of the whole; what is above it is 0."""
+    return torch.from_numpy(dsyrk(1.0, x.numpy().T).T)
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:

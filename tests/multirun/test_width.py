@@ -1,4 +1,4 @@
-"""As many jobs of a sweep run at a time as pay, with the scores of one process."""
+"""As many jobs of a sweep run at a time as pay. `test_launching.py` checks that they have the scores of one process."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from omegaconf import OmegaConf
 from benchmarks.multirun import width
 from benchmarks.multirun.launching import AsManyAsPay, Persistent, persistent
 from benchmarks.multirun.width import free_memory, has_gpu, processes_that_pay
-from tests.conftest import ROOT, TINY, composed, run
+from tests.conftest import composed
 from tests.multirun.fakes import DyingLauncher
 from tests.multirun.test_launchers import with_launcher
-from tests.multirun.test_launching import scores
 
 JOBS = [[f"seed={seed}"] for seed in range(8)]
 
@@ -120,19 +119,3 @@ def test_one_process_is_the_process_of_the_command(
 def test_the_default_leaves_the_threads_of_a_single_run_alone() -> None:
     config = with_launcher()[1]
     assert (config.threads, config.hydra.runtime.choices["launcher"]) == (None, "auto")
-
-
-@pytest.mark.slow
-def test_the_default_gives_the_scores_of_one_process_to_the_bit(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
-    result = run(
-        "train", "-m", "model=ae,vae", "seed=0", *TINY, cwd=tmp_path, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"
-    )
-    assert result.returncode == 0, result.stderr
-    ours, theirs = scores(tmp_path / "runs"), scores(sweep / "runs")
-    assert len([name for name in ours if "seed=0" in name]) == 2
-    assert ours == {name: theirs[name] for name in ours}
-    lines = [line for line in result.stdout.splitlines() if " · finished" in line]
-    assert [line.split(" · ")[0].split("]")[0] for line in lines] == ["[1/2", "[2/2"]
