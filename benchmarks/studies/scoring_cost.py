@@ -7,6 +7,7 @@ for the other implementations.
     python -m benchmarks.studies.scoring_cost part=ais        100 images x 16 chains x 1,000 temperatures on an MNIST-sized MLP
     python -m benchmarks.studies.scoring_cost part=decoder    a gradient through the folded decoder of AIS; cost of `ais`
     python -m benchmarks.studies.scoring_cost part=leapfrog   the error of AIS by leapfrog steps and temperatures
+    python -m benchmarks.studies.scoring_cost part=limit      FID∞ at 2,048 dimensions, beside a FID for each of its parts
     python -m benchmarks.studies.scoring_cost part=memory     50,000 against 50,000 features of 2,048 dimensions
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import linregress
 from torch import Tensor, nn
 
 from benchmarks.errors import UserError
@@ -41,11 +43,12 @@ SAMPLES, NEIGHBOURS = 10_000, 5
 ALTERNATIONS = 15
 
 
-@study(part=("samples", "ais", "decoder", "leapfrog", "memory"))
+@study(part=("samples", "ais", "decoder", "leapfrog", "limit", "memory"))
 def main(part: str) -> None:
     warnings.simplefilter("ignore")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    {"samples": samples, "ais": ais, "decoder": decoder, "leapfrog": leapfrog, "memory": memory}[part]()
+    parts = {"samples": samples, "ais": ais, "decoder": decoder, "leapfrog": leapfrog, "limit": limit, "memory": memory}
+    parts[part]()
 
 
 def samples() -> None:
@@ -200,6 +203,29 @@ def leapfrog() -> None:
         values = ", ".join(f"{value:.2f}" for value in lacking)
         table.add_row(str(steps), str(temperatures), str(steps * temperatures), values)
     Console(width=130).print(table)
+
+
+def limit() -> None:
+    """Processor seconds of FID∞ through 15 parts of 10,000 samples at 2,048 dimensions, and of a FID for each part."""
+    torch.manual_seed(2048)
+    mix = torch.randn(16, 2048)
+    real, fake = ((scale * torch.randn(SAMPLES, 16) @ mix).relu() for scale in (1.0, 1.05))
+    fake += 0.05 * torch.rand(SAMPLES, 2048)
+    sizes = torch.linspace(4096, SAMPLES, 15).round().int().tolist()
+
+    def by_parts() -> float:
+        generator, reference = torch.Generator().manual_seed(0), moments(real)
+        parts = (fake[torch.randperm(SAMPLES, generator=generator)[:size]] for size in sizes)
+        distances = [float(frechet_distance(*reference, *moments(part))) for part in parts]
+        return float(linregress([1 / size for size in sizes], distances).intercept)
+
+    def shared() -> float:
+        return frechet_infinity(real, fake, sizes, torch.Generator().manual_seed(0))[0]
+
+    for name, function in {"FID∞": shared, "by a FID for each part": by_parts}.items():
+        start = time.process_time()
+        value = function()
+        print(f"{name}: {time.process_time() - start:.1f} processor seconds, {value:.12g}", flush=True)
 
 
 def memory() -> None:
