@@ -1,7 +1,6 @@
 """Packages that take seconds to load, that do not fit each other, or that are not installed."""
 
 import gc
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -15,18 +14,14 @@ EXTRAS = {"joblib": "", "submitit_slurm": "[slurm]", "submitit_local": "[slurm]"
 @contextmanager
 def fast_imports() -> Iterator[None]:
     """Inside the block, Python does not search for cycles of garbage: the searches take a sixth of the time of loading torch and
-    Lightning. Later searches leave out what was loaded in the block."""
-    before, was_enabled = len(sys.modules), gc.isenabled()
+    Lightning."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
             gc.enable()
-        if (
-            len(sys.modules) > before
-        ):  # a later job of a process loads nothing, and the garbage of the jobs before must not stay
-            gc.freeze()
 
 
 def check_torchvision(by_version: bool = False) -> None:

@@ -3,7 +3,6 @@
 import gc
 import sys
 from importlib import metadata
-from types import ModuleType
 from unittest import mock
 
 import pytest
@@ -12,16 +11,11 @@ from benchmarks.errors import UserError
 from benchmarks.imports import check_torchvision, fast_imports
 
 
-def test_no_garbage_is_searched_for_while_modules_load_and_what_was_loaded_is_never_searched() -> None:
-    gc.unfreeze()
+def test_no_garbage_is_searched_for_while_modules_load() -> None:
     with fast_imports():
         assert not gc.isenabled()
     assert gc.isenabled()
-    assert not gc.get_freeze_count(), "nothing was loaded: the garbage of earlier jobs stays to be found"
-    with mock.patch.dict(sys.modules), fast_imports():
-        sys.modules["genbench_loaded_just_now"] = ModuleType("genbench_loaded_just_now")
-    assert gc.get_freeze_count()
-    gc.unfreeze()
+    assert not gc.get_freeze_count(), "what is frozen would still be there when the libraries of torch look for leaks"
 
 
 def test_a_user_who_turned_the_search_off_keeps_it_off() -> None:

@@ -25,4 +25,6 @@ def test_ratios_and_equal_results_are_printed(capsys: pytest.CaptureFixture[str]
 def test_an_unknown_part_is_refused_with_those_there_are(tmp_path: Path) -> None:
     result = run("studies.scoring_cost", "part=speed", cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr == "error: unknown word 'part=speed'; expected [part=samples|ais|decoder|leapfrog|limit|memory]\n"
+    assert (
+        result.stderr == "error: unknown word 'part=speed'; expected [part=samples|ais|decoder|leapfrog|limit|memory]\n"
+    )
