@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.external.submission import LATENTS, RECONSTRUCTIONS, Submission
+from benchmarks.external.submission import LATENTS, RECONSTRUCTIONS, SAMPLES, Submission
 
-# of mean grey values between samples and data: inverted images differ by more
+# of mean grey values between images and data: inverted images differ by more
 MOST_SHIFT = 0.25
 # pinned draws of which example a reconstruction is compared with
 SHUFFLES = 0
@@ -66,11 +66,14 @@ def remarks_on(submission: Submission, splits: Mapping[str, NDArray[Any]], split
             known = set(_digests(array))
             if copies := sum(digest in known for digest in own):
                 yield f"{copies:,} of {n:,} samples are copies of images of the {name} split"
-        means = [_mean(samples), _mean(splits["train"])]
-        if abs(means[0] - means[1]) > MOST_SHIFT:
-            yield f"the mean grey value is {means[0]:.2f}, and that of the data {means[1]:.2f}: are the samples inverted?"
+        yield from _brightness(SAMPLES, samples, splits["train"])
     restored = submission.reconstructions
-    if restored is not None and _is_shuffled(restored, splits[split][: len(restored)]):
+    if restored is None:
+        return
+    examples = splits[split][: len(restored)]
+    if restored.ndim == 4:
+        yield from _brightness(RECONSTRUCTIONS, restored, examples)
+    if _is_shuffled(restored, examples):
         yield "the reconstructions are no nearer to their own examples than to others: are they in the order of the split?"
 
 
@@ -87,6 +90,15 @@ def _digests(array: NDArray[Any]) -> Sequence[bytes]:
 def _grey(images: NDArray[Any]) -> NDArray[np.uint8]:
     """As metrics see images: the nearest of 256 grey values."""
     return images if images.dtype == np.uint8 else (images * 255).round().astype(np.uint8)
+
+
+def _brightness(what: str, images: NDArray[Any], data: NDArray[Any]) -> Iterator[str]:
+    means = [_mean(images), _mean(data)]
+    if abs(means[0] - means[1]) > MOST_SHIFT:
+        yield (
+            f"the mean grey value of the {what} is {means[0]:.2f}, and that of the data {means[1]:.2f}: are the {what} inverted, "
+            "or in another range?"
+        )
 
 
 def _mean(images: NDArray[Any]) -> float:

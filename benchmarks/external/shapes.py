@@ -15,6 +15,8 @@ LAYOUTS = ("NCHW", "NHWC", "NHW")
 FOUND: tuple[Range, ...] = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 # what rounding of float16 adds to a range
 SLACK = 1e-3
+# the largest value of samples in 0 to 255 is at least this: unclipped floats of 0 to 1 reach 2, and grey levels 16 or 100
+LEAST_WHITE = 128
 AT_ONCE = 4096
 
 
@@ -49,7 +51,7 @@ def fit(
         stated: the values that become 0 and 1; None finds them among `FOUND`. uint8 has 0 to 255.
 
     Raises:
-        UserError: for another shape, a value that is not finite, or a range that is not one of those.
+        UserError: for another shape, a value that is not finite, or a range that is not found.
     """
     if array.ndim == 0 or not len(array):
         raise UserError(f"{what} is empty; expected {_expected(shape)}")
@@ -65,9 +67,10 @@ def fit(
     if array.dtype.kind == "b":
         return Fitted(array.astype(np.uint8) * np.uint8(255), layout, "false and true")
     if array.dtype == np.uint8 and stated in (None, (0.0, 255.0)):
-        if array.max() <= 1:
+        if stated is None and array.max() <= 1:
             raise UserError(
-                f"{what} is uint8 and has no value above 1; expected 0 to 255. If 1 is white, state range=[0,1]"
+                f"{what} is uint8 and has no value above 1; expected 0 to 255. If 1 is white, state range=[0,1]; if it is black, "
+                "range=[0,255]"
             )
         return Fitted(np.ascontiguousarray(array), layout, "0 to 255, uint8", (0.0, 255.0))
     return _scaled(array, what, layout, stated)
@@ -94,16 +97,16 @@ def _scaled(array: NDArray[Any], what: str, layout: str, stated: Range | None) -
 
 
 def _find_range(array: NDArray[Any], what: str, least: float, most: float) -> Range:
-    if array.dtype.kind in "iu":
-        if least >= 0 and 1 < most <= 255:
-            return (0.0, 255.0)
-    else:
-        for low, high in FOUND:
-            slack = SLACK * (high - low)
-            if low - slack <= least and most <= high + slack:
-                return low, high
+    for low, high in FOUND:
+        slack = SLACK * (high - low)
+        is_near_white = most >= LEAST_WHITE if high == 255 else array.dtype.kind == "f"
+        if low - slack <= least and most <= high + slack and is_near_white:
+            return low, high
     known = ", ".join(f"[{low:g},{high:g}]" for low, high in FOUND)
-    raise UserError(f"{what} has values from {least:.4g} to {most:.4g}, none of {known}; state range=[LOW,HIGH]")
+    raise UserError(
+        f"{what} has values from {least:.4g} to {most:.4g}, and its range is none of {known}; state range=[LOW,HIGH], the values "
+        "of black and white"
+    )
 
 
 def _finite(array: NDArray[Any], what: str) -> None:

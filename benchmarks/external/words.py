@@ -106,7 +106,8 @@ def paths_of(value: Any, kind: Kind) -> tuple[Path, ...]:
     for word in words:
         matches = [word] if Path(word).exists() else sorted(glob.glob(word))
         if not matches:
-            raise UserError(f"{kind}={word} does not exist; expected {_expected(kind)}")
+            hint = f"; a list has brackets, as in {kind}=[A,B]" if "," in word else ""
+            raise UserError(f"{kind}={word} does not exist; expected {_expected(kind)}{hint}")
         paths |= dict.fromkeys(Path(match) for match in matches)
     for path in paths:
         is_right = path.suffix.lower() == ".pt2" if kind == "generator" else _may_hold_samples(path)

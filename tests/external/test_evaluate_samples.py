@@ -165,6 +165,7 @@ MINE = {"samples": "a.npz", "name": "mine"}
         (MINE | {"datamodule": None}, "needs datamodule=NAME"),
         ({"name": "mine"}, "add samples=PATH or generator=PATH"),
         (MINE | {"samples": "nowhere.npz"}, "samples=nowhere.npz does not exist"),
+        (MINE | {"samples": "a.npz,b.npz"}, r"does not exist.*a list has brackets, as in samples=\[A,B\]"),
         (MINE | {"samples": ["a.npz", "*.npy"]}, r"samples=\*.npy does not exist"),
         (MINE | {"samples": "text.txt"}, "is of another kind; expected a folder of images, a .npz or a .npy"),
         (MINE | {"samples": 3}, "samples is 3; expected a path"),

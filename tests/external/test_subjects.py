@@ -12,9 +12,12 @@ from torch.distributions import Normal as Gaussian
 
 import benchmarks
 from benchmarks.errors import UserError
+from benchmarks.external.about import About
 from benchmarks.external.python_models import of_python
+from benchmarks.external.scoring import check_file
 from benchmarks.external.subjects import of_submission
 from benchmarks.external.submission import read_submission
+from benchmarks.external.words import Words
 from benchmarks.records.runs import ScoreSheet
 from benchmarks.scoring.bench import Bench
 from benchmarks.scoring.restore import load_model
@@ -78,6 +81,15 @@ def test_codes_alone_are_taken_for_points(tiny: Bench, tmp_path: Path) -> None:
     torch.testing.assert_close(subject.draw_code(x), torch.from_numpy(submission.latent_draws[:7]))  # type: ignore[attr-defined, index]
     with pytest.raises(ValueError, match="those of the test split alone were"):
         subject.encode(next(tiny.data.batches("train", 3)))  # type: ignore[attr-defined]
+
+
+def test_binarised_data_take_a_submission(tmp_path: Path) -> None:
+    binary = bench("datamodule.binarize=dynamic")
+    test = binary.data.splits["test"]
+    np.savez(tmp_path / "a.npz", samples=np.resize(test, (SAMPLES, 1, 8, 8)) > 128, reconstructions=test[::-1])
+    words = Words("samples", (tmp_path / "a.npz",), "mine", About())
+    remarks = check_file(words, 0, binary, "").row.remarks
+    assert any("in the order of the split" in remark for remark in remarks)
 
 
 def test_of_more_samples_a_pinned_part_is_scored(tiny: Bench, tmp_path: Path) -> None:

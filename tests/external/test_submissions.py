@@ -1,5 +1,8 @@
 """Submissions: layout, range and type are found and said; what does not fit the data is one line; what is odd is a remark."""
 
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,11 @@ def test_grey_images_need_no_channel() -> None:
         (np.full((3, 8, 8), np.nan), DIGITS, "x has NaN or infinity in 3 of 3 entries"),
         (np.full((3, 8, 8), np.inf, np.float16), DIGITS, "NaN or infinity"),
         (np.full((3, 8, 8), 1, np.uint8), DIGITS, "no value above 1"),
+        # unclipped samples of 0 to 1, and grey levels 0 to 16, are not 0 to 255
+        (np.linspace(-0.02, 1.02, 128).reshape(2, 8, 8), DIGITS, "values from -0.02 to 1.02, and its range is none of"),
+        (np.linspace(0, 1.5, 128, dtype=np.float32).reshape(2, 8, 8), DIGITS, "state range="),
+        (np.linspace(0, 16, 128).reshape(2, 8, 8), DIGITS, "state range="),
+        (np.linspace(0, 16, 128).reshape(2, 8, 8).astype(np.int64), DIGITS, "state range="),
         (noise(9).astype(int) - 9, DIGITS, r"none of \[0,1\], \[-1,1\], \[0,255\]; state range="),
         (3 * np.random.default_rng(0).normal(size=(9, 8, 8)), DIGITS, "state range="),
         (noise(9, 2), (2,), "expected float points"),
@@ -69,6 +77,11 @@ def test_a_stated_range_clips_with_a_remark() -> None:
     (remark,) = fitted.remarks
     assert remark == "50.00% of the values of x lie outside -1.5 to 1.5 (-3 to 3) and are clipped"
     np.testing.assert_allclose(fitted.array.reshape(-1)[320], (array.reshape(-1)[320] + 1.5) / 3, atol=1e-6)
+
+
+def test_black_images_are_taken_if_their_range_is_stated() -> None:
+    fitted = fit(np.zeros((3, 8, 8), np.uint8), "x", DIGITS, stated=(0.0, 255.0))
+    assert (fitted.array.dtype, fitted.array.max()) == (np.uint8, 0)
 
 
 def test_reconstructions_have_the_range_of_the_samples(tmp_path: Path) -> None:
@@ -115,6 +128,66 @@ def test_a_folder_of_images_is_read_in_order_and_as_it_is(tmp_path: Path) -> Non
 def test_an_image_that_does_not_fit_is_named(images: Any, suffix: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         read_submission(save(tmp_path / "a", images, suffix), DIGITS)
+
+
+def turned(image: Image.Image, path: Path) -> None:
+    exif = image.getexif()
+    exif[0x0112] = 3
+    image.save(path, exif=exif)
+
+
+def of_16_bits(_: Image.Image, path: Path) -> None:
+    """A PNG of 16 bits a channel, which Pillow cannot write."""
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0),
+        b"IDAT": zlib.compress((b"\0" + b"\x80\xff" * 24) * 8),
+        b"IEND": b"",
+    }
+    chunks = [struct.pack(">I", len(x)) + k + x + struct.pack(">I", zlib.crc32(k + x)) for k, x in parts.items()]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+@pytest.mark.parametrize(
+    ("name", "save_as", "said"),
+    [
+        (
+            "a.png",
+            lambda image, path: image.save(path, save_all=True, append_images=[image.rotate(90)]),
+            "several frames",
+        ),
+        (
+            "a.tif",
+            lambda image, path: image.save(path, save_all=True, append_images=[image.rotate(90)]),
+            "several frames",
+        ),
+        (
+            "a.tif",
+            lambda image, path: image.convert("CMYK").save(path),
+            "pixels of kind CMYK; expected grey or RGB of 8",
+        ),
+        ("a.jpg", turned, "its EXIF orientation turns it"),
+        ("a.png", of_16_bits, "pixels of kind RGB;16B"),
+        ("a.png", lambda _, path: path.write_bytes(b"text"), "it is no PNG, JPEG, BMP, WEBP, TIFF, PPM"),
+    ],
+)
+def test_an_image_that_would_not_be_read_as_it_is_is_refused(
+    name: str, save_as: Callable[[Image.Image, Path], Any], said: str, tmp_path: Path
+) -> None:
+    save_as(Image.fromarray(noise(1)[0]), tmp_path / name)
+    with pytest.raises(UserError, match=said):
+        read_submission(tmp_path, DIGITS)
+
+
+def test_what_is_not_read_of_a_folder_is_said(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        save(tmp_path / name, noise(2))
+    with pytest.raises(UserError, match=r"holds no images; expected files .* and no sub-folders \(it has cat/, dog/\)"):
+        read_submission(tmp_path, DIGITS)
+    save(tmp_path, noise(2))
+    (tmp_path / "003.gif").touch()
+    (tmp_path / "._000.png").touch()  # of macOS
+    (remark,) = read_submission(tmp_path, DIGITS).remarks
+    assert remark == "3 other entries of the folder were not read: 003.gif, cat/, dog/"
 
 
 def test_links_and_files_that_are_no_images_are_refused(tmp_path: Path) -> None:
@@ -173,7 +246,11 @@ def test_odd_submissions_get_remarks() -> None:
     ]
     dark = {split: array // 4 for split, array in data.items()}
     (remark,) = remarks_on(submission(samples=255 - noise(100, *DIGITS) // 4), dark, "test")
-    assert remark.endswith("are the samples inverted?")
+    assert remark.endswith("are the samples inverted, or in another range?")
+    # reconstructions of 0 to 1 beside samples of -1 to 1 become half as dark
+    faded = 128 + dark["test"] // 2
+    remark, *_ = remarks_on(submission(samples=noise(100, *DIGITS) // 4, reconstructions=faded), dark, "test")
+    assert "mean grey value of the reconstructions" in remark
     near = (data["test"] * 0.9).astype(np.uint8)
     for order, count in ((slice(None), 0), (slice(None, None, -1), 1)):
         found = list(remarks_on(submission(samples=honest, reconstructions=near[order]), data, "test"))
