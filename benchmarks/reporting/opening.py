@@ -48,6 +48,7 @@ class Opening:
         sentences: one a pair of families; the pair that people ask for first is the first.
         strips: pictures of each family.
         maps: one for each pair of scores that the families have.
+        absent: the families without a point in a map, and why.
         notes: what the reader has to know of the choice of rows.
     """
 
@@ -56,6 +57,7 @@ class Opening:
     sentences: Sequence[Sentence]
     strips: Sequence[Strip]
     maps: Sequence[Markup]
+    absent: str
     notes: str
 
 
@@ -80,18 +82,20 @@ def _opening(
     comparable = comparable_rows(table)
     up = first_column(UP, table, comparable)
     chosen = best_rows(comparable, up)
-    maps = []
+    maps, absent = [], []
     for names in ACROSS:
         across = first_column(names, table, comparable)
         if up is not None and across is not None:
             floor = table.baselines.get("real train")
             maps.append(score_map(across, up, comparable, families, floor))
+            absent += _absent(across, comparable)
     return Opening(
         table=table,
         facts=_facts(table),
         sentences=_sentences(table, chosen, min_seeds),
         strips=strips(table, chosen, pictures),
         maps=[each for each in maps if each],
+        absent="; ".join(absent),
         notes=_notes(table, comparable, chosen, up),
     )
 
@@ -127,6 +131,14 @@ def first_column(names: Sequence[str], table: Table, rows: Sequence[Row]) -> Col
     return None
 
 
+def _absent(column: ColumnHead, rows: Sequence[Row]) -> list[str]:
+    """Each family without a number in a column, and the reason of its first row."""
+    have = {row.model for row in rows if row.values(column.name)}
+    lacking = {row.model: row for row in reversed(rows) if row.model not in have}
+    title = _short(column)
+    return [f"{written(model)} has no {title}: {row.why_not(column.name)}" for model, row in reversed(lacking.items())]
+
+
 def _sentences(table: Table, rows: Sequence[Row], min_seeds: int) -> list[Sentence]:
     """The sentences of each pair of rows, of different families."""
     columns = {column.name: column for column in table.columns if can_be_asked(column)}
@@ -159,8 +171,8 @@ def _sentence(a: Row, b: Row, duels: Mapping[str, Duel], min_seeds: int) -> Mark
         if duel is None:
             reasons["not measured for both"].append(question.title.lower())
         elif duel.winner is None:
-            reason, means = _why_open(duel, a, b, min_seeds)
-            reasons[reason].append(f"{question.title.lower()} ({means})")
+            reason = _why_open(duel, a, b, min_seeds)
+            reasons[reason].append(f"{question.title.lower()} ({_scores(duel.column, (a, b), ' and ')})")
         else:
             clauses[duel.winner].append(_clause(question, duel, *((a, b) if duel.winner == a.model else (b, a))))
     parts: list[Markup] = []
@@ -177,21 +189,26 @@ def _sentence(a: Row, b: Row, duels: Mapping[str, Duel], min_seeds: int) -> Mark
 
 def _clause(question: Question, duel: Duel, better: Row, worse: Row) -> Markup:
     """The better row's part of a sentence, with both means."""
-    column = duel.column
-    means = [number(mean) for row in (better, worse) if (mean := row.cells[column.name].mean) is not None]
-    unit = f" {column.unit}" if column.unit else ""
-    title = column.title.split(" (")[0]
-    return Markup("{} ({} {}{})").format(question.better, title, " against ".join(means), unit)
+    return Markup("{} ({})").format(question.better, _scores(duel.column, (better, worse), " against "))
 
 
-def _why_open(duel: Duel, a: Row, b: Row, min_seeds: int) -> tuple[str, str]:
-    """Why a duel is not decided, in a few words, and the means."""
-    name = duel.column.name
-    fewest = min(len(row.values(name)) for row in (a, b))
-    means = " and ".join(number(mean) for row in (a, b) if (mean := row.cells[name].mean) is not None)
+def _scores(column: ColumnHead, rows: Sequence[Row], between: str) -> str:
+    """For example: "FID 17 against 58"."""
+    means = [number(mean) for row in rows if (mean := row.cells[column.name].mean) is not None]
+    return f"{_short(column)} {between.join(means)} {column.unit}".rstrip()
+
+
+def _short(column: ColumnHead) -> str:
+    """The title of a column without what it was measured with."""
+    return column.title.split(" (")[0]
+
+
+def _why_open(duel: Duel, a: Row, b: Row, min_seeds: int) -> str:
+    """Why a duel is not decided, in a few words."""
+    fewest = min(len(row.values(duel.column.name)) for row in (a, b))
     if fewest < min_seeds:
-        return f"too few seeds ({fewest}, {min_seeds} are needed)", means
-    return "within chance" if duel.answer.p is not None else "not comparable", means
+        return f"too few seeds ({fewest}, {min_seeds} are needed)"
+    return "within chance" if duel.answer.p is not None else "not comparable"
 
 
 def _and(parts: Sequence[Markup]) -> Markup:

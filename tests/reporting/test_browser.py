@@ -104,6 +104,8 @@ function look() {
   seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   seen.fits = all(".js-plotly-plot").filter(shown)
     .map((p) => Math.round(p.querySelector("svg").getBoundingClientRect().width) - p.clientWidth);
+  seen.unlabelled = all(".js-plotly-plot").filter(shown)
+    .flatMap((p) => [".xtick", ".ytick"].filter((axis) => all(`${axis} text`, p).length < 2));
   seen.text = document.body.innerText;
   const pre = document.createElement("pre");
   pre.id = "seen";
@@ -206,6 +208,7 @@ def test_the_page_sorts_filters_and_draws_without_an_error(
     assert seen["control"] == 1
     assert seen["wide"] <= 0, "the page itself scrolls sideways"
     assert max(seen["fits"]) <= 1, "a chart is wider than its box"
+    assert seen["unlabelled"] == [], "an axis has fewer than two labels"
     assert "NaN" not in seen["text"]
     assert "undefined" not in seen["text"]
 

@@ -43,8 +43,17 @@ def test_a_sentence_names_what_each_family_does_better_and_the_first_is_of_vae_a
         "VAE has the closer reconstructions (MSE 0.1000 against 0.3000), GAN the better samples (FID 7 "
     )
     assert "Not measured for both: latent space, likelihood" in first
-    assert "within chance: cost (5 and 5)" in first.replace("Within", "within")
+    assert "within chance: cost (training speed 5 and 5 images/s)" in first.replace("Within", "within")
     assert opening.facts.startswith("15 runs on digits: AE, VAE, GAN, 5 seeds each, network mlp.")
+
+
+def test_a_family_without_a_score_is_named_below_the_maps(tmp_path: Path) -> None:
+    for seed in range(2):
+        for model in ("ae", "vae", "gan"):
+            add_run(tmp_path, model, seed, {"fid": 5.0 + seed, "elbo": None if model == "ae" else 3.0 + seed})
+    opening = opening_of(tmp_path)
+    assert len(opening.maps) == 1
+    assert opening.absent == "AE has no ELBO: does not bound"
 
 
 def test_chance_and_few_seeds_are_no_difference(tmp_path: Path) -> None:
@@ -52,7 +61,7 @@ def test_chance_and_few_seeds_are_no_difference(tmp_path: Path) -> None:
         add_run(tmp_path, "vae", seed, {"fid": 10.0 + seed})
         add_run(tmp_path, "gan", seed, {"fid": 10.5 + seed})
     assert text_of(opening_of(tmp_path))[0].startswith("VAE and GAN: nothing is decided. ")
-    assert "too few seeds (5, 6 are needed): samples (12 and 12.50)" in text_of(opening_of(tmp_path, 6))[0].replace(
+    assert "too few seeds (5, 6 are needed): samples (FID 12 and 12.50)" in text_of(opening_of(tmp_path, 6))[0].replace(
         "Too", "too"
     )
 

@@ -123,14 +123,23 @@
     select.value = preferred.find((value) => values.includes(value)) ?? values[0];
     select.addEventListener("change", draw);
   }
-  const isLog = (values) => {
-    const positive = values.filter((value) => value > 0);
-    return positive.length === values.length && values.length > 1 && Math.max(...values) / Math.min(...values) > 8;
-  };
+  // the values that a logarithmic axis shows; null for a linear one
+  function ifLog(values) {
+    const isLog = values.length > 1 && values.every((value) => value > 0) && Math.max(...values) / Math.min(...values) > 8;
+    return isLog ? values : null;
+  }
+  // plotly labels 20 between 10 and 100 as "2"
+  function logTicks(values) {
+    const [low, high] = [Math.log10(Math.min(...values)), Math.log10(Math.max(...values))];
+    const digits = high - low > 2.5 ? [1] : high - low > 0.7 ? [1, 2, 5] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    const decades = Array.from({ length: Math.ceil(high) - Math.floor(low) + 2 }, (_, i) => Math.floor(low) - 1 + i);
+    const tickvals = decades.flatMap((decade) => digits.map((digit) => Number(`${digit}e${decade}`)));
+    return { tickvals, ticktext: tickvals.map((value) => value.toLocaleString("en", { maximumSignificantDigits: 3 })) };
+  }
   function layout(x, y, logX, logY) {
     const axis = (title, log) => ({
       title: { text: title, standoff: 8 }, type: log ? "log" : "linear", gridcolor: css("--line"), zeroline: false,
-      linecolor: css("--line"), automargin: true, ...(log ? { dtick: 1, minor: { ticks: "outside", ticklen: 3 } } : {}),
+      linecolor: css("--line"), automargin: true, ...(log ? { ...logTicks(log), minor: { ticks: "outside", ticklen: 3 } } : {}),
     });
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--ink"), size: 12 },
@@ -156,10 +165,11 @@
     const [x, y] = [figure.querySelector("[data-axis=x]").value, figure.querySelector("[data-axis=y]").value];
     const rows = table.rows.filter((row) => !row.baseline);
     const traces = [];
-    const heights = [];
+    const [widths, heights] = [[], []];
     rows.filter(shown).forEach((row) => {
       const points = row.curve.filter((point) => point[x] && point[y]);
       if (!points.length) return;
+      widths.push(...points.map((point) => point[x][0]));
       heights.push(...points.map((point) => point[y][0]));
       traces.push({
         name: row.label, x: points.map((point) => point[x][0]), y: points.map((point) => point[y][0]), mode: "lines+markers",
@@ -167,7 +177,7 @@
         error_y: { array: points.map((point) => point[y][1] ?? 0), thickness: 1, width: 2, color: color(row.family) },
       });
     });
-    plot(figure, traces, layout(SPENT[x], curveTitle(table, y), true, isLog(heights)));
+    plot(figure, traces, layout(SPENT[x], curveTitle(table, y), widths, ifLog(heights)));
   }
   function drawScatter(figure, table) {
     const [x, y] = [figure.querySelector("[data-axis=x]").value, figure.querySelector("[data-axis=y]").value];
@@ -190,7 +200,7 @@
         error_y: { array: [row.cells[y][1] ?? 0], color: tint, thickness: 1 },
       });
     });
-    plot(figure, traces, layout(title(x), title(y), isLog(rows.map((row) => row.cells[x][0])), isLog(rows.map((row) => row.cells[y][0]))));
+    plot(figure, traces, layout(title(x), title(y), ...[x, y].map((name) => ifLog(rows.map((row) => row.cells[name][0])))));
   }
   function drawSearch(figure, search) {
     const traces = [];
@@ -209,7 +219,7 @@
         line: { color: color(family), width: 2 }, marker: { symbol: mark(family), size: 6 },
       });
     });
-    const shape = layout("trials (n)", `expected best ${search.select}, validation`, false, isLog(heights));
+    const shape = layout("trials (n)", `expected best ${search.select}, validation`, null, ifLog(heights));
     plot(figure, traces, shape);
   }
   const escapeHtml = (text) => text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
