@@ -221,6 +221,12 @@ MISTAKES = [
         "--seed is no option of benchmarks.train; a key is set without dashes, as in seed=value",
     ),
     ("train", ["+nick=x"], "benchmarks.train has no key nick"),
+    ("report", ["model=vae"], "benchmarks.report has no group model; did you mean only.model"),
+    (
+        "evaluate",
+        ["-m", "samples=a.npz,b.npz"],
+        "benchmarks.evaluate has no multirun (-m); a list of values has brackets",
+    ),
     ("report", ["models=vae"], "benchmarks.report has no key models; did you mean only.model"),
     ("evaluate", ["runs=empty"], "empty is not a folder"),
     ("evaluate", ["runs=."], "holds no finished run"),

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ def of_python(
         UserError: for an object without any of the methods, or whose outputs do not fit the data.
     """
     has = {name: getattr(model, name) for name in METHODS if callable(getattr(model, name, None))}
+    if isinstance(model, str | Path):
+        raise UserError(f"model is the path {str(model)[:100]!r}; give the object itself, loaded and in memory")
     if not has:
         raise UserError(f"{type(model).__name__} has none of {', '.join(METHODS)}; give it what it can do")
     device, context = _device(model), _context(model)

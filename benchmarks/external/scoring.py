@@ -77,12 +77,13 @@ def load_subject(words: Words, path: Path, bench: Bench) -> tuple[tuple[str, str
         return (path.name, sha256), subject, known
     submission = read_submission(path, data.shape, words.layout, words.range)
     check_counts(submission, protocol.samples, bench.examples, protocol.name, protocol.split)
+    splits = {str(name): array for name, array in data.splits.items()}
     known = {
         "layout": submission.layout,
         "range": submission.range,
         "samples": len(submission.samples),
         "latent_dim": submission.latents.shape[1] if submission.latents is not None else None,
-        "remarks": (*submission.remarks, *remarks_on(submission, data.splits, protocol.split)),
+        "remarks": (*submission.remarks, *remarks_on(submission, splits, protocol.split)),
     }
     subject = of_submission(submission, data, protocol.split, protocol.examples, words.prior)
     return (submission.name, submission.sha256), subject, known

@@ -127,7 +127,8 @@ class Form:
         if self.bounds is None:
             return x.float()
         low, high = self.bounds
-        return ((x.float() - low) / (high - low)).clamp(0, 1)
+        scaled = ((x.float() - low) / (high - low)).clamp(0, 1)
+        return scaled.where(x.isfinite(), torch.nan)  # infinity would be clipped to a grey value
 
 
 class _ByExample:

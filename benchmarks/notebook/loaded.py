@@ -14,8 +14,8 @@ from benchmarks.errors import UserError, one_line
 from benchmarks.records.checks import check_data
 from benchmarks.records.files import RecordError, read_bytes
 from benchmarks.records.paths import PICTURES
-from benchmarks.records.roots import folders_of
-from benchmarks.records.runs import Run, ScoreSheet, find_runs, read_curve, sha256_of
+from benchmarks.records.roots import folders_of, runs_below
+from benchmarks.records.runs import Run, ScoreSheet, read_curve, sha256_of
 from benchmarks.reporting.gallery import MOST_BYTES, MOST_PIXELS
 from benchmarks.reporting.numbers import number
 from benchmarks.scoring.restore import TrainedConfig, at_folders, load_data, load_trained, read_trained_config
@@ -136,7 +136,12 @@ class LoadedRun:
 
 def load_run(run: str | Path, data_dir: str | None = None, trust: Sequence[str] = ()) -> LoadedRun:
     """As `benchmarks.load`."""
-    runs = [found for folder in folders_of(str(run)) for found in find_runs(folder)]
+
+    def refuse(error: RecordError) -> None:
+        raise error
+
+    # a folder of a glob may hold a run that was interrupted
+    runs = runs_below(folders_of(str(run)), refuse)
     if len(runs) > 1:
         shown = ", ".join(str(found.path) for found in runs[:4])
         raise UserError(f"{run} holds {len(runs)} runs; name one of them: {shown}{', ...' * (len(runs) > 4)}")

@@ -178,6 +178,7 @@ class Wrong:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
+        ("model.pt", "model is the path 'model.pt'; give the object itself"),
         (Wrong(), "has none of sample, decode, encode, reconstruct, log_prob"),
         (Wrong(sample=lambda n: torch.rand(n, 3, 8, 8)), "the number of channels is not 1"),
         (Wrong(sample=lambda n: torch.rand(n + 1, 1, 8, 8)), r"gives \(257, 1, 8, 8\) for 256 samples"),
@@ -194,6 +195,11 @@ def test_an_object_that_does_not_fit_is_one_line(model: Any, said: str, tiny: Be
     with pytest.raises(UserError, match=said) as error:
         of_python(model, tiny.data)
     assert "\n" not in str(error.value)
+
+
+def test_infinity_is_no_grey_value(tiny: Bench) -> None:
+    subject, _, _ = of_python(Wrong(sample=lambda n: torch.rand(n, 1, 8, 8) / (n == 256)), tiny.data)
+    assert subject.sample(2, torch.Generator()).isnan().all()  # type: ignore[attr-defined]
 
 
 def test_an_object_is_recorded_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,8 @@ def test_averaged_weights_are_the_ones_that_sample() -> None:
 def test_several_runs_or_none_are_one_line(path: Path, tmp_path: Path) -> None:
     assert benchmarks.load(tmp_path / "runs").path == path
     assert benchmarks.load(f"{tmp_path}/runs/*/v*").path == path
+    (path.parents[1] / "interrupted" / path.name).mkdir(parents=True)
+    assert benchmarks.load(path.parents[1] / "*" / path.name).path == path
     untrained(tmp_path / "runs", seed=1)
     with pytest.raises(UserError, match="holds 2 runs; name one of them"):
         benchmarks.load(tmp_path / "runs")
