@@ -4,12 +4,13 @@ No verdict of a claim comes from here. Each column has an error rate of 5% for a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.duels import Duel, can_be_asked, fight
 from benchmarks.reporting.numbers import number
-from benchmarks.reporting.table import ColumnHead, Table
+from benchmarks.reporting.opening import comparable_rows
+from benchmarks.reporting.table import ColumnHead, Row, Table
 
 # with more pairs of rows, a report would take noticeably longer
 MOST_PAIRS = 2000
@@ -45,6 +46,7 @@ class Newcomer:
         baselines: the models that claims name.
         columns: each column with one meeting a baseline; None if one of the two has no value.
         too_many: whether the table has too many rows to compare.
+        assumed: what is not known of the model and was taken to be as in most rows; empty for a model of genbench.
     """
 
     table: Table
@@ -52,13 +54,15 @@ class Newcomer:
     baselines: Sequence[str]
     columns: Sequence[tuple[ColumnHead, Sequence[Meeting | None]]]
     too_many: bool = False
+    assumed: str = ""
 
     @property
     def lines(self) -> list[str]:
         """In words: what the model does better and worse than each baseline, and what more seeds would decide."""
         if self.too_many:
             return ["too many rows to compare; build the report of a part of them: only.model=..."]
-        return [self._line(place, baseline) for place, baseline in enumerate(self.baselines)]
+        lines = [self._line(place, baseline) for place, baseline in enumerate(self.baselines)]
+        return [*lines, self.assumed] if self.assumed else lines
 
     def _line(self, place: int, baseline: str) -> str:
         met = [(column, meeting) for column, meetings in self.columns if (meeting := meetings[place]) is not None]
@@ -95,6 +99,7 @@ def _meetings(table: Table, new: Sequence[str], old: Sequence[str], min_seeds: i
     of_new, of_old = (sum(row.model in models for row in table.models) for models in (new, old))
     if of_new * of_old > MOST_PAIRS:
         return [Newcomer(table, model, old, (), too_many=True) for model in new]
+    table, assumed = _completed(table)
     by_place: dict[tuple[str, str, str], Meeting] = {}
     columns = [column for column in table.columns if can_be_asked(column)]
     for column in columns:
@@ -112,9 +117,30 @@ def _meetings(table: Table, new: Sequence[str], old: Sequence[str], min_seeds: i
                 for column in columns
                 if any((model, baseline, column.name) in by_place for baseline in old)
             ],
+            assumed=assumed.get(model, ""),
         )
         for model in new
     ]
+
+
+def _completed(table: Table) -> tuple[Table, dict[str, str]]:
+    """The table in which a row from elsewhere has the facts of most rows where its own are not known; and what was assumed.
+
+    Who submits samples alone asks how good they are, whatever network made them. Claims assume nothing.
+    """
+    own = [row for row in table.models if not row.runs[0].is_external]
+    if not own:
+        return table, {}
+    usual, assumed, rows = comparable_rows(replace(table, rows=own))[0].facts, dict[str, str](), list[Row]()
+    for row in table.rows:
+        unknown = usual.keys() - row.facts.keys() if row.runs and row.runs[0].is_external else ()
+        if unknown:
+            assumed[row.model] = (
+                f"not known of {row.model}, and taken to be as in most rows: {', '.join(sorted(unknown))}"
+            )
+            row = replace(row, known_facts={**usual, **row.facts})
+        rows.append(row)
+    return replace(table, rows=rows), assumed
 
 
 def _meeting(duel: Duel, min_seeds: int) -> Meeting:

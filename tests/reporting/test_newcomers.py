@@ -1,5 +1,6 @@
 """Models that no claim names: compared column by column, and never a verdict."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def test_a_new_model_is_better_worse_or_open_against_each_baseline_in_each_colum
     assert outcomes["recon_mse"] == ["worse", OPEN]
     assert "elbo" not in outcomes
     assert new.lines[0].startswith("against vae: better in FID; worse in MSE")
+
+
+def test_what_is_not_known_of_a_row_from_elsewhere_keeps_it_from_no_comparison(tmp_path: Path) -> None:
+    external = {"kind": "samples", "file": {"name": "a.npz", "sha256": "0" * 64}, "remarks": []}
+    for seed, noise in enumerate(NOISE):
+        ours = add_run(tmp_path, "gan", seed, {"fid": 41 + noise})
+        theirs = add_run(tmp_path, "mine", seed, {"fid": 90 + noise})
+        for path, more in ((ours, {"facts": {"latent size": "16"}}), (theirs, {"facts": {}, "external": external})):
+            record = json.loads((path / "run.json").read_text())
+            (path / "run.json").write_text(json.dumps(record | more))
+    new = meet(tmp_path)
+    assert new.lines[0].startswith("against gan: worse in FID")
+    assert "not known of mine, and taken to be as in most rows: latent size" in new.lines[1]
 
 
 def test_the_number_of_seeds_is_that_of_the_power_of_a_t_test(tmp_path: Path) -> None:
