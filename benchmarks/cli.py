@@ -160,11 +160,6 @@ def check_words(program: str, words: list[str]) -> None:
         keys: list[Override] = []
         for override in overrides:
             choices: list[str] = loader.get_group_options(override.key_or_group)
-            if choices and not override.is_add() and not _may_choose(program, override.key_or_group):
-                known = {*_keys(compose(program)), *_groups(program)}
-                raise UserError(
-                    f"benchmarks.{program} has no group {override.key_or_group}; {_nearest(override.key_or_group, known)}"
-                )
             (groups if choices else keys).append(override)
             for value in _values(override) if choices and not override.is_delete() else []:
                 if value not in [*choices, "null"]:
@@ -272,17 +267,6 @@ def _groups(program: str) -> list[str]:
     return [group for group, _ in _defaults([e for e in entries if isinstance(e, dict)])] + [
         g for p in below for g in _groups(p)
     ]
-
-
-def _may_choose(program: str, group: str) -> bool:
-    """Whether the file of a program names a group. Groups of groups, as in model/likelihood, are not looked for."""
-    config = yaml.safe_load((resources.files("conf") / f"{program}.yaml").read_text(encoding="utf-8"))
-    entries = config.get("defaults", [])
-    named = {
-        word for entry in entries if isinstance(entry, dict) for key in entry for word in key.replace("@", " ").split()
-    }
-    below = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
-    return not group.isidentifier() or group in named or any(_may_choose(each, group) for each in below)
 
 
 def _choices(group: str) -> list[str]:
