@@ -18,11 +18,11 @@ PARTS = ("works", "speed", "scoring", "published")
 def main(minutes: int, part: str, size: str) -> None:
     # importing torch takes seconds, and a wrong word needs none
     from benchmarks.studies import gpu_runs, gpu_speed
-    from benchmarks.studies.gpu_ledger import Ledger
-    from benchmarks.studies.gpu_place import prepared
+    from benchmarks.studies.ledger import Ledger
+    from benchmarks.studies.place import prepared
 
     is_tiny = size == "tiny"
-    with prepared(is_tiny) as place:
+    with prepared(is_tiny, "gpu") as place:
         steps = {
             "works": gpu_runs.works(place),
             "speed": gpu_speed.speed(place),

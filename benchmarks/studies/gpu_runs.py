@@ -20,8 +20,8 @@ from benchmarks.records.paths import RECORD, checkpoint_path
 from benchmarks.records.runs import Score, ScoreSheet, read_record, read_run, sha256_of
 from benchmarks.scoring.restore import load_data, load_trained
 from benchmarks.scoring.scorer import make_scorer
-from benchmarks.studies.gpu_ledger import Row, Step, Tables
-from benchmarks.studies.gpu_place import CHEAP, FAMILIES, NETWORKS, SHORT, Place
+from benchmarks.studies.ledger import Row, Step, Tables
+from benchmarks.studies.place import CHEAP, FAMILIES, NETWORKS, SHORT, Place
 from benchmarks.training.configure import RunConfig, configure_words
 from benchmarks.training.run import train_and_score
 

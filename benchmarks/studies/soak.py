@@ -19,14 +19,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import import_module, resources
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.records.paths import CURVE, PICTURES, RECORD, checkpoint_path
-from benchmarks.studies.words import study
+from benchmarks.studies.words import choices, study
 
 # a few blocks, every part of the loop
 WORDS = (
@@ -62,9 +62,7 @@ class Soak:
 
 @study(kills=200)
 def main(kills: int) -> None:
-    families = sorted(
-        e.name.removesuffix(".yaml") for e in (resources.files("conf") / "model").iterdir() if e.is_file()
-    )
+    families = choices("model")
     seed = int.from_bytes(os.urandom(4))
     print(f"{kills} kills, moments drawn with seed {seed}", flush=True)
     draw = random.Random(seed)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from functools import wraps
+from importlib import resources
 from typing import Any
 
 from benchmarks.errors import UserError, exits_cleanly
@@ -36,6 +37,12 @@ def study(**defaults: Default) -> Callable[[Callable[..., None]], Callable[[], N
         return main
 
     return decorate
+
+
+def choices(group: str) -> tuple[str, ...]:
+    """The files of a group of `conf/`, by name."""
+    files = (entry.name for entry in (resources.files("conf") / group).iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
 
 
 def _parsed(words: list[str], defaults: dict[str, Default]) -> dict[str, Any]:

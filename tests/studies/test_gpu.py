@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.records.runs import Score
-from benchmarks.studies.gpu_ledger import RESERVE, Ledger, OutOfTime, Step, Tables
 from benchmarks.studies.gpu_runs import tolerance
+from benchmarks.studies.ledger import RESERVE, Ledger, OutOfTime, Step, Tables
 from tests.conftest import run
 
 

@@ -34,7 +34,7 @@ class Step:
     Args:
         name: of the file of its result.
         kind: steps of one kind correct each other's estimates.
-        seconds: the length that is guessed for one H100; the lengths of steps that are done correct it.
+        seconds: the length that is guessed for some machine; the lengths of steps that are done correct it.
         work: makes rows, by the title of their table.
     """
 

@@ -1,4 +1,4 @@
-"""Where the steps of the GPU study run: the device, the folder of results, the words of runs."""
+"""Where the steps of a study run: the device, the folder of results, the words of runs."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ import torch
 from hydra import initialize_config_module
 
 from benchmarks.scoring.restore import use_float32
+from benchmarks.training.record import environment
 from benchmarks.training.run import silence_lightning
 
 FAMILIES = ("ae", "vae", "gan", "wgan", "wgan_gp")
@@ -69,12 +70,35 @@ class Place:
         return ["datamodule=noise", "shape=[1,28,28]", "datamodule.size=60000"]
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a step measures: a family under a network, each by its name in `conf/`."""
+
+    model: str
+    network: str
+
+    @property
+    def words(self) -> tuple[str, str]:
+        return f"model={self.model}", f"network={self.network}"
+
+    @property
+    def row(self) -> Mapping[str, str]:
+        """The first cells of a row of a table."""
+        return {"model": self.model, "network": self.network}
+
+
 @contextmanager
-def prepared(is_tiny: bool) -> Iterator[Place]:
-    """The place of the study, inside Hydra."""
+def prepared(is_tiny: bool, name: str, device: str | None = None) -> Iterator[Place]:
+    """The place of the study of a name, inside Hydra: on the GPU if there is one, if no device is given."""
     silence_lightning()
     use_float32()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    machine = f"{torch.cuda.get_device_name() if device == 'cuda' else 'cpu'}, torch {torch.__version__}"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    machine = f"{torch.cuda.get_device_name() if device == 'cuda' else _processor()}, torch {torch.__version__}"
     with initialize_config_module("conf", version_base="1.3"):
-        yield Place(Path("reports", "gpu"), device, machine, is_tiny)
+        yield Place(Path("reports", name), device, machine, is_tiny)
+
+
+def _processor() -> str:
+    facts = environment(torch.device("cpu"))
+    threads = facts["threads"]
+    return f"{facts['processor']} ({facts['cpu_capability']}), {threads} thread{'s' if threads > 1 else ''}"
