@@ -1,5 +1,9 @@
 """Fits a model: the trainer, its callbacks, resuming from a checkpoint, and what is set after training."""
 
+import os
+import shutil
+import sys
+
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -20,6 +24,9 @@ from benchmarks.training.task import Fitted, Training
 from datamodules.base import DataModule
 from models.contracts import Calibrates, FitsPrior
 from models.game import GenerativeModel, Turns
+
+# the compiler that torch.compile calls on a CPU; torch reads the variable once, when it is imported
+CXX = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
 
 
 def fit(training: Training) -> Fitted:
@@ -93,9 +100,15 @@ def _curve(training: Training) -> Curve:
 
 def _turns(config: RunConfig) -> Turns:
     try:
-        return Turns(str(config.parts.trainer.get("loop", "eager")), warn)
+        turns = Turns(str(config.parts.trainer.get("loop", "eager")), warn)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if turns.is_compiled and config.device == "cpu" and shutil.which(CXX) is None:
+        raise UserError(
+            f"trainer.loop compiles losses with {CXX}, which is not installed: install it, name another C++ compiler in the "
+            "environment variable CXX, or leave trainer.loop out"
+        )
+    return turns
 
 
 def _trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
