@@ -15,13 +15,14 @@ from benchmarks.reporting.across_statistics import (
     Estimate,
     draw_runs,
     mean_ranks,
-    pareto_front,
     probability_of_improvement,
     profile,
 )
+from benchmarks.reporting.alone import TIMES, ran_alone
+from benchmarks.reporting.fronts import Front, fronts_of
 from benchmarks.reporting.labels import written
 from benchmarks.reporting.maps import LOG_FROM
-from benchmarks.reporting.opening import ACROSS, UP, best_rows, comparable_rows, first_column
+from benchmarks.reporting.opening import UP, best_rows, comparable_rows, first_column
 from benchmarks.reporting.questions import QUESTIONS
 from benchmarks.reporting.seed_statistics import Array
 from benchmarks.reporting.table import ColumnHead, Row, Table
@@ -33,7 +34,6 @@ MOST_FAMILIES = 8
 # the normalised scores at which a profile is drawn
 THRESHOLDS = 101
 NOISE, REAL = ("pixel noise", "uniform noise"), "real train"
-COST_COLUMNS = ("train_seconds",)
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,6 @@ class Compared:
     thresholds: Sequence[float]
     profiles: Mapping[str, Sequence[Estimate]]
     is_log: bool = False
-
-
-@dataclass(frozen=True)
-class Front:
-    """Rows of a data set by two columns.
-
-    Args:
-        table: of the data set.
-        across, up: the columns.
-        rows: with the means of both, and whether no other row dominates the row.
-    """
-
-    table: Table
-    across: ColumnHead
-    up: ColumnHead
-    rows: Sequence[tuple[Row, float, float, bool]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +154,7 @@ def _across(tables: Sequence[Table], min_seeds: int) -> Across:
                 compared.append(found)
             elif found:
                 notes.append(found)
-    fronts = [front for table, own in zip(tables, rows, strict=True) for front in _fronts(table, own)]
+    fronts = [front for table, own in zip(tables, rows, strict=True) for front in fronts_of(table, own)]
     return Across(tables, families, compared, fronts, notes)
 
 
@@ -190,6 +174,9 @@ def _compared(
         if absent := [table.datamodule for table, head in zip(tables, heads, strict=True) if name not in head]:
             if len(absent) < len(tables):
                 reasons.append(f"{title} is left out: no number on {', '.join(absent)}.")
+            continue
+        if name in TIMES and not all(ran_alone(row.measured for row in own.values()) for own in chosen):
+            reasons.append(f"{title} is left out: some runs were trained beside other work.")
             continue
         columns = [head[name] for head in heads]
         costs = [[_costs(own[family], columns[0]) for family in families] for own in chosen]
@@ -271,29 +258,3 @@ def _profiles(
     limits = np.linspace(min(0.0, min(finite)), 1.05 * max(finite), THRESHOLDS)
     profiles = {family: profile(own, limits, draws[family]) for family, own in normalised.items()}
     return [1 - float(limit) for limit in limits], profiles
-
-
-def _fronts(table: Table, rows: Sequence[Row]) -> list[Front]:
-    up = first_column(UP, table, rows)
-    fronts = []
-    for names in (*ACROSS, COST_COLUMNS):
-        across = first_column(names, table, rows)
-        if up is None or across is None:
-            continue
-        points = [(row, *means) for row in rows if (means := _means(row, across, up)) is not None]
-        costs = np.array([[_cost(row, across, a), _cost(row, up, b)] for row, a, b in points])
-        on_front = pareto_front(costs)
-        fronts.append(Front(table, across, up, [(*p, bool(f)) for p, f in zip(points, on_front, strict=True)]))
-    return fronts
-
-
-def _means(row: Row, *columns: ColumnHead) -> tuple[float, float] | None:
-    means = [cell.mean for c in columns if (cell := row.cells.get(c.name)) is not None and cell.mean is not None]
-    return (means[0], means[1]) if len(means) == 2 else None
-
-
-def _cost(row: Row, column: ColumnHead, mean: float) -> float:
-    """The mean as a cost; infinity for a row with a lost run."""
-    if row.count("finished") < len(row.runs):
-        return np.inf
-    return -mean if column.higher_is_better else mean

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
-from benchmarks.reporting.across import Across, Compared, Front
+from benchmarks.reporting.across import Across, Compared
+from benchmarks.reporting.fronts import Front
 from benchmarks.reporting.labels import written
 from benchmarks.reporting.maps import BOTTOM, HEIGHT, LEFT, RIGHT, TINTS, TOP, WIDTH, Scale, axes
 from benchmarks.reporting.numbers import number

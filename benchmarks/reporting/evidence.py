@@ -13,6 +13,7 @@ from benchmarks.records.examples import ExampleFile, open_examples
 from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
+from benchmarks.reporting.alone import MOST_NEIGHBOURS, TIMES
 from benchmarks.reporting.claims import Claim, Side, Specification
 from benchmarks.reporting.quantities import evaluate, example_values, in_words, names_in
 from benchmarks.reporting.seed_statistics import Array
@@ -20,9 +21,6 @@ from benchmarks.reporting.table import Row, Table
 
 NOT_RECORDED = "not recorded"
 COSTS = frozenset(column.name for column in columns_in(COST))
-# what is slower beside other work, and the processors that other programs may keep busy meanwhile: what a system does by itself
-TIMES = frozenset({"train_seconds", "images_per_second", "sampling_images_per_second"})
-MOST_NEIGHBOURS = 0.25
 
 
 @dataclass(frozen=True, eq=False)

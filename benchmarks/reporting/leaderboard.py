@@ -14,6 +14,7 @@ from benchmarks.records.facts import Facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_beside
 from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
+from benchmarks.reporting.alone import TIMES, ran_alone
 from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.comparisons import Statements, make_statements
 from benchmarks.reporting.grouping import Member, group_runs
@@ -84,9 +85,11 @@ def _table(members: list[Member], min_seeds: int, nicknames: Mapping[str, str] |
     baselines = [] if sheet is None else _baselines(first, sheet.protocol_id)
     heads = _heads(scores, [*(draft.summaries for draft in drafts), *(summaries for _, summaries in baselines)])
     directions = {score.name: score.higher_is_better for run_scores in scores for score in run_scores}
-    best = _best(drafts, directions)
+    # no best time, no rank and no comparison, if a run was not alone on the machine
+    unsaid = frozenset() if ran_alone(draft.measured for draft in drafts) else TIMES
+    best = _best(drafts, {name: higher for name, higher in directions.items() if name not in unsaid})
     rows = [(draft.label, values_by_column(draft.measured), draft.budget) for draft in drafts]
-    statements = make_statements(rows, heads, best, min_seeds)
+    statements = make_statements(rows, [head for head in heads if head.name not in unsaid], best, min_seeds)
     return Table(
         datamodule=first.record["names"]["datamodule"],
         network=first.record["names"]["network"],

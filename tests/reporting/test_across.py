@@ -1,5 +1,6 @@
 """What a report says across data sets: which tables and runs it reads, and what the page shows."""
 
+import json
 import re
 from pathlib import Path
 
@@ -104,6 +105,22 @@ def test_a_column_that_some_finished_run_lacks_is_left_out_and_named(tmp_path: P
     (across,) = across_of(tmp_path)
     assert [compared.question for compared in across.compared] == ["Samples", "Cost"]
     assert "MSE is left out: some finished runs of GAN have no number." in across.notes
+
+
+def test_times_beside_other_work_are_not_ranked_and_no_best_time_is_marked(tmp_path: Path) -> None:
+    add_families(tmp_path, {"vae": (20.0, 9.0), "gan": (10.0, 9.02)})
+    path = tmp_path / "mnist" / "gan" / "c1" / "seed=3" / "run.json"
+    record = json.loads(path.read_text())
+    for neighbours, is_said in ((0.2, True), (0.9, False)):
+        path.write_text(json.dumps(record | {"cost": record["cost"] | {"neighbours": neighbours}}))
+        (across,) = across_of(tmp_path)
+        speed = [compared.column.name for compared in across.compared if compared.column.name == "images_per_second"]
+        assert bool(speed) == is_said
+        assert any("trained beside other work" in note for note in across.notes) != is_said
+        of_mnist = next(table for table in make_tables(find_runs(tmp_path), 5) if table.datamodule == "mnist")
+        cells = [row.cells["images_per_second"] for row in of_mnist.models]
+        assert any(cell.is_best or cell.rank for cell in cells) == is_said
+        assert any(row.cells["fid"].is_best for row in of_mnist.models), "scores do not depend on neighbours"
 
 
 def test_families_that_are_not_everywhere_or_have_few_seeds_are_left_out_and_named(tmp_path: Path) -> None:
