@@ -83,6 +83,7 @@ def test_a_document_has_the_verdicts_of_the_published_records(
 FINDINGS = [
     ("gan_losses", "findings/gan_losses"),
     ("likelihoods", "findings/likelihoods"),
+    ("two_stage", "findings/two_stage"),
     ("fitted_density", "families"),
     ("iwae", "findings/bounds"),
     ("iaf", "findings/bounds"),
