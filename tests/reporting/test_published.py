@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reporting.build import make_report
+from benchmarks.reporting.cells import Cell, cell_text
 from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.summary import verdicts_markdown
-from benchmarks.reporting.table import Cell, cell_text
 from tests.conftest import ROOT
 
 # data sets with published records
