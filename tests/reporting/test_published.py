@@ -89,6 +89,7 @@ FINDINGS = [
     ("iaf", "findings/bounds"),
     ("vampprior", "findings/bounds"),
     ("pacgan", "findings/pacgan"),
+    ("rpgan", "findings/rpgan"),
 ]
 
 
