@@ -221,6 +221,7 @@ MISTAKES = [
         "--seed is no option of benchmarks.train; a key is set without dashes, as in seed=value",
     ),
     ("train", ["+nick=x"], "benchmarks.train has no key nick"),
+    ("report", ["model=vae"], "benchmarks.report has no group model; did you mean only.model"),
     (
         "evaluate",
         ["-m", "samples=a.npz,b.npz"],

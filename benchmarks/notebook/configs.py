@@ -6,7 +6,8 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from benchmarks.cli import check_words, quoted
+from benchmarks.cli import quoted
+from benchmarks.cli.words import check_words
 
 
 def compose_config(datamodule: str, protocol: str, overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""How a program starts: its entry point, with its help page and the checks of its command line and of the installation."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig, OmegaConf
+
+from benchmarks.cli.offers import help_page
+from benchmarks.cli.words import check_words
+from benchmarks.errors import UserError, exits_cleanly
+from benchmarks.imports import check_torchvision
+from benchmarks.signals import interruptible
+
+Task = Callable[[DictConfig], None]
+
+
+def program(name: str, needs_torch: bool = True) -> Callable[[Task], Callable[[], None]]:
+    """Makes the entry point of a program from its task, which takes the composed configuration.
+
+    The entry point prints help, checks the command line, composes conf/<name>.yaml, and turns mistakes of the user into
+    one line and exit status 1. Signals that ask the process to end become one line and status 128 + the signal's number.
+
+    Args:
+        name: the name of the program and of its file in conf/.
+        needs_torch: whether to check that torch and torchvision fit each other, which takes seconds.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        # errors are also caught inside of Hydra, which would print a traceback
+        run = hydra.main(config_path="pkg://conf", config_name=name, version_base="1.3")(exits_cleanly(task))
+
+        @exits_cleanly
+        @wraps(task)
+        def main() -> None:
+            with interruptible():
+                prepare(name, needs_torch)
+                run()
+
+        return main
+
+    return decorate
+
+
+def prepare(program: str, needs_torch: bool = True) -> None:
+    """Prints the help page and exits if the command asks for help; otherwise checks the installation and the command.
+
+    Args:
+        program: the name of the program.
+        needs_torch: whether to check torch and torchvision.
+
+    Raises:
+        UserError: for a torch and a torchvision that do not fit, a choice that does not exist, or an unknown key. The
+            message names the nearest known words.
+    """
+    # idle threads that spin slow down other processes
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # only training has multiruns: elsewhere a comma belongs to a title or a path
+    sys.argv[1:] = [quoted(word, "=" if program == "train" else "=,") for word in sys.argv[1:]]
+    arguments, unknown = get_args_parser().parse_known_args()
+    if arguments.help:
+        print(help_page(program), end="")
+        raise SystemExit(0)
+    if unknown:
+        word = unknown[0].lstrip("-").partition("=")[0]
+        raise UserError(
+            f"{unknown[0]} is no option of benchmarks.{program}; a key is set without dashes, as in {word}=value"
+        )
+    if arguments.multirun and program != "train":
+        raise UserError(f"benchmarks.{program} has no multirun (-m); a list of values has brackets, as in key=[A,B]")
+    check_words(program, arguments.overrides)
+    if needs_torch:  # the process of a multirun's command may need no torch itself, which takes seconds to load
+        check_torchvision(by_version=arguments.multirun)
+
+
+def package_list(value: Any) -> list[str]:
+    """The packages of a key such as trust=[PACKAGE].
+
+    Raises:
+        UserError: for a value that is not a list of names of packages.
+    """
+    names = list(value) if OmegaConf.is_list(value) else None
+    if names is None or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise UserError(f"trust is {value!r}; expected a list of packages, as in trust=[my_models]")
+    return names
+
+
+def quoted(word: str, special: str = "=") -> str:
+    """Puts a value with special characters in quotes, as Hydra's grammar requires: `runs='runs/digits/vae/1a2b/seed=0'`.
+
+    In a list of paths, each path is quoted: `runs=['a/vae/1a2b/seed=0','b']`.
+
+    Args:
+        word: a word of the command line.
+        special: the characters that require quotes.
+    """
+    key, equals, value = word.partition("=")
+    grammar = set("'\"[]{}(),$\\") - set(special)
+    if value[:1] + value[-1:] == "[]" and "=" in value and not set(value[1:-1]) & (grammar - {","}):
+        return f"{key}=[{','.join(repr(item.strip()) for item in value[1:-1].split(','))}]"
+    needs_quotes = bool(set(value) & set(special)) and not set(value) & grammar and not word.startswith("-")
+    return f"{key}{equals}'{value}'" if needs_quotes else word
