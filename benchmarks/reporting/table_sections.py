@@ -42,6 +42,7 @@ def table_sections(report: Report) -> Iterator[str]:
             data_cells=_data_cells,
             dashes=_dashes,
             model_of=lambda table, label: next(row.model for row in table.rows if row.label == label),
+            titles_of=lambda table: {column.name: column.title for column in table.columns},
             records=lambda row: _records(row, out),
             sigma_curves=_sigma_curves,
         )
