@@ -51,7 +51,13 @@ class LoadedRun:
         return MappingProxyType(self._sheet.values)
 
     def why(self, score: str) -> str | None:
-        """Why a score has no number; None for one that has."""
+        """Why a score has no number; None for one that has.
+
+        Raises:
+            UserError: for a name that is no score of the run.
+        """
+        if score not in self.scores:
+            raise UserError(f"{self.path} has no score {score!r}; it has {', '.join(self.scores)}")
         return next((s.detail.get("reason") for s in self._sheet.scores if s.name == score and s.value is None), None)
 
     @cached_property

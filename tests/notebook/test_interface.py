@@ -38,6 +38,8 @@ def test_a_run_has_its_model_data_scores_and_pictures(path: Path) -> None:
     assert dict(run.scores) == {"fid": 3.0, "ais": None}, "of the protocol with the most samples"
     assert run.why("ais") == "not <yet>"
     assert run.why("fid") is None
+    with pytest.raises(UserError, match="has no score 'fdi'; it has fid, ais"):
+        run.why("fdi")
     samples = run.model.sample(16)
     assert samples.shape == (16, 1, 8, 8)
     assert not samples.requires_grad
