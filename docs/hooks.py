@@ -39,8 +39,9 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Publishes the records of docs/records beside the pages."""
-    words = [f"runs={ROOT / 'docs' / 'records'}", f"out={Path(config.site_dir) / 'records'}"]
+    """Publishes the records of the families and of the mixtures beside the pages."""
+    roots = [f"'{ROOT / 'docs' / 'records' / name}'" for name in ("families", "mixtures")]
+    words = [f"runs=[{','.join(roots)}]", f"out={Path(config.site_dir) / 'records'}"]
     words.append("title='Digits, MNIST, Fashion-MNIST and two mixtures'")
     made = subprocess.run(
         [sys.executable, "-m", "benchmarks.publish", *words], cwd=ROOT, capture_output=True, text=True

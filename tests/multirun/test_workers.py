@@ -24,6 +24,7 @@ from tests.multirun.fakes import DyingLauncher
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process as joblib starts it, with the handlers of Python."""
     monkeypatch.setattr(workers, "_received", None)
+    monkeypatch.setattr(workers, "_is_worker", False)
     defaults = dict.fromkeys(ENDING, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
     with handlers(defaults):
         yield
