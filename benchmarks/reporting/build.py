@@ -72,16 +72,17 @@ def write_report(
         tabulated, runs = _tabulated(roots, out, title, min_seeds, only, nicknames)
         remove_dead_leftovers(out, out / "pictures")
         with scratch(out) as start, scratch(out) as rest:
-            with beside(lambda: _write_tables(tabulated, rest), pays=are_many(len(runs))) as printed:
+            with beside(lambda: _write_tables(tabulated, rest), pays=are_many(len(runs))):
                 answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
                 new = newcomers(tabulated.tables, asked, min_seeds)
                 across = across_data_sets(tabulated.tables, min_seeds)
                 report = replace(tabulated, answers=answers, newcomers=new, across=across)
                 _write_documents(report, latex_columns)
                 start.writelines(page_start(report))
+                printed = tables_text(report.tables)
             pieces = chain(_pieces(start), _pieces(rest))
             write_pieces(out / "index.html", pieces, is_precious=False)
-        print(*printed, sep="", end="")
+        print(printed, end="")
         print_answers(report.answers)
         print_newcomers(report.newcomers)
     if logger and is_wandb(logger):
@@ -151,8 +152,8 @@ def _complete(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
 
 
-def _write_tables(report: Report, rest: TextIO) -> str:
-    """Writes what needs no answers to claims: files, and the page after its verdicts. Returns the tables for the terminal."""
+def _write_tables(report: Report, rest: TextIO) -> None:
+    """Writes what needs no answers to claims: files, and the page after its verdicts."""
     rest.seek(0)
     rest.truncate()
     rest.writelines(chain(table_sections(report), page_end(report)))
@@ -161,7 +162,6 @@ def _write_tables(report: Report, rest: TextIO) -> str:
         save_sheets(table, report.pictures, report.out)
     write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
     write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
-    return tables_text(report.tables)
 
 
 def _pieces(text: TextIO) -> Iterator[str]:

@@ -39,7 +39,7 @@ CAPTIONS = {
 }
 # the first rows of a table, whose pictures are in the page; the page links to the other rows' pictures
 EMBEDDED_ROWS = 12
-# the first rows of a table that a sheet shows, and the pictures in a line of it
+# the most rows of a table whose sheet shows all of them, and the pictures in a line of a sheet
 SHEET_ROWS, SHEET_COLUMNS = 48, 7
 # of the labels of a sheet, and of the white between its pictures, in pixels
 LABEL_SIZE, LABEL_HEIGHT, GAP = 16, 22, 12
@@ -105,11 +105,15 @@ def copy_pictures(tables: Sequence[Table], out: Path) -> dict[str, dict[str, Pat
 
 
 def save_sheets(table: Table, pictures: Mapping[str, Mapping[str, Path]], out: Path) -> None:
-    """Writes one sheet for each kind of picture, with the pictures of the models side by side under their labels."""
+    """Writes one sheet for each kind of picture, with the pictures of the models side by side under their labels.
+
+    A sheet shows every row of a table of up to `SHEET_ROWS`, and the embedded ones of a larger table.
+    """
+    rows = table.models[: SHEET_ROWS if len(table.models) <= SHEET_ROWS else EMBEDDED_ROWS]
     for kind, file in PICTURES.items():
-        by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in table.models[:SHEET_ROWS]]
-        contents = [(label, _read(path)) for label, path in by_row if path is not None]
-        tiles = [(label, Image.open(io.BytesIO(png)).convert("RGB")) for label, png in contents if png is not None]
+        by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in rows]
+        decoded = [(label, _decoded(path)) for label, path in by_row if path is not None]
+        tiles = [(label, image) for label, (_, image) in decoded if image is not None]
         if tiles:
             with replacing(out / f"{table.slug}-{file}", is_precious=False) as temporary:
                 _sheet(tiles).save(temporary, format="PNG", compress_level=1)  # a third of the default's time
@@ -185,15 +189,19 @@ def _top(content: bytes, rows: int) -> bytes:
 
 def _read(path: Path) -> bytes | None:
     """The content of a picture that can be decoded; None for a missing one, and with a warning for any other file."""
+    return _decoded(path)[0]
+
+
+def _decoded(path: Path) -> tuple[bytes | None, Image.Image | None]:
+    """A picture's content, and the picture itself; None and None for a missing one, and with a warning for any other file."""
     try:
         content = read_bytes(path, MOST_BYTES)
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are expected")
-            image.convert("RGB")
+            return content, image.convert("RGB")
     except FileNotFoundError:
-        return None
+        return None, None
     except Exception as error:  # a damaged picture raises many kinds of errors, and the report works without it
         warn(f"{path} cannot be read and is left out ({one_line(error)[:160]})")
-        return None
-    return content
+        return None, None
