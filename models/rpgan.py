@@ -25,7 +25,7 @@ class RpGAN(AdversarialModel):
         **pieces: as `AdversarialModel`.
 
     Raises:
-        ValueError: for a negative γ, or for batch norm in the discriminator.
+        ValueError: for a negative γ, a `paired` that is neither true nor false, or batch norm in the discriminator.
     """
 
     critic_name: ClassVar[str] = "discriminator"
@@ -33,6 +33,8 @@ class RpGAN(AdversarialModel):
     def __init__(self, gamma: float = 0.05, paired: bool = True, **pieces: Unpack[Pieces]) -> None:
         if gamma < 0:
             raise ValueError(f"model.gamma is {gamma}; expected 0 or more")
+        if not isinstance(paired, bool):
+            raise ValueError(f"model.paired is {paired!r}; expected true or false")
         super().__init__(**pieces)
         refuse_batch_norm(self.critic, "RpGAN")
         self.gamma, self.paired = gamma, paired

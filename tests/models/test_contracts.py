@@ -172,6 +172,7 @@ BAD_OPTIONS: list[tuple[str, list[str], str]] = [
     ("dragan", ["model.trunk.norm=batch"], "a DRAGAN's critic takes no batch norm"),
     ("began", ["model.lambda_k=0"], "model.lambda_k is 0"),
     ("rpgan", ["model.gamma=-1"], "model.gamma is -1"),
+    ("rpgan", ["model.paired=maybe"], "model.paired is 'maybe'; expected true or false"),
     ("rpgan", ["model.trunk.norm=batch"], "a RpGAN's critic takes no batch norm"),
     ("pacgan", ["model.packing=0"], "model.packing is 0"),
     ("improved_gan", ["model.generator_loss=hinge"], "model.generator_loss is 'hinge'"),
