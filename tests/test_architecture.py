@@ -205,6 +205,7 @@ def test_every_file_of_benchmarks_is_in_a_room_or_is_a_program() -> None:
         "merge",
         "publish",
         "remove",
+        "costs",
     }
     for path in files("benchmarks"):
         parts = path.relative_to(ROOT / "benchmarks").parts

@@ -113,7 +113,8 @@ def test_every_logger_logs_without_an_account(logger: str, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    "program", ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge", "remove"]
+    "program",
+    ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge", "remove", "costs"],
 )
 def test_every_program_composes(program: str) -> None:
     assert composed(program=program)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import CONF, ROOT
 
-PROGRAMS = ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge", "remove"]
+PROGRAMS = ["train", "evaluate", "report", "search", "replay", "status", "train_encoder", "merge", "remove", "costs"]
 
 
 @pytest.fixture(scope="module")

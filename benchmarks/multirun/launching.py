@@ -176,7 +176,7 @@ class AsManyAsPay(Persistent):
             launcher.setup(hydra_context=self.context, task_function=self.task, config=self.config)
             return cast(Sequence[JobReturn], launcher.launch(job_overrides, initial_job_idx))
         print(
-            f"{processes} jobs at a time; to compare costs, run them alone: launcher=local runs_dir=alone", flush=True
+            f"{processes} jobs at a time; python -m benchmarks.costs measures speeds that can be compared", flush=True
         )
         is_chosen = any(word.startswith("threads=") for job in job_overrides for word in job)
         more = [] if is_chosen or self.config.threads is not None else ["threads=1"]

@@ -77,7 +77,7 @@ def replay(
         UserError: for a record that names untrusted classes, or data that differ from the record's.
     """
     recorded_environment = run.record.get("environment") or {}
-    config = _config(run, out, data_dir, accelerator, trust, folder)
+    config = recorded_config(run, out, data_dir, accelerator, trust, folder, str(out / "cache"))
     device = torch.device(config.device)
     set_threads(config.threads)
     present = environment(device) | packages()
@@ -182,19 +182,38 @@ def print_comparison(comparisons: Sequence[Comparison], outliers: Sequence[Outli
         )
 
 
-def _config(
-    run: Run, out: Path, data_dir: str | None, accelerator: str | None, trust: Sequence[str], folder: str | None
+def recorded_config(
+    run: Run,
+    runs_dir: Path,
+    data_dir: str | None,
+    accelerator: str | None,
+    trust: Sequence[str],
+    folder: str | None,
+    cache_dir: str | None = None,
 ) -> RunConfig:
-    """The configuration that trains a recorded run again, in another folder, on the recorded kind of device."""
+    """The configuration that trains a recorded run again, in another folder, on the recorded kind of device.
+
+    Args:
+        run: with its record and sheets.
+        runs_dir: the folder of new runs.
+        data_dir: the folder of the data; None for the default of the programs.
+        accelerator: Lightning's name; None for the recorded kind of device.
+        trust: packages whose classes the user trusts besides genbench's own.
+        folder: the folder of images to read, for runs on such a folder.
+        cache_dir: the folder of caches of images; None for one inside `data_dir`.
+
+    Raises:
+        UserError: for a record that names untrusted classes, a model that is too large, or a device that is not here.
+    """
     document = read_trusted_config(run.path, trust)
     check_parameters(document["model"])
     check_sheets(run.sheets, trust)
     recorded_environment = run.record.get("environment") or {}
-    document |= {"runs_dir": str(out), "data_dir": data_dir, "logger": None, "group": None, "search": None}
+    document |= {"runs_dir": str(runs_dir), "data_dir": data_dir, "logger": None, "group": None, "search": None}
     for protocol in ("protocol", "curve"):  # nor which file of weights is read
         if isinstance(document.get(protocol), Mapping):
             document[protocol] = {**document[protocol], "encoder_weights": None}
-    document["datamodule"] = at_folders(document["datamodule"], data_dir, str(out / "cache"), folder)
+    document["datamodule"] = at_folders(document["datamodule"], data_dir, cache_dir, folder)
     if accelerator is None and recorded_environment.get("device") == "cpu":
         accelerator = "cpu"  # "auto" would take a GPU that the recorded run did not have
     if accelerator is not None:

@@ -1,12 +1,58 @@
 """Checks of a run beyond its own files: its data, its place, and what a report needs of it."""
 
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from benchmarks.records.files import RecordError
 from benchmarks.records.json_files import check_kind
 from benchmarks.records.paths import BASELINES, OLD_BASELINES, RECORD, run_path, runs_dir_of
 from benchmarks.records.runs import Run
-from benchmarks.records.schemas import PlacedRecord, ReportRecord
+
+
+class _PlacedNames(TypedDict):
+    datamodule: str
+    model: str
+
+
+class _PlacedData(TypedDict):
+    id: str
+
+
+class PlacedRecord(TypedDict):
+    """What the places of a run and of its baseline rows follow from: the values are of the types of `Record` already."""
+
+    names: _PlacedNames
+    data: _PlacedData
+
+
+class _ReportNames(TypedDict):
+    datamodule: str
+    network: str
+    model: str
+
+
+class _ReportSizes(TypedDict):
+    test: int
+
+
+class _ReportData(TypedDict):
+    id: str
+    sizes: _ReportSizes
+    binarize: str
+    dequantize: bool
+
+
+class _ReportBudget(TypedDict):
+    unit: str
+    amount: int | float
+
+
+class ReportRecord(TypedDict):
+    """What a report needs of `run.json` besides: the values are of the types of `Record` already."""
+
+    names: _ReportNames
+    data: _ReportData
+    budget: NotRequired[_ReportBudget | None]
 
 
 def check_data(run: Run, data_id: str) -> None:

@@ -20,6 +20,7 @@ from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.parts import Kind, Part
 from benchmarks.records.paths import (
     CONFIG,
+    COSTS,
     CURVE,
     PICTURES,
     RECORD,
@@ -155,7 +156,7 @@ def _content(path: Path) -> bytes:
 
 def _files_of_run(run: Run, with_pictures: bool) -> Files:
     folder = run.path
-    paths = [folder / name for name in (CONFIG, CURVE, *(PICTURES.values() if with_pictures else ()))]
+    paths = [folder / name for name in (CONFIG, CURVE, COSTS, *(PICTURES.values() if with_pictures else ()))]
     paths += sorted(folder.glob("run.failed-*.json"))
     for sheet in sorted((folder / "scores").glob("*.json")):
         paths += [examples_path(sheet), sheet]

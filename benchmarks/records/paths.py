@@ -11,6 +11,8 @@ from pathlib import Path
 RECORD = "run.json"
 CONFIG = "config.yaml"
 CURVE = "curve.csv"
+# speeds that were measured after training
+COSTS = "costs.json"
 SEARCH = "search.json"
 
 BASELINES = "_baselines"

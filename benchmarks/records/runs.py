@@ -1,8 +1,8 @@
 """A run on disk: its record, its scores, its curve.
 
-A run's folder holds `config.yaml`, `run.json`, `curve.csv`, `checkpoints/last.ckpt`, pictures, and
-`scores/<protocol>-<protocol id>.json`. A record is written once, under a temporary name, synced and renamed. Nothing
-edits a record afterwards.
+A run's folder holds `config.yaml`, `run.json`, `curve.csv`, `checkpoints/last.ckpt`, pictures,
+`scores/<protocol>-<protocol id>.json`, and `costs.json` if the speeds were measured again after training. A record is
+written once, under a temporary name, synced and renamed. Nothing edits a record afterwards.
 """
 
 import csv
@@ -17,6 +17,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import asdict
 
 from benchmarks.errors import one_line, warn
+from benchmarks.records.costs import read_costs
 from benchmarks.records.files import LARGEST, SCHEMA, RecordError, read_bytes, write_json
 from benchmarks.records.json_files import check_kind, read_json
 from benchmarks.records.paths import CURVE, NO_RUNS, RECORD
@@ -26,6 +27,7 @@ from benchmarks.records.schemas import (
     MOST_VALUE,
     Detail,
     FileName,
+    MeasuredCosts,
     ProtocolFacts,
     Real,
     Record,
@@ -85,6 +87,8 @@ class Run:
     path: Path
     record: dict[str, Any]
     sheets: list[ScoreSheet]
+    # of `costs.json`, which is written after training, and may be written again
+    costs: MeasuredCosts | None = None
 
     @property
     def status(self) -> Status:
@@ -239,7 +243,7 @@ def read_run(path: Path) -> Run | None:
         RecordError: for a damaged file or a newer schema.
     """
     record = read_record(path)
-    return None if record is None else Run(path, record, read_sheets(path))
+    return None if record is None else Run(path, record, read_sheets(path), read_costs(path))
 
 
 def read_each(paths: Sequence[Path]) -> Iterator[tuple[Path, RunOrError]]:

@@ -29,6 +29,7 @@ Real = Annotated[float, Meta(ge=-MOST_VALUE, le=MOST_VALUE)]
 # without a pattern: msgspec 0.22 frees memory twice for a union of a list and a text with a pattern
 _Scalar = bool | Annotated[int, Meta(ge=-(2**62), le=2**62)] | Real | Annotated[str, Meta(max_length=200)] | None
 Setting = _Scalar | list[_Scalar]
+Speed = Annotated[float, Meta(gt=0, le=MOST_VALUE)]
 # whole numbers stay whole
 Amount = Annotated[int, Meta(ge=0, le=2**62)] | Annotated[float, Meta(ge=0, le=MOST_VALUE)]
 
@@ -105,6 +106,19 @@ class Environment(TypedDict, total=False):
     cpu_capability: Text | None
     cuda: Text | None
     cudnn: Text | None
+
+
+class MeasuredCosts(TypedDict):
+    """`costs.json`: speeds of a run's configuration, measured for their own sake, in turns with those of other rows."""
+
+    schema: int
+    together: FileName
+    images_per_second: Speed
+    sampling_images_per_second: Speed
+    seconds: Amount
+    neighbours: Amount | None
+    environment: Environment
+    measured_at: Text
 
 
 class Commit(TypedDict, total=False):
@@ -188,52 +202,6 @@ class Record(TypedDict, total=False):
     extended_from: Extension | None
     external: External | None
     finished_at: Text | None
-
-
-class _PlacedNames(TypedDict):
-    datamodule: str
-    model: str
-
-
-class _PlacedData(TypedDict):
-    id: str
-
-
-class PlacedRecord(TypedDict):
-    """What the places of a run and of its baseline rows follow from: the values are of the types of `Record` already."""
-
-    names: _PlacedNames
-    data: _PlacedData
-
-
-class _ReportNames(TypedDict):
-    datamodule: str
-    network: str
-    model: str
-
-
-class _ReportSizes(TypedDict):
-    test: int
-
-
-class _ReportData(TypedDict):
-    id: str
-    sizes: _ReportSizes
-    binarize: str
-    dequantize: bool
-
-
-class _ReportBudget(TypedDict):
-    unit: str
-    amount: int | float
-
-
-class ReportRecord(TypedDict):
-    """What a report needs of `run.json` besides: the values are of the types of `Record` already."""
-
-    names: _ReportNames
-    data: _ReportData
-    budget: NotRequired[_ReportBudget | None]
 
 
 class ProtocolFacts(TypedDict, total=False):

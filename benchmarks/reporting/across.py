@@ -18,7 +18,7 @@ from benchmarks.reporting.across_statistics import (
     probability_of_improvement,
     profile,
 )
-from benchmarks.reporting.alone import TIMES, ran_alone
+from benchmarks.reporting.alone import incomparable
 from benchmarks.reporting.fronts import Front, fronts_of
 from benchmarks.reporting.labels import written
 from benchmarks.reporting.maps import LOG_FROM
@@ -175,8 +175,10 @@ def _compared(
             if len(absent) < len(tables):
                 reasons.append(f"{title} is left out: no number on {', '.join(absent)}.")
             continue
-        if name in TIMES and not all(ran_alone(row.measured for row in own.values()) for own in chosen):
-            reasons.append(f"{title} is left out: some runs were trained beside other work.")
+        if any(name in incomparable(own.values()) for own in chosen):
+            reasons.append(
+                f"{title} is left out: some runs were trained beside other work, or measured at different times."
+            )
             continue
         columns = [head[name] for head in heads]
         costs = [[_costs(own[family], columns[0]) for family in families] for own in chosen]

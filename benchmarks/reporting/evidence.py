@@ -13,7 +13,7 @@ from benchmarks.records.examples import ExampleFile, open_examples
 from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
-from benchmarks.reporting.alone import MOST_NEIGHBOURS, TIMES
+from benchmarks.reporting.alone import MOST_NEIGHBOURS, SPEEDS, TIMES, measured_together
 from benchmarks.reporting.claims import Claim, Side, Specification
 from benchmarks.reporting.quantities import evaluate, example_values, in_words, names_in
 from benchmarks.reporting.seed_statistics import Array
@@ -206,7 +206,7 @@ def _row_group(row: Row, asked: Asked, table: Table, files: Callable[[int], Exam
         values=np.array(list(values.values())),
         runs=runs,
         lost=len(row.runs) - len(values),
-        facts={**row.facts, **(_machine(row) if _depends_on_machine(row, as_written) else {})},
+        facts={**row.facts, **(_machine(row, as_written) if _depends_on_machine(row, as_written) else {})},
         examples=None if examples is None else examples.mean(0),
         of=of,
         floor=_below_floor(row, asked, table) or _beside_others(row, as_written),
@@ -222,27 +222,39 @@ def _depends_on_machine(row: Row, quantity: str) -> bool:
     return names_in(quantity) <= COSTS or row.facts.get("budget", "").endswith(" seconds")
 
 
-def _machine(row: Row) -> dict[str, str]:
+def _machine(row: Row, quantity: str) -> dict[str, str]:
     """The machine of a row: a cost on one machine says nothing of a cost on another. A row whose seeds ran on several machines
-    is like no other row."""
-    environments = [run.record.get("environment") for run in row.runs]
+    is like no other row, and neither is a row whose speeds are from several measurements."""
+    is_speed = bool(names_in(quantity) & SPEEDS)
+    environments = [
+        run.costs["environment"] if is_speed and run.costs else run.record.get("environment") for run in row.runs
+    ]
     keys = ("device", "processor", "threads")
-    known = [{key: str(env[key]) for key in keys if key in env} for env in environments if isinstance(env, Mapping)]
-    machines = {key: sorted({facts[key] for facts in known if key in facts}) for key in keys}
+    facts = {
+        key: {str(env[key]) for env in environments if isinstance(env, Mapping) and key in env}  # type: ignore[literal-required]
+        for key in keys
+    }
+    if is_speed and (together := measured_together(row)) != {""}:
+        facts["measurement of speeds"] = {id or "during training" for id in together}
     return {
-        key: values[0] if len(values) == 1 else f"{' or '.join(values)} in {row.label}"
-        for key, values in machines.items()
+        key: next(iter(values)) if len(values) == 1 else f"{' or '.join(sorted(values))} in {row.label}"
+        for key, values in facts.items()
         if values
     }
 
 
 def _beside_others(row: Row, quantity: str) -> str:
-    """Why times of a row are no times of a run alone; empty if other programs left the machine to it, or if nobody knows."""
-    is_timed = bool(names_in(quantity) & TIMES) or row.facts.get("budget", "").endswith(" seconds")
+    """Why times of a row are no times of a run alone; empty if other programs left the machine to it, or if nobody knows, or if
+    speeds were measured in turns."""
+    times = names_in(quantity) & (TIMES if measured_together(row) <= {""} else TIMES - SPEEDS)
+    is_timed = bool(times) or row.facts.get("budget", "").endswith(" seconds")
     busiest = max(row.values("neighbours"), default=0.0) if is_timed else 0.0
     if busiest <= MOST_NEIGHBOURS:
         return ""
-    return f"{row.label} was trained beside other work, which kept up to {busiest:.1f} processors busy"
+    return (
+        f"{row.label} was trained beside other work, which kept up to {busiest:.1f} processors busy; python -m benchmarks.costs "
+        "measures speeds"
+    )
 
 
 def _below_floor(row: Row, asked: Asked, table: Table) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.errors import fail
 from benchmarks.records.columns import BY_NAME, COLUMNS
@@ -14,7 +14,7 @@ from benchmarks.records.facts import Facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import baselines_beside
 from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
-from benchmarks.reporting.alone import TIMES, ran_alone
+from benchmarks.reporting.alone import incomparable
 from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.comparisons import Statements, make_statements
 from benchmarks.reporting.grouping import Member, group_runs
@@ -85,8 +85,8 @@ def _table(members: list[Member], min_seeds: int, nicknames: Mapping[str, str] |
     baselines = [] if sheet is None else _baselines(first, sheet.protocol_id)
     heads = _heads(scores, [*(draft.summaries for draft in drafts), *(summaries for _, summaries in baselines)])
     directions = {score.name: score.higher_is_better for run_scores in scores for score in run_scores}
-    # no best time, no rank and no comparison, if a run was not alone on the machine
-    unsaid = frozenset() if ran_alone(draft.measured for draft in drafts) else TIMES
+    # no best time, no rank and no comparison
+    unsaid = incomparable(drafts)
     best = _best(drafts, {name: higher for name, higher in directions.items() if name not in unsaid})
     rows = [(draft.label, values_by_column(draft.measured), draft.budget) for draft in drafts]
     statements = make_statements(rows, [head for head in heads if head.name not in unsaid], best, min_seeds)
@@ -160,17 +160,18 @@ def _baseline_row(name: str, summaries: Mapping[str, Summary]) -> Row:
 
 
 def _with_cost(run: Run, sheet: ScoreSheet | None) -> list[Score]:
-    """The scores of a run, and its cost, which is in its record."""
+    """The scores of a run, and its cost, which is in its record, or was measured apart."""
     if sheet is None:
         return []
     spent, cost = run.record.get("spent") or {}, run.record.get("cost") or {}
+    speeds: Mapping[str, Any] = cost if run.costs is None else run.costs
     memory = cost.get("peak_memory_bytes")
     values = {
         "spent_images": spent.get("images"),
         "spent_updates": spent.get("updates"),
         "train_seconds": cost.get("train_seconds"),
-        "images_per_second": cost.get("images_per_second"),
-        "sampling_images_per_second": cost.get("sampling_images_per_second"),
+        "images_per_second": speeds.get("images_per_second"),
+        "sampling_images_per_second": speeds.get("sampling_images_per_second"),
         "neighbours": cost.get("neighbours"),
         "parameters": cost.get("parameters"),
         "peak_memory": None if memory is None else memory / 2**20,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Run, RunOrError, Score, ScoreSheet, read_each
+from benchmarks.records.schemas import MeasuredCosts
 from benchmarks.reporting.cores import are_many, beside
 
 # the name, unit, direction, number of examples and detail of a score
@@ -23,9 +24,9 @@ class _PackedSheet(NamedTuple):
 
 
 class _Packed(NamedTuple):
-    """What was read: for each folder a record with its sheets, an error in words, or None; and the heads of all sheets."""
+    """What was read: for each folder a record with sheets and costs, an error in words, or None; and the heads of all sheets."""
 
-    runs: list[tuple[dict[str, Any], list[_PackedSheet]] | str | None]
+    runs: list[tuple[dict[str, Any], list[_PackedSheet], MeasuredCosts | None] | str | None]
     heads: list[list[_Head]]
 
 
@@ -59,7 +60,7 @@ def _packed(paths: Sequence[Path]) -> _Packed:
                 _PackedSheet(of.protocol, of.protocol_id, of.status, place(of.scores), [s.value for s in of.scores])
                 for of in read.sheets
             ]
-            packed.runs.append((read.record, sheets))
+            packed.runs.append((read.record, sheets, read.costs))
         else:
             packed.runs.append(None if read is None else str(read))
     return packed
@@ -68,8 +69,8 @@ def _packed(paths: Sequence[Path]) -> _Packed:
 def _unpacked(paths: Sequence[Path], packed: _Packed) -> Iterator[tuple[Path, RunOrError]]:
     for path, read in zip(paths, packed.runs, strict=True):
         if isinstance(read, tuple):
-            record, sheets = read
-            yield path, Run(path, record, [_sheet(sheet, packed.heads[sheet.heads]) for sheet in sheets])
+            record, sheets, costs = read
+            yield path, Run(path, record, [_sheet(sheet, packed.heads[sheet.heads]) for sheet in sheets], costs)
         else:
             yield path, None if read is None else RecordError(read)
 

@@ -1,7 +1,6 @@
 """The training loops that studies of speed compare: each has the same model, data and minibatches, and they take turns."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,13 +16,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.studies.pythae_loop import pythae_speed
 from benchmarks.training.configure import RunConfig
+from benchmarks.training.speed import WARM, Stopwatch, clock, now
 from datamodules.base import DataModule
 from models.game import GenerativeModel, Player
 from models.turns import Loss, Turns, make_capturable
 
 LIGHTNING, PYTHAE = "Lightning and a DataLoader", "pythae's trainer"
-# minibatches before a measurement on a GPU: warm-ups, captures, compilations; on a CPU; at the smallest size
-WARM = {"cuda": 60, "cpu": 5, "tiny": 4}
+# minibatches before a measurement at the smallest size
+TINY_WARM = 4
 
 How = Literal["bare eager", "bare compiled", "bare captured", "bare bf16"]
 
@@ -49,29 +49,21 @@ def alternate(
     return speeds, ran
 
 
+def ratios(speeds: Mapping[str, Sequence[float]], loop: str, other: str) -> list[float]:
+    """How many times as fast one loop is as another within each round, from the lowest to the highest."""
+    return sorted(a / b for a, b in zip(speeds[loop], speeds[other], strict=True))
+
+
 def times(speeds: Mapping[str, Sequence[float]], loop: str, other: str) -> float:
     """How many times as fast one loop is as another: the median over rounds of the ratio within a round."""
-    return statistics.median(a / b for a, b in zip(speeds[loop], speeds[other], strict=True))
-
-
-def clock() -> float:
-    """Seconds: of the processor where one thread does all work, so that programs beside the study cost nothing."""
-    alone = not torch.cuda.is_initialized() and torch.get_num_threads() == 1
-    return time.process_time() if alone else time.perf_counter()
-
-
-def now() -> float:
-    """`clock`, once the device has done what it was given."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return clock()
+    return statistics.median(ratios(speeds, loop, other))
 
 
 def _measured(loop: str, config: RunConfig, data: DataModule, seconds: float) -> tuple[float, str]:
     """Images a second of one loop, and the path that it took."""
     pl.seed_everything(0, verbose=False)
     model, device = load_model(config.parts.model), config.device
-    warm = WARM[device if seconds >= 0.2 else "tiny"]
+    warm = WARM[device] if seconds >= 0.2 else TINY_WARM
     if loop.startswith("bare"):
         play, cycle = bare(model, data, torch.device(device), cast(How, loop))
         for _ in range(0, warm, cycle // data.batch_size):
@@ -97,24 +89,6 @@ def _measured(loop: str, config: RunConfig, data: DataModule, seconds: float) ->
     data.load_state_dict({"position": 0})
     trainer.fit(model, datamodule=data)
     return watch.speed, model.turns.ran
-
-
-class Stopwatch(pl.Callback):
-    """Stops training after some seconds, and measures them from the warm-up on."""
-
-    def __init__(self, batch_size: int, warm: int, seconds: float) -> None:
-        self.batch_size, self.warm, self.seconds = batch_size, warm, seconds
-        self.minibatches, self.speed = 0, 0.0
-        self._start: tuple[float, int] | None = None
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.minibatches += len(batch) if isinstance(batch, Tensor) else 1
-        if self._start is None:
-            if self.minibatches >= self.warm:
-                self._start = now(), self.minibatches
-        elif clock() - self._start[0] >= self.seconds:
-            self.speed = (self.minibatches - self._start[1]) * self.batch_size / (now() - self._start[0])
-            trainer.should_stop = True
 
 
 class Plain(pl.LightningModule):

@@ -19,13 +19,13 @@ from benchmarks.records.paths import checkpoint_path
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.studies.ledger import Step, Tables
-from benchmarks.studies.loops import clock, times
+from benchmarks.studies.loops import times
 from benchmarks.studies.place import TINY, Place, Target
 from benchmarks.studies.speed_loops import compare, configured
 from benchmarks.training.checkpoint import Checkpoint
 from benchmarks.training.clock import Clock
 from benchmarks.training.configure import configure_words
-from benchmarks.training.record import sampling_speed
+from benchmarks.training.speed import clock, sampling_speed
 
 BATCHES, SIZES, JOBS = (16, 64, 256), (1_000, 10_000, 60_000), (1, 4, 8)
 

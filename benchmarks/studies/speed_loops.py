@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.studies.ledger import Step, Tables
-from benchmarks.studies.loops import LIGHTNING, PYTHAE, How, alternate, bare, times
+from benchmarks.studies.loops import LIGHTNING, PYTHAE, How, alternate, bare, ratios, times
 from benchmarks.studies.place import Place, Target
 from benchmarks.studies.pythae_loop import can_run
 from benchmarks.training.configure import RunConfig, configure_words
@@ -25,17 +25,17 @@ PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 
 def loops(place: Place, targets: Sequence[Target]) -> list[Step]:
     """genbench's loop beside a loop without Lightning, Lightning with a `DataLoader`, and pythae's trainer if it is installed."""
-    return _steps("loops", place, targets, _loops, 12.0, 40.0)
+    return _steps("loops", place, targets, _loops, 25.0, 80.0)
 
 
 def compiled(place: Place, targets: Sequence[Target]) -> list[Step]:
     """A loop without Lightning whose losses are compiled, beside the same loop without, and the time that compiling takes."""
-    return _steps("compiled", place, targets, _compiled, 60.0, 90.0)
+    return _steps("compiled", place, targets, _compiled, 70.0, 120.0)
 
 
 def bf16(place: Place, targets: Sequence[Target]) -> list[Step]:
     """A loop without Lightning in bfloat16, beside the same loop in float32."""
-    return _steps("bf16", place, targets, _bf16, 5.0, 20.0)
+    return _steps("bf16", place, targets, _bf16, 10.0, 40.0)
 
 
 def _steps(kind: str, place: Place, targets: Sequence[Target], work: Any, small: float, large: float) -> list[Step]:
@@ -57,8 +57,8 @@ def configured(place: Place, target: Target, *words: str) -> RunConfig:
 
 
 def compare(place: Place, config: RunConfig, chosen: Sequence[str]) -> Mapping[str, Sequence[float]]:
-    """Images a second of loops in five rounds."""
-    return alternate(chosen, config, *((0.05, 1) if place.is_tiny else (0.5, 5)))[0]
+    """Images a second of loops in eleven rounds."""
+    return alternate(chosen, config, *((0.05, 1) if place.is_tiny else (0.5, 11)))[0]
 
 
 def _loops(place: Place, target: Target) -> Tables:
@@ -69,8 +69,12 @@ def _loops(place: Place, target: Target) -> Tables:
     speeds = compare(place, config, ["eager", "bare eager", *theirs])
     others.stop()
     busy = None if others.seconds is None else others.seconds / (time.perf_counter() - start)
-    ratios = {f"times {other}": times(speeds, "eager", other) for other in ("bare eager", *theirs)}
-    row = {**target.row, "images/s": statistics.median(speeds["eager"]), **ratios, "processors of others": busy}
+    compared: dict[str, Any] = {}
+    for other in ("bare eager", *theirs):
+        found = ratios(speeds, "eager", other)
+        compared[f"times {other}"] = statistics.median(found)
+        compared[f"times {other}, over rounds"] = f"{found[0]:.2f} to {found[-1]:.2f}"
+    row = {**target.row, "images/s": statistics.median(speeds["eager"]), **compared, "processors of others": busy}
     return {"The loop beside other loops": [row]}
 
 

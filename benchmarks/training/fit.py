@@ -49,8 +49,8 @@ def fit(training: Training) -> Fitted:
         Interruption(checkpoint.save, config.resume_command),
         ProgressBar(config.label, clock, config.budget),
     ]
-    model.turns = _turns(config)
-    trainer = _trainer(config, callbacks)
+    model.turns = make_turns(config)
+    trainer = make_trainer(config, callbacks)
     data.plan(config.seed, config.budget.minibatches(model, data.batch_size, trainer.world_size))
     if not path.exists() and not previous_path(path).exists():
         extend(training, path)
@@ -98,7 +98,12 @@ def _curve(training: Training) -> Curve:
     return Curve(path, training.clock, config.budget, config.curve_points, score, training.tracker.log)
 
 
-def _turns(config: RunConfig) -> Turns:
+def make_turns(config: RunConfig) -> Turns:
+    """How turns run under the trainer of a run.
+
+    Raises:
+        UserError: for another kind of loop, or losses to compile without a compiler.
+    """
     try:
         turns = Turns(str(config.parts.trainer.get("loop", "eager")), warn)
     except ValueError as error:
@@ -111,7 +116,12 @@ def _turns(config: RunConfig) -> Turns:
     return turns
 
 
-def _trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer of a run. It logs nothing and keeps no checkpoints: callbacks do.
+
+    Raises:
+        UserError: for settings that Lightning refuses.
+    """
     settings = {k: v for k, v in config.parts.trainer.items() if k != "loop"} | {"accelerator": config.device}
     if settings["devices"] != 1:  # while one player plays, the other player's parameters are unused
         settings.setdefault("strategy", "ddp_find_unused_parameters_true")

@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
@@ -74,28 +74,6 @@ def training_cost(model: GenerativeModel, clock: Clock, device: torch.device) ->
         "neighbours": None if clock.neighbours is None else round(clock.neighbours, 3),
         "peak_memory_bytes": _peak_memory(device),
     }
-
-
-def sampling_speed(
-    model: GenerativeModel,
-    batch_size: int = 256,
-    seconds: float = 0.3,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Samples a second, drawn and decoded, after a warm-up."""
-    generator = torch.Generator().manual_seed(0)
-
-    def one_batch() -> float:
-        start = clock()
-        model.sample(batch_size, generator).sum().item()  # reading a number waits for the device
-        return clock() - start
-
-    with model.scoring():
-        one_batch()
-        spent = [one_batch()]
-        while sum(spent) < seconds:
-            spent.append(one_batch())
-    return batch_size * len(spent) / sum(spent)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from benchmarks.training.configure import RunConfig
 from benchmarks.training.fit import fit
 from benchmarks.training.loggers import Tracker
 from benchmarks.training.pictures import save_pictures
-from benchmarks.training.record import describe_run, sampling_speed
+from benchmarks.training.record import describe_run
+from benchmarks.training.speed import sampling_speed
 from benchmarks.training.task import Training
 
 

@@ -1,5 +1,9 @@
 """Costs, and other scores that depend on the machine, are compared between equal machines only."""
 
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.reporting.alone import SPEEDS, TIMES, incomparable
 from benchmarks.reporting.table import Row
 from tests.reporting.test_specifications import with_facts
 from tests.reporting.test_verdicts import FID, answer, around, row
@@ -42,6 +46,41 @@ def test_times_beside_other_work_decide_nothing() -> None:
     assert "gan was trained beside other work, which kept up to 0.9 processors busy" in found.reason
     gan = row("gan", fid=around(5), neighbours=[2.0] * 6)
     assert answer(FID, gan, row("vae", fid=around(50))).verdict == "holds", "a score does not depend on neighbours"
+
+
+def test_speeds_that_were_measured_in_turns_are_compared_beside_other_work() -> None:
+    def measured(of: Row, together: str) -> Row:
+        costs: Any = {"together": together, "environment": {"device": "cpu"}}
+        return replace(of, runs=[replace(run, costs=costs) for run in of.runs])
+
+    text = "title: t\nquantity: 1000 / images_per_second\nleft: gan\nright: vae\nexpect: lower\n"
+    gan, vae = (
+        row(model, images_per_second=around(speed), neighbours=[1.9] * 6) for model, speed in (("gan", 20), ("vae", 10))
+    )
+    assert answer(text, gan, vae).verdict == "undecided"
+    assert answer(text, measured(gan, "a"), measured(vae, "a")).verdict == "holds"
+    found = answer(text, measured(gan, "a"), measured(vae, "b"))
+    assert (found.verdict, found.reason) == ("undecided", "gan and vae differ in measurement of speeds (a against b)")
+    assert answer(text, measured(gan, "a"), vae).verdict == "undecided", "one row was measured during training"
+    seconds = text.replace("1000 / images_per_second", "train_seconds").replace("lower", "higher")
+    slow, fast = (row(model, train_seconds=around(s), neighbours=[1.9] * 6) for model, s in (("gan", 20), ("vae", 10)))
+    assert answer(seconds, measured(slow, "a"), measured(fast, "a")).verdict == "undecided", "those are of the training"
+    quiet = [row(model, train_seconds=around(s), neighbours=[0.0] * 6) for model, s in (("gan", 20), ("vae", 10))]
+    assert answer(seconds, *quiet).verdict == "holds"
+
+
+def test_times_are_marked_only_among_rows_of_one_measurement() -> None:
+    def measured(*ids: str, busy: float = 0.0) -> Row:
+        of = row("gan", images_per_second=[1.0] * len(ids), neighbours=[busy] * len(ids))
+        costs: Any = [{"together": id} if id else None for id in ids]
+        return replace(of, runs=[replace(run, costs=own) for run, own in zip(of.runs, costs, strict=True)])
+
+    assert incomparable([measured("", ""), measured("", "")]) == set()
+    assert incomparable([measured("", "", busy=1.0), measured("", "")]) == TIMES
+    assert incomparable([measured("a", "a", busy=1.0), measured("a", "a")]) == {"train_seconds"}
+    assert incomparable([measured("a", "a"), measured("a", "b")]) == SPEEDS
+    assert incomparable([measured("a", "a"), measured("", "")]) == SPEEDS
+    assert incomparable([measured("a", ""), measured("a", "", busy=1.0)]) == TIMES
 
 
 def test_after_a_budget_of_seconds_every_score_depends_on_the_machine() -> None:

@@ -11,10 +11,11 @@ import torch
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.studies import speed_costs, speed_loops
 from benchmarks.studies.ledger import Step
-from benchmarks.studies.loops import How, bare, clock, times
+from benchmarks.studies.loops import How, bare, times
 from benchmarks.studies.place import Place, Target, prepared
 from benchmarks.studies.pythae_loop import can_run, pythae_speed
 from benchmarks.training.configure import RunConfig
+from benchmarks.training.speed import clock
 from models.game import GenerativeModel
 from tests.conftest import run
 

@@ -1,0 +1,109 @@
+"""The speed of training and of sampling, measured for its own sake: a new model trains for some seconds after a warm-up."""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from benchmarks.scoring.restore import load_model
+from benchmarks.training.configure import RunConfig
+from benchmarks.training.fit import make_trainer, make_turns
+from datamodules.base import DataModule
+from models.game import GenerativeModel
+
+# minibatches before a measurement on a GPU: warm-ups, captures, compilations; and on a CPU
+WARM = {"cuda": 60, "cpu": 5}
+# minibatches of a block: a block of 20 takes seconds with a large network
+BLOCK = 5
+
+
+def clock() -> float:
+    """Seconds: of the processor where one thread does all work, so that programs beside a measurement cost little."""
+    alone = not torch.cuda.is_initialized() and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
+
+
+def now() -> float:
+    """`clock`, once the device has done what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return clock()
+
+
+class Stopwatch(pl.Callback):
+    """Stops training after some seconds, and measures them from the warm-up on.
+
+    Args:
+        batch_size: images of a minibatch.
+        warm: minibatches of the warm-up.
+        seconds: of the measurement, by `clock`.
+    """
+
+    def __init__(self, batch_size: int, warm: int, seconds: float) -> None:
+        self.batch_size, self.warm, self.seconds = batch_size, warm, seconds
+        self.minibatches, self.speed = 0, 0.0
+        self._start: tuple[float, int] | None = None
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.minibatches += len(batch) if isinstance(batch, Tensor) else 1
+        if self._start is None:
+            if self.minibatches >= self.warm:
+                self._start = now(), self.minibatches
+        elif clock() - self._start[0] >= self.seconds:
+            self.speed = (self.minibatches - self._start[1]) * self.batch_size / (now() - self._start[0])
+            trainer.should_stop = True
+
+
+def training_speed(config: RunConfig, data: DataModule, seconds: float) -> float:
+    """Images a second of training, with the trainer of a run, from new weights.
+
+    A model whose players play in phases of the budget trains for some seconds in each phase; the speed is that of a whole
+    budget of images.
+
+    Args:
+        config: of the run. Nothing is written into its folder.
+        data: of the run.
+        seconds: of each measurement, by `clock`.
+    """
+    pl.seed_everything(0, verbose=False)
+    model = load_model(config.parts.model)
+    edges = sorted({0.0, 1.0, *(edge for player in model.players() for edge in player.phase)})
+    return 1 / sum((b - a) / _speed_at((a + b) / 2, config, data, seconds) for a, b in pairwise(edges))
+
+
+def sampling_speed(
+    model: GenerativeModel,
+    batch_size: int = 256,
+    seconds: float = 0.3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Samples a second, drawn and decoded, after a warm-up."""
+    generator = torch.Generator().manual_seed(0)
+
+    def one_batch() -> float:
+        start = clock()
+        model.sample(batch_size, generator).sum().item()  # reading a number waits for the device
+        return clock() - start
+
+    with model.scoring():
+        one_batch()
+        spent = [one_batch()]
+        while sum(spent) < seconds:
+            spent.append(one_batch())
+    return batch_size * len(spent) / sum(spent)
+
+
+def _speed_at(share: float, config: RunConfig, data: DataModule, seconds: float) -> float:
+    """Images a second after this share of the budget."""
+    model = load_model(config.parts.model)
+    model.turns = make_turns(config)
+    model.spent = lambda: share
+    watch = Stopwatch(data.batch_size, WARM[config.device], seconds)
+    data.plan(0, None)
+    data.load_state_dict({"position": 0})
+    make_trainer(config, [watch]).fit(model, datamodule=data)
+    return watch.speed
