@@ -18,7 +18,7 @@ from benchmarks.reporting.across_statistics import (
     probability_of_improvement,
     profile,
 )
-from benchmarks.reporting.alone import incomparable
+from benchmarks.reporting.alone import TIMES, incomparable
 from benchmarks.reporting.fronts import Front, fronts_of
 from benchmarks.reporting.labels import written
 from benchmarks.reporting.maps import LOG_FROM
@@ -175,7 +175,7 @@ def _compared(
             if len(absent) < len(tables):
                 reasons.append(f"{title} is left out: no number on {', '.join(absent)}.")
             continue
-        if any(name in incomparable(own.values()) for own in chosen):
+        if name in TIMES and any(name in incomparable(own.values()) for own in chosen):
             reasons.append(
                 f"{title} is left out: some runs were trained beside other work, or measured at different times."
             )

@@ -246,7 +246,9 @@ def _machine(row: Row, quantity: str) -> dict[str, str]:
 def _beside_others(row: Row, quantity: str) -> str:
     """Why times of a row are no times of a run alone; empty if other programs left the machine to it, or if nobody knows, or if
     speeds were measured in turns."""
-    times = names_in(quantity) & (TIMES if measured_together(row) <= {""} else TIMES - SPEEDS)
+    times = names_in(quantity) & TIMES
+    if times and not measured_together(row) <= {""}:
+        times -= SPEEDS
     is_timed = bool(times) or row.facts.get("budget", "").endswith(" seconds")
     busiest = max(row.values("neighbours"), default=0.0) if is_timed else 0.0
     if busiest <= MOST_NEIGHBOURS:

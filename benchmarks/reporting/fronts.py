@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.reporting.across_statistics import pareto_front
-from benchmarks.reporting.alone import incomparable
+from benchmarks.reporting.alone import TIMES, incomparable
 from benchmarks.reporting.opening import ACROSS, UP, first_column
 from benchmarks.reporting.table import ColumnHead, Row, Table
 
@@ -37,7 +37,7 @@ def fronts_of(table: Table, rows: Sequence[Row]) -> list[Front]:
         across = first_column(names, table, rows)
         if up is None or across is None:
             continue
-        if across.name in incomparable(rows):
+        if across.name in TIMES and across.name in incomparable(rows):
             continue
         points = [(row, *means) for row in rows if (means := _means(row, across, up)) is not None]
         costs = np.array([[_cost(row, across, a), _cost(row, up, b)] for row, a, b in points])
