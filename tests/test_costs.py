@@ -64,6 +64,7 @@ def test_a_report_shows_the_measured_speeds_in_place_of_those_of_training(tmp_pa
         (table,) = make_tables(find_runs(tmp_path), 5)
         assert table.models[0].values("images_per_second") == [expected]
         assert table.models[0].values("train_seconds") == [2.0]
+        assert any("in turns" in remark for remark in table.remarks) == (expected == 20.5)
         write_costs(path, COSTS)
 
 

@@ -216,13 +216,27 @@ class Table:
 
     @cached_property
     def remarks(self) -> list[str]:
-        """What a reader should know of rows from elsewhere, a line for each row and remark, with its seeds."""
+        """What a reader should know: a line for each remark on a row from elsewhere, with its seeds; where speeds come from."""
         seeds: dict[tuple[str, str], list[str]] = defaultdict(list)
         for row in self.models:
             for run in row.runs:
                 for remark in (run.record.get("external") or {}).get("remarks") or ():
                     seeds[row.label, remark].append(str(run.record["seed"]))
-        return [f"{label} (seed {', '.join(own)}): {remark}" for (label, remark), own in seeds.items()]
+        of_rows = [f"{label} (seed {', '.join(own)}): {remark}" for (label, remark), own in seeds.items()]
+        return [*of_rows, *self._origin_of_speeds()]
+
+    def _origin_of_speeds(self) -> list[str]:
+        """How speeds were measured, if they are not those of the training."""
+        runs = [run for row in self.models for run in row.runs if run.status == "finished"]
+        ids = [run.costs["together"] for run in runs if run.costs is not None]
+        if not ids:
+            return []
+        said = "speeds of training and sampling were measured after training, in turns (python -m benchmarks.costs)"
+        if len(ids) == len(runs) and len(set(ids)) == 1:
+            return [said]
+        return [
+            f"{said}, for {len(ids)} of {len(runs)} runs and in {len(set(ids))} measurements: speeds are not compared"
+        ]
 
     @cached_property
     def too_few(self) -> str | None:

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from benchmarks.errors import printable
 from benchmarks.records.commands import word_of
-from benchmarks.records.paths import CONFIG, CURVE, PICTURES, RECORD
+from benchmarks.records.paths import CONFIG, COSTS, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
 from benchmarks.reporting.cells import cell_text
 from benchmarks.reporting.charts import FEW_ROWS
@@ -120,8 +120,8 @@ def _records(row: Row, out: Path) -> Markup:
 def _record(run: Run, out: Path) -> str:
     """An item of a list in HTML, escaped. Python builds it faster than the template, and there is one for each run."""
     record, folder = run.record, escape(link(run.path, out))
-    curve = [] if run.is_external else [CURVE]
-    names = [RECORD, CONFIG, *curve, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
+    more = [*([] if run.is_external else [CURVE]), *([] if run.costs is None else [COSTS])]
+    names = [RECORD, CONFIG, *more, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
     links = [f'<a href="{folder}/{name}">{shown}</a> ' for name, shown in map(_escaped_name, names)]
     return (
         f"      <li>seed {record['seed']}, {run.status}: <code>{escape(printable(str(record.get('command', ''))))}</code><br>\n"
