@@ -29,7 +29,7 @@ from benchmarks.records.searches import (
 )
 from benchmarks.reporting.numbers import number
 from benchmarks.scoring.scorer import Scorer, make_scorer
-from benchmarks.training.configure import RunConfig, configure_words
+from benchmarks.training.configure import RunConfig, configure_seeds, configure_words
 from benchmarks.training.run import train_and_score
 
 CLAIMS = "claims"
@@ -60,15 +60,18 @@ class SearchProgram:
         self.trials = {_name(model, "trial", n): (model, n) for model in self.families for n in range(settings.trials)}
         self.tasks = [*self.trials, *(_name(model, "seed", seed) for model in self.families for seed in self.seeds)]
         self.winners, self.lost = dict[str, RunConfig](), list[str]()
-        first = self._config(self.families[0], self.trial_words)
+        # the id of a search covers every space, so that families can be added to it
+        by_model = {
+            model: self._config(model, self.trial_words) for model in dict.fromkeys((*self.families, *self.spaces))
+        }
+        first = by_model[self.families[0]]
         for model in self.families:  # errors in the final runs are reported before the trials run
-            for seed in self.seeds:
-                self._config(model, [*self.words, f"seed={seed}"])
+            self._with_seeds(model, self.words)
         if first.parts.trainer["devices"] != 1:
             raise UserError("a search trains on one device: set trainer.devices=1")
         self.protocol_id, self.higher_is_better = self._selected_score(first)
         decisive = {
-            "configs": {model: self._config(model, self.trial_words).id for model in self.spaces},
+            "configs": {model: by_model[model].id for model in self.spaces},
             "spaces": settings.spaces,
             "select": [settings.select, self.protocol_id],
             "sampler": [settings.sampler, settings.search_seed, settings.seed],
@@ -111,7 +114,7 @@ class SearchProgram:
             if winner is None:
                 self.lost.append(f"{model}: no trial has a {self.settings.select}, nothing to confirm")
             else:
-                self.winners |= {_name(model, "seed", seed): self._winner(model, seed, winner) for seed in self.seeds}
+                self.winners |= self._runs_of_winner(model, winner)
         self.claims.share(list(self.winners), self._is_confirmed, self._confirm)
 
     @property
@@ -170,10 +173,14 @@ class SearchProgram:
         if outcome is not None and not self._has_result(task):
             self.claims.give_up(task, None)
 
-    def _winner(self, model: str, seed: int, winner: Trial) -> RunConfig:
-        words = [*self.words, *words_of(self.spaces[model], winner.params), f"seed={seed}"]
-        label = f"{model} · winner (trial {winner.number}) · seed {seed}"
-        return self._in_role(self._config(model, words), "confirmation", winner.number, label)
+    def _runs_of_winner(self, model: str, winner: Trial) -> dict[str, RunConfig]:
+        """By task, the runs that confirm a trial on fresh seeds."""
+        label = f"{model} · winner (trial {winner.number})"
+        configs = self._with_seeds(model, [*self.words, *words_of(self.spaces[model], winner.params)])
+        return {
+            _name(model, "seed", seed): self._in_role(config, "confirmation", winner.number, f"{label} · seed {seed}")
+            for seed, config in configs.items()
+        }
 
     def _is_confirmed(self, task: str) -> bool:
         config = self.winners[task]
@@ -220,6 +227,9 @@ class SearchProgram:
 
     def _config(self, model: str, words: Sequence[str]) -> RunConfig:
         return configure_words([f"model={model}", *words], group=self.settings.search_name)
+
+    def _with_seeds(self, model: str, words: Sequence[str]) -> dict[int, RunConfig]:
+        return configure_seeds([f"model={model}", *words], self.seeds, group=self.settings.search_name)
 
     def _in_role(self, config: RunConfig, role: str, trial: int, label: str) -> RunConfig:
         search = {"id": self.id, "name": self.settings.search_name, "role": role, "trial": trial}

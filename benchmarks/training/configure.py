@@ -175,11 +175,27 @@ def configure(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str],
 
 def configure_words(words: Sequence[str], group: str | None = None) -> RunConfig:
     """What `python -m benchmarks.train words...` would train. Call it inside a Hydra program."""
+    cfg, choices = _composed(words)
+    return configure(cfg, choices, words, group)
+
+
+def configure_seeds(words: Sequence[str], seeds: Sequence[int], group: str | None = None) -> dict[int, RunConfig]:
+    """What `python -m benchmarks.train words... seed=N` would train, for each N. Hydra, which is slow, composes once."""
+    cfg, choices = _composed([*words, f"seed={seeds[0]}"])
+    configs = {}
+    for seed in seeds:
+        cfg.seed = seed
+        configs[seed] = configure(cfg, choices, [*words, f"seed={seed}"], group)
+    return configs
+
+
+def _composed(words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration that words compose, without Hydra's own part, and the chosen file of each group."""
     cfg = compose("train", overrides=list(words), return_hydra_config=True)
     choices = dict(cfg.hydra.runtime.choices)
     with open_dict(cfg):
         del cfg["hydra"]
-    return configure(cfg, choices, words, group)
+    return cfg, choices
 
 
 def _data_name(name: Any) -> str:

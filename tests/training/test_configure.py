@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.errors import UserError
 from benchmarks.records.configurations import config_id
-from benchmarks.training.configure import CREDENTIAL, RunConfig, configure, configure_words
+from benchmarks.training.configure import CREDENTIAL, RunConfig, configure, configure_seeds, configure_words
 from tests.conftest import composed, run
 
 NAMES = {"datamodule": "digits", "network": "mlp", "model": "vae"}
@@ -41,6 +41,17 @@ def test_another_seed_is_another_run_of_the_same_configuration() -> None:
     assert other.id == made.id
     assert (other.path.parent, other.path.name) == (made.path.parent, "seed=1")
     assert made.seed == 0, "the first configuration is as it was"
+
+
+def test_seeds_that_are_composed_at_once_are_those_that_are_composed_one_by_one() -> None:
+    words = ["model=gan", "datamodule=digits", "model.n_critic=2"]
+    with initialize_config_module("conf", version_base="1.3"):
+        together = configure_seeds(words, [7, 3], group="wide")
+        for seed, config in together.items():
+            assert config == configure_words([*words, f"seed={seed}"], group="wide")
+        with pytest.raises(UserError, match="seed is -1"):
+            configure_seeds(words, [3, -1])
+    assert list(together) == [7, 3]
 
 
 def test_the_search_of_a_run_is_kept_and_decides_nothing() -> None:
