@@ -16,6 +16,7 @@ from unittest import mock
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
@@ -160,9 +161,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished multirun: autoencoder, VAE and GAN on digits, two seeds each, and its report."""
-    folder = tmp_path_factory.mktemp("sweep")
-    result = run_process("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    (folder / "stdout.txt").write_text(result.stdout)
+    """A folder with a finished multirun: autoencoder, VAE and GAN on digits, two seeds each, and its report.
+
+    The processes of a test run share the folder, so a test works on a copy if it writes.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "sweep"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "stdout.txt").is_file():
+            folder.mkdir()
+            result = run_process("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=folder)
+            assert result.returncode == 0, result.stderr
+            (folder / "stdout.txt").write_text(result.stdout)
     return folder

@@ -30,12 +30,12 @@ def said(result: Result) -> str:
     return lines[0]
 
 
-def test_ctrl_c_is_one_line_wherever_it_comes(sweep: Path) -> None:
+def test_ctrl_c_is_one_line_wherever_it_comes(sweep: Path, tmp_path: Path) -> None:
     def interrupt(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
     with mock.patch("benchmarks.report.write_report", side_effect=interrupt):
-        result = run("report", f"runs={sweep / 'runs'}", cwd=sweep)
+        result = run("report", f"runs={sweep / 'runs'}", cwd=tmp_path)
     assert said(result) == "error: interrupted by SIGINT; run the same command again to finish the rest"
     assert result.returncode == 130
 
@@ -114,13 +114,14 @@ def test_a_multirun_says_where_it_is_and_ends_in_a_leaderboard(sweep: Path) -> N
     assert not list((sweep / "runs" / ".sweeps").rglob("*.json"))
 
 
-def test_a_second_multirun_trains_nothing(sweep: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (sweep / "runs").rglob("*") if path.is_file()}
-    result = run("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=sweep)
+def test_a_second_multirun_trains_nothing(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "runs", tmp_path / "runs")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()}
+    result = run("train", "-m", "model=ae,vae,gan", "seed=0,1", *TINY, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("nothing to do") == 1
     assert result.stdout.lstrip().startswith("6 runs ended before: nothing to do")
-    assert {path: path.stat().st_mtime_ns for path in (sweep / "runs").rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()} == before
 
 
 def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, tmp_path: Path) -> None:
