@@ -32,6 +32,9 @@ TINY = (
     *("protocol.metrics.ais.tolerance=1000", "protocol.metrics.ais.tuning_tolerance=1000"),
 )
 
+# the part of it that scoring has too
+CHEAP_PROTOCOL = tuple(word for word in TINY if word.startswith("protocol."))
+
 # a shell starts a job in the background with Ctrl-C ignored, and what is ignored stays ignored in genbench
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from benchmarks.records.files import SCHEMA
-from tests.conftest import ROOT, TINY, Result, one_run, run, run_process
+from tests.conftest import CHEAP_PROTOCOL, ROOT, TINY, Result, one_run, run, run_process
 
 
 def said(result: Result) -> str:
@@ -129,7 +129,7 @@ def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, tmp_path: 
     shutil.rmtree(tmp_path / "runs" / "digits" / "_baselines")
     for path in (tmp_path / "runs").rglob("scores"):
         shutil.rmtree(path)
-    result = run("evaluate", "runs=runs", *(word for word in TINY if word.startswith("protocol.")), cwd=tmp_path)
+    result = run("evaluate", "runs=runs", *CHEAP_PROTOCOL, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     fresh = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("scores/*.json")}
     assert len(fresh) == 9
@@ -139,7 +139,7 @@ def test_scoring_again_gives_the_same_numbers_to_the_bit(sweep: Path, tmp_path: 
 def test_another_protocol_is_another_sheet_and_another_table(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs", tmp_path / "runs")
     folder = one_run(tmp_path, "vae")
-    result = run("evaluate", f"runs={folder}", "protocol.samples=200", cwd=tmp_path)
+    result = run("evaluate", f"runs={folder}", *CHEAP_PROTOCOL, "protocol.samples=200", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert len(list((folder / "scores").glob("*.json"))) == 2
     # what was measured under this protocol alone, how sure it is, and what it cost
@@ -314,7 +314,7 @@ def test_a_diverged_run_is_a_result(tmp_path: Path) -> None:
 )
 def test_a_budget_is_spent_in_its_unit(unit: str, amount: float, field: str, tmp_path: Path) -> None:
     words = [f"budget={unit}", f"budget.amount={amount}", "model=wgan", "model.trunk.widths=[16]", "trainer=cpu"]
-    result = run("train", *words, "datamodule.block_size=2", "curve_points=1", cwd=tmp_path)
+    result = run("train", *words, *CHEAP_PROTOCOL, "datamodule.block_size=2", "curve_points=1", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     record = json.loads(next(tmp_path.glob("runs/**/run.json")).read_text())
     spent = record["spent"][field]
@@ -390,7 +390,8 @@ def test_a_metric_that_broke_down_is_measured_again(tmp_path: Path, monkeypatch:
     assert result.returncode == 0, result.stderr
     assert "out of memory" in result.stdout
     assert "fid " in result.stdout
-    again = run("evaluate", "runs=runs", cwd=tmp_path)
+    again = run("evaluate", "runs=runs", *CHEAP_PROTOCOL, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "out of memory" not in again.stdout
     assert "recon_mse" in again.stdout
+    assert len(list(tmp_path.glob("runs/digits/ae/*/*/scores/*.json"))) == 1, "under the same protocol"

@@ -15,7 +15,7 @@ from benchmarks.records.searches import find_searches
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.run import train_and_score
-from tests.conftest import TINY, Result, run
+from tests.conftest import CHEAP_PROTOCOL, TINY, Result, run
 
 SMALL = (
     *(*TINY, "families=[gan,vae]", "trials=2", "confirm_seeds=[7]", "selection.samples=100", "selection.examples=100"),
@@ -115,7 +115,7 @@ def test_a_trial_that_is_asked_for_again_is_a_run_like_others(searched: Path) ->
     trial = found.trials["vae"][0]
     command = json.loads((searched / "runs" / trial.run / "run.json").read_text())["command"]
     asked = [word for word in shlex.split(command)[3:] if not word.startswith("protocol")]
-    result = run("train", *asked, *[word for word in TINY if word.startswith("protocol")], cwd=searched)
+    result = run("train", *asked, *CHEAP_PROTOCOL, cwd=searched)
     assert result.returncode == 0, result.stderr
     assert run("report", "runs=runs", "out=again", cwd=searched).returncode == 0
     assert f",{trial.config_id}," in (searched / "again" / "leaderboard.csv").read_text()

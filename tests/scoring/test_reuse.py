@@ -12,9 +12,9 @@ from benchmarks.metrics.base import Column
 from benchmarks.records.examples import examples_of, write_examples
 from benchmarks.records.runs import Score, ScoreSheet, write_sheet
 from benchmarks.scoring.reuse import Earlier
-from tests.conftest import TINY, one_run, run
+from tests.conftest import CHEAP_PROTOCOL, one_run, run
 
-WORDS = tuple(word for word in TINY if word.startswith("protocol."))
+WORDS = CHEAP_PROTOCOL
 
 
 def sheets_of(path: Path) -> dict[str, dict[str, Any]]:

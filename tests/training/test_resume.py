@@ -17,7 +17,7 @@ from benchmarks.records.files import RecordError
 from benchmarks.records.paths import checkpoint_path
 from benchmarks.records.runs import write_record
 from benchmarks.training.callbacks import Watch
-from tests.conftest import TINY, one_run, run
+from tests.conftest import CHEAP_PROTOCOL, TINY, one_run, run
 
 WORDS = ("model=gan", *TINY, "checkpoint_seconds=0")
 
@@ -98,7 +98,7 @@ def test_only_the_checkpoint_of_the_record_is_scored(sweep: Path, tmp_path: Path
     last = checkpoint_path(path)
     shutil.copy(last, last.with_name("previous.ckpt"))
     shutil.copy(checkpoint_path(one_run(tmp_path, "gan", seed=1)), last)
-    words = [f"runs={path}", *(word for word in TINY if word.startswith("protocol."))]
+    words = [f"runs={path}", *CHEAP_PROTOCOL]
     result = run("evaluate", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert sheet.read_bytes() == scores, "the rotation kept the final checkpoint, and its checksum found it"
