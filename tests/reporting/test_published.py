@@ -90,6 +90,7 @@ FINDINGS = [
     ("vampprior", "findings/bounds"),
     ("pacgan", "findings/pacgan"),
     ("rpgan", "findings/rpgan"),
+    ("flow_matching", "findings/flow_matching"),
 ]
 
 
