@@ -91,6 +91,15 @@ class Decodes(Protocol):
         ...
 
 
+class Composition(tuple[Callable[[Tensor], Tensor], ...]):
+    """Functions and modules in their order; their composition is a function."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for part in self:
+            x = part(x)
+        return x
+
+
 @runtime_checkable
 class Folds(Protocol):
     """Makes a cheaper decoder for metrics that decode many thousand times."""
@@ -100,6 +109,16 @@ class Folds(Protocol):
 
         Gradients exist with respect to the latents only.
         """
+        ...
+
+
+@runtime_checkable
+class Composes(Protocol):
+    """Has a decoder that is made of parts."""
+
+    def composed_decode(self) -> Composition:
+        """What `decode` is made of, at the present weights. It equals `decode` in evaluation mode to the bit, or to rounding if
+        folding makes it much cheaper."""
         ...
 
 

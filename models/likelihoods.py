@@ -5,7 +5,7 @@ Networks give parameters and likelihoods give densities, so that no constant suc
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -21,6 +21,11 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
         """E[x|z] in the data's range, (B, ...) -> (B, ...)."""
+
+    @property
+    def to_mean(self) -> Callable[[Tensor], Tensor]:
+        """`mean`, as the module that it is if it is one."""
+        return self.mean
 
     @abstractmethod
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
@@ -120,6 +125,10 @@ class Gaussian(Likelihood):
 
     def mean(self, raw: Tensor) -> Tensor:
         return self.squash(raw)
+
+    @property
+    def to_mean(self) -> nn.Module:
+        return self.squash
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         error = (self.mean(raw) - x).flatten(1)

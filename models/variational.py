@@ -50,7 +50,7 @@ class VariationalModel(PosteriorModel):
         optimizer: OptimizerFactory,
         ema_decay: float | None = None,
     ) -> None:
-        super().__init__(trunk, decoder, prior, likelihood.mean, optimizer, ema_decay)
+        super().__init__(trunk, decoder, prior, likelihood.to_mean, optimizer, ema_decay)
         self.likelihood = likelihood
 
     def players(self) -> Sequence[Player]:

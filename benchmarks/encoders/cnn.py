@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from benchmarks.encoders.passes import halved, in_pieces
 from benchmarks.errors import UserError
 
 
@@ -54,9 +55,9 @@ class ConvEncoder:
         self.name, self.dim, self.checksum = card["name"], card["dim"], checksum
         self.card = card
         classifier = classifier.eval().requires_grad_(False).to(device)
-        self._features, self._classify = classifier.features, classifier.classify
+        self._layers, self._classify = list(classifier.features), classifier.classify
         # with its index: "cuda" alone can mean another GPU after Lightning has chosen one
-        self.device = next(self._features.parameters()).device
+        self.device = next(classifier.parameters()).device
 
     @classmethod
     def from_files(cls, card_path: Path, device: torch.device) -> "ConvEncoder":
@@ -88,8 +89,20 @@ class ConvEncoder:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
-            features: Tensor = self._features(images.to(self.device).float() / 255)
-        return features.cpu()
+            return in_pieces(self._features, images.to(self.device)).cpu()
+
+    def _features(self, images: Tensor) -> Tensor:
+        """What the classifier's `features` gives, by the same arithmetic."""
+        x = images.float() / 255
+        for layer in self._layers:
+            match layer:
+                case nn.ReLU():
+                    x.relu_()
+                case nn.MaxPool2d():
+                    x = halved(x)
+                case _:
+                    x = layer(x)
+        return x
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:

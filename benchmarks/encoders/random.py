@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.encoders.passes import halved, in_pieces
 from benchmarks.errors import UserError
 
 NAME = "random-cnn"
@@ -64,15 +65,18 @@ class RandomEncoder:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
-            x = images.to(self.device).float() / 127.5 - 1
-            first, *others = self._convolutions
-            channels = x.shape[1]
-            convolutions = [first[:, :channels] * (CHANNELS / channels) ** 0.5, *others]
-            pooled = []
-            for stage, grid in enumerate(GRIDS):
-                for weight in convolutions[2 * stage : 2 * stage + 2]:
-                    x = F.conv2d(x, weight, padding=1).relu()
-                pooled.append(F.adaptive_avg_pool2d(x, grid).flatten(1))
-                x = F.max_pool2d(x, 2)
-            features = torch.cat(pooled, 1) @ self._projection.T
-        return features.cpu()
+            return in_pieces(self._features, images.to(self.device)).cpu()
+
+    def _features(self, images: Tensor) -> Tensor:
+        x = images.float() / 127.5 - 1
+        first, *others = self._convolutions
+        channels = x.shape[1]
+        convolutions = [first[:, :channels] * (CHANNELS / channels) ** 0.5, *others]
+        pooled = []
+        for stage, grid in enumerate(GRIDS):
+            for weight in convolutions[2 * stage : 2 * stage + 2]:
+                x = F.conv2d(x, weight, padding=1).relu_()
+            pooled.append(F.adaptive_avg_pool2d(x, grid).flatten(1))
+            if stage + 1 < len(GRIDS):
+                x = halved(x)
+        return torch.cat(pooled, 1) @ self._projection.T

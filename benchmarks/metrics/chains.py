@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchmarks.metrics.pullback import with_pullback
 from models.contracts import Prior
 
 # of the momentum, per unit of time
@@ -25,24 +26,21 @@ class Target:
     """
 
     def __init__(self, decode: Callable[[Tensor], Tensor], prior: Prior, x: Tensor, sigma: float, chains: int) -> None:
-        self.decode, self.prior, self.sigma, self.chains = decode, prior, sigma, chains
+        self.prior, self.sigma, self.chains = prior, sigma, chains
         self.examples = len(x)
         self.dimensions = x[0].numel()
         self.device = x.device
         self._x = x.flatten(1).repeat(chains, 1)
+        self._decode = with_pullback(decode)
 
     def at(self, z: Tensor) -> "State":
         """log p(x|z) with its constant, and its gradient."""
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            decoded = self.decode(z)
-        residual = decoded.detach().flatten(1) - self._x
-        # the gradient of the squared error with respect to g(z) is 2 (g(z) - x): one pass through g serves value and gradient
-        (gradient,) = torch.autograd.grad(decoded, z, (2 * residual).view_as(decoded))
+        decoded, pullback = self._decode(z)
+        residual = decoded.flatten(1) - self._x
+        # the gradient of half the squared error with respect to g(z) is g(z) - x: one pass through g serves value and gradient
+        gradient = pullback(residual.view_as(decoded))
         precision = self.sigma**-2
-        return State(
-            z.detach(), -0.5 * precision * residual.square().sum(1) - self.constant, -0.5 * precision * gradient
-        )
+        return State(z, -0.5 * precision * residual.square().sum(1) - self.constant, -precision * gradient)
 
     @property
     def constant(self) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, at_least_one, mean_value, progress
+from benchmarks.metrics.pullback import with_pullback
 from benchmarks.metrics.reconstruction import mse, psnr, ssim, ssim_sigma
 from benchmarks.records.columns import columns_of
 from models.contracts import Decodes, Encodes, Prior
@@ -33,6 +34,7 @@ class Nearest(NamedTuple):
         return Nearest(latents, torch.where(is_better, other.errors, self.errors))
 
 
+@torch.no_grad()
 def invert(
     decode: Callable[[Tensor], Tensor],
     prior: Prior,
@@ -60,23 +62,22 @@ def invert(
     restarts = len(z) // len(x)
     targets = x.flatten(1).repeat(restarts, 1)
     best, best_error = z.clone(), torch.full((len(z),), math.inf, device=x.device)
-    with torch.enable_grad():
-        z.requires_grad_()
-        optimizer = torch.optim.Adam([z], learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in progress(range(steps), label):
-            error = (decode(z).flatten(1) - targets).square().sum(1)
-            with torch.no_grad():
-                better = error < best_error
-                best_error = torch.where(better, error, best_error)
-                best = torch.where(better[:, None], z, best)
-            (z.grad,) = torch.autograd.grad(error.sum(), z)
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                z.copy_(prior.project(z))
-    errors, winner = best_error.detach().view(restarts, len(x)).min(0)
-    latents = best.detach().view(restarts, len(x), -1)[winner, torch.arange(len(x), device=x.device)]
+    differentiated = with_pullback(decode)
+    optimizer = torch.optim.Adam([z], learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in progress(range(steps), label):
+        decoded, pullback = differentiated(z)
+        residual = decoded.flatten(1) - targets
+        error = residual.square().sum(1)
+        better = error < best_error
+        best_error = torch.where(better, error, best_error)
+        best = torch.where(better[:, None], z, best)
+        z.grad = pullback((2 * residual).view_as(decoded))  # of the sum of errors
+        optimizer.step()
+        schedule.step()
+        z.copy_(prior.project(z))
+    errors, winner = best_error.view(restarts, len(x)).min(0)
+    latents = best.view(restarts, len(x), -1)[winner, torch.arange(len(x), device=x.device)]
     return Nearest(latents, errors)
 
 
@@ -167,6 +168,8 @@ class Inversion(Ruler):
                 with torch.no_grad():
                     starts = torch.cat([starts, model.prior.project(model.encode(batch))])
             label = f"inversion {i}/{len(batches)}"
-            parts.append(invert(model.decode, model.prior, batch, starts, self.steps, self.learning_rate, label))
+            parts.append(
+                invert(subject.composed_decode, model.prior, batch, starts, self.steps, self.learning_rate, label)
+            )
         latents, errors = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
         return Nearest(latents, errors)

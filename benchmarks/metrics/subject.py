@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.encoders.base import FeatureEncoder
 from datamodules.contracts import Data, Split
-from models.contracts import Decodes, Drawn, Encodes, Folds, Samples
+from models.contracts import Composes, Decodes, Drawn, Encodes, Folds, Samples
 
 # of the noise of `likelihood_examples`, equal for every model
 DEQUANTIZATION_SEED = 4
@@ -120,6 +120,12 @@ class Subject:
         """The model's `decode` on its device, (B, Z) -> (B, ...), for the chains of metrics: cheaper if the model can."""
         model: Decodes = self.model
         return model.folded_decode() if isinstance(model, Folds) else model.decode
+
+    @cached_property
+    def composed_decode(self) -> Callable[[Tensor], Tensor]:
+        """The model's `decode` on its device, (B, Z) -> (B, ...), for searches of latents: as its parts if the model has them."""
+        model: Decodes = self.model
+        return model.composed_decode() if isinstance(model, Composes) else model.decode
 
     def codes(self, split: Split, limit: int | None = None, drawn: bool = False) -> Tensor:
         """The codes of the first `limit` examples of a split, or one draw of q(z|x) for each, (n, Z) on the CPU; made once."""

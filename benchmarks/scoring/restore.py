@@ -68,6 +68,9 @@ def choose_device(accelerator: str) -> str:
             f"trainer.accelerator is {accelerator}, and this machine has no GPU that torch can use: "
             "choose trainer=cpu or trainer=auto"
         )
+    if not has_gpu:
+        # Lightning sets it to 1. Then torch, which looks for a GPU at each step of an optimiser, loads NVIDIA's library each time
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return "cuda" if accelerator in ("gpu", "cuda", "auto") and has_gpu else "cpu"
 
 

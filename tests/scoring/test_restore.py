@@ -1,6 +1,7 @@
 """Restoring: devices, data from another folder, and weights that are the run's or an error in one line."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def test_a_gpu_is_used_where_there_is_one_and_it_is_wanted(
     accelerator: str, has_gpu: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     assert choose_device(accelerator) == device
+    # without a GPU, a step of an optimiser does not load NVIDIA's library to look for one
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == ("1" if has_gpu else "0")
 
 
 @pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
