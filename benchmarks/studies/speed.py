@@ -8,6 +8,7 @@ starts only if its estimated time is left; the same command goes on later. docs/
     python -m benchmarks.studies.speed                               everything that fits into ten minutes
     python -m benchmarks.studies.speed part=loops model=vae          one part, one family: genbench's loop beside other loops
     python -m benchmarks.studies.speed part=compiled network=mlp     what compiled losses would give
+    python -m benchmarks.studies.speed part=scoring minutes=30       what scoring a run costs, metric by metric
     python -m benchmarks.studies.speed minutes=2 size=tiny           every kind of step at the smallest size
 """
 
@@ -15,7 +16,7 @@ import os
 
 from benchmarks.studies.words import choices, study
 
-PARTS = ("loops", "start", "costs", "growth", "compiled", "bf16")
+PARTS = ("loops", "start", "costs", "growth", "compiled", "bf16", "scoring")
 
 
 @study(
@@ -30,7 +31,7 @@ def main(minutes: int, part: str, model: str, network: str, threads: int, size: 
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler complains of a missing GPU
     # importing torch takes seconds, and a wrong word needs none
     from benchmarks.scoring.restore import set_threads
-    from benchmarks.studies import speed_costs, speed_loops
+    from benchmarks.studies import speed_costs, speed_loops, speed_scoring
     from benchmarks.studies.ledger import Ledger
     from benchmarks.studies.place import FAMILIES, Target, prepared
 
@@ -51,6 +52,7 @@ def main(minutes: int, part: str, model: str, network: str, threads: int, size: 
             "growth": speed_costs.growth,
             "compiled": speed_loops.compiled,
             "bf16": speed_loops.bf16,
+            "scoring": speed_scoring.scoring,
         }
         chosen = [step for name in PARTS if part in ("all", name) for step in makers[name](place, targets)]
         Ledger(place.folder, place.machine).run(chosen, 60.0 * minutes)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.scoring.restore import load_data, load_model
-from benchmarks.studies import speed_costs, speed_loops
+from benchmarks.studies import speed_costs, speed_loops, speed_scoring
 from benchmarks.studies.ledger import Step
 from benchmarks.studies.loops import How, bare, times
 from benchmarks.studies.place import Place, Target, prepared
@@ -72,6 +72,14 @@ def test_costs_and_growth_have_a_row_for_each_case(place: Place, monkeypatch: py
     assert (batch["batch"], data["training images"], jobs["jobs"]) == (8, 100, 1)
     assert min(batch["images/s"], data["images/s"]) > 0
     assert {"-m", "benchmarks.train", "model=ae", "seed=0"} <= set(made[0])
+
+
+def test_scoring_has_the_seconds_of_each_metric_that_applies(place: Place) -> None:
+    (row,) = rows(speed_scoring.scoring(place, [TARGET]))
+    assert {"features of the data", "fid", "ais", "inversion", "reconstruction", "all but ais"} <= set(row)
+    assert not {"known_truth", "anomaly", "bound"} & set(row), "do not apply to an autoencoder on digits"
+    others = ("model", "network", "ais", "features of the data", "all but ais")
+    assert row["all but ais"] == pytest.approx(sum(value for name, value in row.items() if name not in others))
 
 
 @pytest.mark.slow
