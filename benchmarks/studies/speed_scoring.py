@@ -71,7 +71,8 @@ def _seconds(protocol: Protocol, model: GenerativeModel, data: DataModule) -> Ma
 
     def note(name: str, _: float) -> None:
         nonlocal last
-        seconds[name], last = clock() - last, clock()
+        now = clock()
+        seconds[name], last = now - last, now
 
     with model.scoring():
         scorer = Scorer(protocol, torch.device("cpu"))

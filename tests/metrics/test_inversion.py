@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from benchmarks.metrics.base import Value
 from benchmarks.metrics.inversion import Inversion, invert
 from benchmarks.metrics.reconstruction import mse, psnr, ssim
+from models.contracts import Composition
+from models.networks.dcgan import Decoder
+from models.networks.folding import folded
 from models.priors import Normal, Uniform
 from tests.metrics.fakes import FakeData, FakeSampler, fresh_seed, subject
 
@@ -104,6 +107,28 @@ def test_the_ruler_measures_what_it_found_and_leaves_no_gradients() -> None:
     assert values["inversion_mse"].detail == {"steps": 60, "restarts": 2 * rounds, "starts_at_code": False}
     assert all(weight.grad is None for weight in model.net.parameters())
     assert values["inversion_mse"].value < float(mse(given.draw(25), x[:25]).mean()) / 4
+
+
+def test_a_search_through_the_folded_decoder_finds_what_the_decoder_decodes() -> None:
+    class Convolutions(Net):
+        def __init__(self) -> None:
+            super().__init__(Normal(4))
+            self.net = nn.Sequential(Decoder(4, (1, 8, 8), 4, "batch"), nn.Sigmoid())
+            self.net(2 * torch.randn(64, 4))  # statistics of batch norms
+            self.net.eval()
+
+        def decode(self, z: Tensor) -> Tensor:
+            return self.net(z)
+
+    class Folding(Convolutions):
+        def composed_decode(self) -> Composition:
+            return Composition([folded(self.net)])
+
+    plain, folding, x = Convolutions(), Folding(), torch.rand(12, 1, 8, 8)
+    folding.net = plain.net
+    ruler = Inversion(examples=12, steps=40, rounds=1)
+    values = [ruler.measure(subject(model, FakeData(x), seed=5))["inversion_mse"].value for model in (plain, folding)]
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
 
 
 def test_an_image_that_the_decoder_cannot_make_keeps_its_distance() -> None:

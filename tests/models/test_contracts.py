@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from models.contracts import Bounds, Decodes, Densities, Elbo, Encodes, Folds, Reconstructs, Samples
+from models.contracts import Bounds, Composes, Decodes, Densities, Elbo, Encodes, Folds, Reconstructs, Samples
 from models.game import GenerativeModel
 from tests.conftest import SMALL, choices, composed_model, quickstart
 
@@ -76,10 +76,14 @@ def test_every_family_decodes_its_prior_and_folds_its_decoder(
     made, shape = shared(model, datamodule, network, extra)
     assert isinstance(made, Decodes)
     assert isinstance(made, Folds)
+    assert isinstance(made, Composes)
     z = made.prior.sample(3)
     assert made.decode(z).shape == (3, *shape)
     with made.scoring():
         torch.testing.assert_close(made.folded_decode()(z), made.decode(z), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(made.composed_decode()(z), made.decode(z), rtol=1e-4, atol=1e-5)
+        if network.startswith("mlp"):
+            assert torch.equal(made.composed_decode()(z), made.decode(z))
 
 
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
