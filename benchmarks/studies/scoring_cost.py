@@ -7,7 +7,7 @@ for the other implementations.
     python -m benchmarks.studies.scoring_cost part=ais        100 images x 16 chains x 1,000 temperatures on an MNIST-sized MLP
     python -m benchmarks.studies.scoring_cost part=decoder    a gradient of log p(x|z) beside autograd's; cost of `ais`
     python -m benchmarks.studies.scoring_cost part=leapfrog   the error of AIS by leapfrog steps and temperatures
-    python -m benchmarks.studies.scoring_cost part=limit      FID∞ at 2,048 dimensions, beside a FID for each of its parts
+    python -m benchmarks.studies.scoring_cost part=limit      FID∞ at 2,048 dimensions beside a FID for each part and one FID
     python -m benchmarks.studies.scoring_cost part=memory     50,000 against 50,000 features of 2,048 dimensions
 """
 
@@ -79,10 +79,6 @@ def compare(real: Tensor, fake: Tensor) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x
 
-    def their_fid() -> float:
-        parts = [part for x in (real, fake) for part in (x.double().mean(0), torch.cov(x.double().T))]
-        return float(_compute_fid(*parts))
-
     def their_kid() -> float:
         metric = KernelInceptionDistance(feature=Identity(), subsets=100, subset_size=1000)
         metric.real_features, metric.fake_features = [real], [fake]
@@ -97,7 +93,7 @@ def compare(real: Tensor, fake: Tensor) -> None:
         return frechet_infinity(real, fake, sizes, torch.Generator().manual_seed(0))[0]
 
     columns: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-        "FID": (lambda: fid_of(real, fake), their_fid),
+        "FID": (lambda: fid_of(real, fake), lambda: their_fid(real, fake)),
         "KID (theirs: 100 subsets of 1,000)": (lambda: squared_mmd(real, fake, polynomial)[0], their_kid),
         "precision, recall, density, coverage": (lambda: manifold_scores(real, fake, NEIGHBOURS), their_prdc),
     }
@@ -121,6 +117,14 @@ def compare(real: Tensor, fake: Tensor) -> None:
     other, their_seconds = _timed(lambda: float(_compute_fid(*parts)))
     times = ", ".join(_ratio(seconds, their_seconds))
     print(f"FID's arithmetic alone, ours [s], torchmetrics' compute [s]: {times}; {_results(value, other)}")
+
+
+def their_fid(real: Tensor, fake: Tensor) -> float:
+    """torchmetrics' FID of features, (N, D) and (M, D)."""
+    from torchmetrics.image.fid import _compute_fid
+
+    parts = [part for x in (real, fake) for part in (x.double().mean(0), torch.cov(x.double().T))]
+    return float(_compute_fid(*parts))
 
 
 def ais() -> None:
@@ -216,7 +220,7 @@ def leapfrog() -> None:
 
 
 def limit() -> None:
-    """Processor seconds of FID∞ through 15 parts of 10,000 samples at 2,048 dimensions, and of a FID for each part."""
+    """Processor seconds of FID∞ through 15 parts of 10,000 samples at 2,048 dimensions, of a FID for each part, of one FID."""
     torch.manual_seed(2048)
     mix = torch.randn(16, 2048)
     real, fake = ((scale * torch.randn(SAMPLES, 16) @ mix).relu() for scale in (1.0, 1.05))
@@ -232,7 +236,13 @@ def limit() -> None:
     def shared() -> float:
         return frechet_infinity(real, fake, sizes, torch.Generator().manual_seed(0))[0]
 
-    for name, function in {"FID∞": shared, "by a FID for each part": by_parts}.items():
+    ways = {
+        "FID∞": shared,
+        "by a FID for each part": by_parts,
+        "FID": lambda: fid_of(real, fake),
+        "torchmetrics' FID": lambda: their_fid(real, fake),
+    }
+    for name, function in ways.items():
         start = time.process_time()
         value = function()
         print(f"{name}: {time.process_time() - start:.1f} processor seconds, {value:.12g}", flush=True)
