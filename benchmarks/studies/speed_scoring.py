@@ -14,9 +14,10 @@ from benchmarks.scoring.protocol import Protocol
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.scoring.scorer import Scorer
 from benchmarks.studies.ledger import Step, Tables
-from benchmarks.studies.loops import bare, clock
+from benchmarks.studies.loops import bare
 from benchmarks.studies.place import Place, Target
 from benchmarks.studies.speed_loops import configured
+from benchmarks.training.speed import clock
 from datamodules.base import DataModule
 from models.game import GenerativeModel
 
