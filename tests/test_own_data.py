@@ -1,9 +1,10 @@
 """A folder of images of the user's own, from its classifier to its scores."""
 
 import json
+import shutil
 from pathlib import Path
 
-from tests.conftest import run
+from tests.conftest import Result, run
 from tests.datamodules.fakes import folder_of_images
 
 
@@ -38,3 +39,29 @@ def test_an_image_folder_with_classes_is_learned_from_without_a_network(tmp_path
     assert scores["recon_mse"]["value"] > 0
     assert scores["auroc_reconstruction"]["detail"]["left_out"] == 1
     assert 0 <= scores["auroc_reconstruction"]["value"] <= 1
+
+
+def test_images_are_known_by_their_content_wherever_they_lie(tmp_path: Path) -> None:
+    """The folder is not in the config id: seeds of several machines are one row, and other images are refused."""
+    cheap = ("datamodule.size=8", "datamodule.batch_size=4", "network=mlp_narrow", "curve_points=1", "trainer=cpu")
+    scored = ("protocol=selection", "protocol.samples=4", "protocol.examples=4", "budget.amount=80", "model=ae")
+
+    def train(folder: str, *words: str) -> Result:
+        words = ("datamodule=image_folder", f"datamodule.folder={folder}", "data_dir=data", *cheap, *scored, *words)
+        return run("train", *words, cwd=tmp_path)
+
+    shutil.copytree(folder_of_images(tmp_path / "here", 12, 9, 9, 3), tmp_path / "there")
+    folder_of_images(tmp_path / "other", 13, 9, 9, 3)
+    assert train("here").returncode == 0
+    (path,) = tmp_path.glob("runs/image_folder/ae/*/seed=0")
+    assert "already finished and scored" in train("there").stdout
+    longer = train("other", "budget.amount=160")
+    assert longer.returncode == 0, longer.stderr
+    assert "goes on from" not in longer.stdout
+    for words in ((), ("protocol.samples=5",)):
+        refused = train("other", *words)
+        assert refused.returncode == 1
+        assert "seed=0 was trained on other data" in refused.stderr
+        assert "datamodule.name=NAME" in refused.stderr
+    (path / "run.json").unlink()  # as if it had been interrupted
+    assert "last.ckpt was trained on other data" in train("other").stderr

@@ -41,6 +41,8 @@ def test_a_published_folder_has_records_report_checksums_and_commands(published:
     names = {path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()}
     assert {"index.html", "verdicts.md", "REPLAY.md", "SHA256SUMS", "runs/digits/vae/c1/seed=1/run.json"} <= names
     assert not [name for name in names if "checkpoints" in name or "/." in f"/{name}"]
+    page = (published / "index.html").read_text()
+    assert "replay runs=runs/digits/vae/c1/seed=0 folder=PATH</code>" in page
     text = (published / "REPLAY.md").read_text()
     assert "| digits | vae | 2 | `python -m benchmarks.replay runs=runs/digits/vae/c1 folder=PATH` |" in text
     assert "A \\| B" in text
@@ -184,6 +186,18 @@ def test_a_run_and_its_published_record_count_once(published: Path, tmp_path: Pa
     record.write_text(record.read_text().replace("train data_dir", "train beta=4 data_dir"))
     result = run("report", f"runs=[runs,{published}]", "out=both", cwd=tmp_path)
     assert "their records differ in command" in result.stderr
+
+
+def test_a_published_folder_merges_with_its_original(published: Path, tmp_path: Path) -> None:
+    for source, target in ((published / "runs", tmp_path / "runs"), (tmp_path / "runs", published / "runs")):
+        result = run("merge", f"from={source}", f"to={target}", cwd=tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "2 known before" in result.stdout
+    config = tmp_path / "runs/digits/vae/c1/seed=0/config.yaml"
+    config.write_text(config.read_text().replace("beta: 1.0", "beta: 4.0"))
+    result = run("merge", f"from={published / 'runs'}", "to=runs", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "their config.yaml differ" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["plain", "two words", "it's", "a|b", "a`b``c", "$HOME", "a,b=c", "ä"])

@@ -11,6 +11,7 @@ import yaml
 from benchmarks.errors import UserError, printable
 from benchmarks.external.about import About
 from benchmarks.external.shapes import Range
+from benchmarks.records.checks import OTHER_DATA
 from benchmarks.records.configurations import config_id
 from benchmarks.records.facts import UNKNOWN_NETWORK, facts_of
 from benchmarks.records.files import write_text
@@ -78,11 +79,11 @@ class Row:
         return run_path(runs_dir, bench.data.name, self.name, config_id(self.document(bench)), self.seed)
 
 
-def claim_place(path: Path, row: Row, runs_dir: Path) -> bool:
+def claim_place(path: Path, row: Row, runs_dir: Path, data_id: str) -> bool:
     """Whether the row has a record at its place, below `runs_dir`, already.
 
     Raises:
-        UserError: for a record of another submission at the place, or of the same one under another seed.
+        UserError: for a record of another submission or of other data at the place, or of the same one under another seed.
     """
     name, sha256 = row.file
     if path.resolve() != runs_dir.resolve() / path.relative_to(runs_dir):
@@ -93,6 +94,8 @@ def claim_place(path: Path, row: Row, runs_dir: Path) -> bool:
             f"{path} holds another submission than {name} (SHA-256 {sha256[:12]}): choose another name or seed, or move the "
             "folder away"
         )
+    if record is not None and (recorded := record["data"].get("id")) != data_id:
+        raise UserError(f"{path} was scored on other data ({recorded}, not {data_id}); {OTHER_DATA}")
     for other in seeds_beside(path) if path.parent.is_dir() else ():
         if other != path.resolve() and submission_of(read_record(other) or {}) == sha256:
             raise UserError(

@@ -96,7 +96,7 @@ def record(checked: Checked, bench: Bench, runs_dir: Path) -> Path:
         UserError: if its place holds another submission.
     """
     row, path = checked.row, checked.row.path(runs_dir, bench)
-    is_known = claim_place(path, row, runs_dir)
+    is_known = claim_place(path, row, runs_dir, bench.data.info.id)
     for remark in row.remarks:
         warn(f"{row.file[0]}: {remark}")
     if is_known and bench.scorer.is_done(path):

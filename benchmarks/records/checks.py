@@ -54,6 +54,9 @@ class ReportRecord(TypedDict):
     data: _ReportData
     budget: NotRequired[_ReportBudget | None]
 
+# what to do if the data at hand are not those of a run
+OTHER_DATA = "give the data at hand another name or another folder of runs: datamodule.name=NAME or runs_dir=FOLDER"
+
 
 def check_data(run: Run, data_id: str) -> None:
     """Checks that the data at hand are those of a run.
@@ -64,8 +67,8 @@ def check_data(run: Run, data_id: str) -> None:
     recorded = run.record["data"].get("id")
     if recorded != data_id:
         raise RecordError(
-            f"{run.path}: the data differ: {recorded} in the record, {data_id} here; set data_dir to the folder of the "
-            "recorded data"
+            f"{run.path}: the data differ: {recorded} in the record, {data_id} here; set data_dir, or folder for images "
+            "of your own, to the folder of the recorded data"
         )
 
 

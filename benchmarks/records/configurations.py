@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -13,9 +13,10 @@ from benchmarks.records.paths import CONFIG
 
 # the parts of a configuration that decide a run's result; paths, loggers, protocols, launchers and progress do not
 RESULT_KEYS = ("model", "datamodule", "budget", "trainer")
-PATH_KEYS = {"data_dir", "cache_dir"}
-# the key of a data module that names a folder of images
+# the key of a data module that names a folder of images; the checksum of the data in the record says which images they are
 IMAGES = "folder"
+PATH_KEYS = {"data_dir", "cache_dir", IMAGES}
+DEFAULT_FOLDERS = {"runs_dir": "runs", "reports_dir": "reports", "data_dir": "data"}
 TRAINER_RESULT_KEYS = {"precision", "devices", "num_nodes", "sync_batchnorm", "deterministic", "loop"}
 
 MOST_BYTES = LARGEST[".yaml"]
@@ -55,6 +56,35 @@ def read_config(run: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise RecordError(f"{path} is not a configuration; restore it or move the run away")
     return config
+
+
+def with_default_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the default folders in place of those of a machine, which decide no result.
+
+    Of a folder of images the last name stays, as in commands. The order of keys stays.
+    """
+    public = {key: DEFAULT_FOLDERS.get(key, value) for key, value in config.items()}
+    if isinstance(datamodule := public.get("datamodule"), Mapping):
+        folders = {key: DEFAULT_FOLDERS.get(key) for key in PATH_KEYS if key in datamodule}
+        if isinstance(folder := datamodule.get(IMAGES), str):
+            folders[IMAGES] = PurePath(folder).name
+        public["datamodule"] = {**datamodule, **folders}
+    for name in ("protocol", "curve"):
+        if isinstance(protocol := public.get(name), Mapping) and "encoder_weights" in protocol:
+            public[name] = {**protocol, "encoder_weights": None}
+    return public
+
+
+def reads_images(run: Path) -> bool:
+    """Whether a run read a folder of images, which a reader has to name again: a record does not say where it lies."""
+    path = run / CONFIG
+    try:
+        if f"{IMAGES}:".encode() not in read_bytes(path, MOST_BYTES):  # parsing every configuration would take seconds
+            return False
+        datamodule = read_config(run).get("datamodule")
+    except (OSError, RecordError):  # the row can still be read, and a replay names the damage
+        return False
+    return isinstance(datamodule, dict) and IMAGES in datamodule
 
 
 def load_yaml(path: Path) -> Any:

@@ -5,6 +5,7 @@ their scores under one protocol are equal. Copies may have scores, pictures and 
 have trials that another copy lacks. What disagrees is a conflict: it is named, and nothing of it is written.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from benchmarks.errors import one_line
 from benchmarks.records.checkpoints import find_checkpoint
 from benchmarks.records.checks import check_place
+from benchmarks.records.configurations import read_config, with_default_folders
 from benchmarks.records.copies import disagreement
 from benchmarks.records.examples import examples_path
 from benchmarks.records.files import RecordError, most_bytes, read_bytes
@@ -133,7 +135,8 @@ def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool, with_pi
     if (reason := disagreement(everywhere)) is not None:
         raise RecordError(f"{' and '.join(str(run.path) for run in everywhere)}: {reason}")
     for name in (CONFIG, CURVE):
-        if len({_content(path) for run in everywhere if (path := run.path / name).is_file()}) > 1:
+        paths = [path for run in everywhere if (path := run.path / name).is_file()]
+        if len({_content(path) for path in paths}) > 1 and not (name == CONFIG and _are_alike(paths)):
             raise RecordError(f"{' and '.join(str(run.path) for run in everywhere)}: their {name} differ")
     files: Files = {}
     for run in copies:
@@ -143,6 +146,12 @@ def _of_run(copies: Sequence[Run], folder: Path, with_checkpoints: bool, with_pi
     # the record comes last
     record = {RECORD: files.pop(RECORD)}
     return {name: path for name, path in (files | record).items() if not (folder / name).exists()}
+
+
+def _are_alike(configurations: Sequence[Path]) -> bool:
+    """Whether configurations differ only in folders of a machine, which a published one lacks. The order of keys counts."""
+    contents = [json.dumps(with_default_folders(read_config(path.parent)), default=str) for path in configurations]
+    return len(set(contents)) == 1
 
 
 def _content(path: Path) -> bytes:

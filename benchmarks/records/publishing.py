@@ -7,14 +7,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from benchmarks.errors import UserError, one_line
 from benchmarks.records.commands import without_folders
-from benchmarks.records.configurations import IMAGES, PATH_KEYS, read_config
+from benchmarks.records.configurations import read_config, with_default_folders
 from benchmarks.records.files import RecordError, open_regular, read_bytes, write_json, write_text
 from benchmarks.records.paths import CONFIG, RECORD, SEARCH
 
@@ -25,8 +25,6 @@ RUNS = Path("runs")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 MOST_BYTES = 2**26
 MOST_BYTES_OF_A_FILE = 2**40
-
-DEFAULT_FOLDERS = {"runs_dir": "runs", "reports_dir": "reports", "data_dir": "data"}
 
 
 class Sums(NamedTuple):
@@ -88,16 +86,7 @@ def use_default_folders(run: Path) -> None:
                 write_json(path, record | {"command": public})
     if not (run / CONFIG).is_file():
         return
-    config = read_config(run)
-    config |= {key: folder for key, folder in DEFAULT_FOLDERS.items() if key in config}
-    datamodule: Any = config.get("datamodule")
-    if isinstance(datamodule, dict):
-        datamodule |= {key: DEFAULT_FOLDERS.get(key) for key in PATH_KEYS if key in datamodule}
-        if isinstance(folder := datamodule.get(IMAGES), str):  # of the machine; its last name stays, as in commands
-            datamodule[IMAGES] = PurePath(folder).name
-    for protocol in (config.get("protocol"), config.get("curve")):
-        if isinstance(protocol, dict) and "encoder_weights" in protocol:
-            protocol["encoder_weights"] = None
+    config = with_default_folders(read_config(run))
     write_text(run / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError, fail
-from benchmarks.records.configurations import flatten, read_config
+from benchmarks.records.configurations import PATH_KEYS, flatten, read_config
 from benchmarks.records.facts import Facts, run_facts
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import Run
@@ -171,4 +171,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a run's configuration that a label may name."""
-    return {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}
+    parts = {key: config.get(key, {}) for key in ("model", "datamodule", "budget")}
+    if isinstance(datamodule := parts["datamodule"], Mapping):  # folders of a machine decide no result
+        parts["datamodule"] = {key: value for key, value in datamodule.items() if key not in PATH_KEYS}
+    return parts

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.records.commands import word_of
-from benchmarks.records.configurations import IMAGES, read_config
-from benchmarks.records.files import RecordError
+from benchmarks.records.commands import WORD_OF_IMAGES, word_of
+from benchmarks.records.configurations import reads_images
 from benchmarks.records.publishing import SUMS
 from benchmarks.records.runs import Run
 from benchmarks.reporting.exports import md, md_code
@@ -37,7 +36,9 @@ def _lines(report: Report) -> Iterator[str]:
     for table, row in _rows(report):
         folder = row.runs[0].path.parent.as_posix()
         seeds = len({run.path for run in row.runs})
-        command = f"python -m benchmarks.replay {word_of('runs', folder)}{_images_of(row.runs[0])}"
+        command = (
+            f"python -m benchmarks.replay {word_of('runs', folder)}{WORD_OF_IMAGES * reads_images(row.runs[0].path)}"
+        )
         yield f"| {md(table.datamodule)} | {md(row.label)} | {seeds} | {md_code(command)} |"
 
 
@@ -49,15 +50,6 @@ def _rows(report: Report) -> Iterator[tuple[Table, Row]]:
             if row.runs and (folder := row.runs[0].path.parent.as_posix()) not in seen:
                 seen.add(folder)
                 yield table, row
-
-
-def _images_of(run: Run) -> str:
-    """The word that names a folder of images, for runs that need one: a record does not say where a reader's images lie."""
-    try:
-        datamodule = read_config(run.path).get("datamodule")
-    except RecordError:  # the row can still be read, and a replay names the damage
-        return ""
-    return f" {IMAGES}=PATH" if isinstance(datamodule, dict) and IMAGES in datamodule else ""
 
 
 def _environments(runs: Sequence[Run]) -> Iterator[str]:

@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from benchmarks.errors import printable
-from benchmarks.records.commands import word_of
+from benchmarks.records.commands import WORD_OF_IMAGES, word_of
+from benchmarks.records.configurations import reads_images
 from benchmarks.records.paths import CONFIG, COSTS, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
 from benchmarks.reporting.cells import cell_text
@@ -114,18 +115,19 @@ def _gallery(
 
 def _records(row: Row, out: Path) -> Markup:
     """What a reader needs to repeat each run of a row: its command, its environment, and links to its records."""
-    return Markup("".join([_record(run, out) for run in row.runs]))
+    more = WORD_OF_IMAGES if row.runs and reads_images(row.runs[0].path) else ""
+    return Markup("".join([_record(run, out, more) for run in row.runs]))
 
 
-def _record(run: Run, out: Path) -> str:
+def _record(run: Run, out: Path, more: str) -> str:
     """An item of a list in HTML, escaped. Python builds it faster than the template, and there is one for each run."""
     record, folder = run.record, escape(link(run.path, out))
-    more = [*([] if run.is_external else [CURVE]), *([] if run.costs is None else [COSTS])]
-    names = [RECORD, CONFIG, *more, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
+    files = [*([] if run.is_external else [CURVE]), *([] if run.costs is None else [COSTS])]
+    names = [RECORD, CONFIG, *files, *(f"scores/{sheet.filename}" for sheet in run.sheets)]
     links = [f'<a href="{folder}/{name}">{shown}</a> ' for name, shown in map(_escaped_name, names)]
     return (
         f"      <li>seed {record['seed']}, {run.status}: <code>{escape(printable(str(record.get('command', ''))))}</code><br>\n"
-        f"      {_again(run)}<br>\n"
+        f"      {_again(run, more)}<br>\n"
         f'      <span class="soft">{escape(_environment(record))}</span><br>\n'
         f"{''.join(links)}</li>\n"
     )
@@ -137,9 +139,9 @@ def _escaped_name(name: str) -> tuple[str, str]:
     return str(escape(name)), str(escape(name.rpartition("/")[2]))
 
 
-def _again(run: Run) -> str:
+def _again(run: Run, more: str) -> str:
     """How to repeat a run, in HTML, escaped; what was submitted, for a row from elsewhere."""
-    command = f"python -m benchmarks.replay {escape(word_of('runs', run.path.as_posix()))}"
+    command = f"python -m benchmarks.replay {escape(word_of('runs', run.path.as_posix()))}{more}"
     if not run.is_external:
         return f"to train the run again and compare: <code>{command}</code>"
     external = run.record["external"]
@@ -149,8 +151,8 @@ def _again(run: Run) -> str:
     said = escape("; ".join(str(word) for word in words if word))
     if kind == "python":
         return f"{said}; it was trained elsewhere, and cannot be repeated here"
-    more = "generator=PATH trust=true" if kind == "generator" else "samples=PATH"
-    return f"{said}; it was trained elsewhere; to score the same file again: <code>{command} {more}</code>"
+    file_word = "generator=PATH trust=true" if kind == "generator" else "samples=PATH"
+    return f"{said}; it was trained elsewhere; to score the same file again: <code>{command} {file_word}</code>"
 
 
 def _environment(record: Mapping[str, Any]) -> str:

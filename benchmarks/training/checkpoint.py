@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from benchmarks.errors import UserError, one_line, warn
 from benchmarks.records.checkpoints import previous_path, rotate, why_damaged
+from benchmarks.records.checks import OTHER_DATA
 from benchmarks.records.files import RecordError
 from benchmarks.training.clock import Clock
 
@@ -28,6 +29,7 @@ class Checkpoint(Callback):
         every_seconds: the time between two checkpoints.
         identity: the config id and the seed of the run; a checkpoint of another run is refused.
         check_lock: raises an error if another process has taken the place of the run.
+        data_id: gives the id of the data; a checkpoint of other data is refused.
     """
 
     # the checksum of the last checkpoint that this process wrote
@@ -42,9 +44,10 @@ class Checkpoint(Callback):
         every_seconds: float,
         identity: tuple[str, int] = ("", 0),
         check_lock: Callable[[], None] = lambda: None,
+        data_id: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.path, self.clock, self.every_seconds = path, clock, every_seconds
-        self.identity, self.check_lock = identity, check_lock
+        self.identity, self.check_lock, self.data_id = identity, check_lock, data_id
         self._saved_at = time.perf_counter()
         self._states: list[dict[str, Any]] | None = None
 
@@ -83,6 +86,7 @@ class Checkpoint(Callback):
             states = [own]
         checkpoint["random_states"] = states
         checkpoint["run"] = list(self.identity)
+        checkpoint["data"] = self.data_id()
         if self.extended_from is not None:
             checkpoint["extended_from"] = dict(self.extended_from)
 
@@ -93,6 +97,8 @@ class Checkpoint(Callback):
                 f"{self.path} is the checkpoint of configuration {written_by[0]} with seed {written_by[1]}, not of this run; "
                 "move it away to train from the start"
             )
+        if (data := checkpoint.get("data")) not in (None, self.data_id()):
+            raise UserError(f"{self.path} was trained on other data ({data}, not {self.data_id()}); {OTHER_DATA}")
         self.extended_from = checkpoint.get("extended_from")
         self._states = checkpoint["random_states"]
         if len(self._states) != trainer.world_size:

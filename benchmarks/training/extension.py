@@ -2,7 +2,7 @@
 
 The result is equal to the bit to that of a run from the start. Where it would not be, the run starts from the start: after a
 budget of seconds, on several devices, on another machine, with other packages or another commit of genbench, for players with a
-phase of the budget, and for data with noise if the shorter run ended inside a block of minibatches.
+phase of the budget, on other images, and for data with noise if the shorter run ended inside a block of minibatches.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def extend(training: Training, path: Path) -> None:
     if not config.document.get("extend", True) or not _can_be_extended(model, config):
         return
     run = _shorter_run(config, training.device)
-    if run is None:
+    if run is None or run.record["data"].get("id") != data.info.id:
         return
     state = _end_of_training(run, isinstance(model, Calibrates | FitsPrior))
     if state is None or state["game"]["images"] != (run.record.get("spent") or {}).get("images"):

@@ -39,7 +39,8 @@ def fit(training: Training) -> Fitted:
     """
     config, model, data, clock = training.config, training.model, training.data, training.clock
     path = checkpoint_path(config.path)
-    checkpoint = Checkpoint(path, clock, config.checkpoint_seconds, (config.id, config.seed), training.check_lock)
+    identity = (config.id, config.seed)
+    checkpoint = Checkpoint(path, clock, config.checkpoint_seconds, identity, training.check_lock, lambda: data.info.id)
     callbacks = [
         clock,
         Phases(clock, config.budget),

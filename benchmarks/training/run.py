@@ -1,8 +1,10 @@
 """Trains and scores one run, and writes its record, however the run ends."""
 
+import json
 import logging
 import warnings
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,6 +13,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from benchmarks.errors import UserError, is_users, one_line
+from benchmarks.records.checks import OTHER_DATA
+from benchmarks.records.configurations import IMAGES
 from benchmarks.records.files import remove_dead_leftovers, remove_leftovers, write_text
 from benchmarks.records.locks import alone
 from benchmarks.records.outcomes import Outcome
@@ -51,6 +55,10 @@ def _train_and_score(config: RunConfig) -> Outcome:
     scorer = make_scorer(config.parts.protocol, config.feature_encoder, device)
     was_trained = has_ended(run)
     if was_trained:
+        if (
+            IMAGES in config.parts.datamodule
+        ):  # known by their content alone; other data are pinned, or made by their settings
+            _check_data(run, _data_id(json.dumps(dict(config.parts.datamodule), default=str)))
         if _diverged(run):
             return Outcome(run, "diverged", f"{run} had diverged before: nothing to do", was_done=True)
         if scorer.is_done(run):
@@ -68,12 +76,26 @@ def _train_and_score(config: RunConfig) -> Outcome:
         images = record["spent"]["images"]
         tracker.log_pictures(step=images)
         data = load_data(config.parts.datamodule)
+        _check_data(run, data.info.id)
         baselines = baselines_path(config.runs_dir, config.names.datamodule, data.info.id)
         remove_dead_leftovers(run, run / "scores", *baselines.glob("*/scores"))
         score_baselines(config.runs_dir, data, scorer)
         sheet = score_run(run, load_trained(run, config.parts.model, device, sha256_of(record)), data, scorer)
         tracker.log_scores(sheet, step=images)
     return Outcome(run, "finished", f"{run} is trained and scored")
+
+
+@lru_cache(maxsize=8)  # a sweep that is done asks for each of its jobs
+def _data_id(datamodule: str) -> str:
+    """The id of the data of a `datamodule` group, as JSON."""
+    return load_data(json.loads(datamodule)).info.id
+
+
+def _check_data(run: Path, data_id: str) -> None:
+    """Raises UserError for a run that was trained on other data."""
+    recorded = (read_record(run) or {})["data"].get("id")
+    if recorded != data_id:
+        raise UserError(f"{run} was trained on other data ({recorded}, not {data_id}); {OTHER_DATA}")
 
 
 def silence_lightning() -> None:

@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
 
 def test_what_cannot_change_a_result_is_not_in_the_config_id() -> None:
     other = CONFIG | {"seed": 1, "runs_dir": "elsewhere", "logger": {"x": 1}}
-    other["datamodule"] = CONFIG["datamodule"] | {"data_dir": "b"}
+    other["datamodule"] = CONFIG["datamodule"] | {"data_dir": "b", "folder": "images"}
     other["trainer"] = CONFIG["trainer"] | {"accelerator": "gpu", "enable_progress_bar": True}
     assert config_id(other) == config_id(CONFIG)
 
