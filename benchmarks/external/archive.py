@@ -81,6 +81,12 @@ def _checked(archive: zipfile.ZipFile) -> bytes:
 
 
 def _check_program(program: Mapping[str, Any]) -> None:
+    inputs = sum("user_input" in node for node in _mappings(program))
+    if inputs != 1:
+        raise ValueError(f"it takes {inputs} inputs; only maps from latents alone to images are taken")
+    for device in (node["device"] for node in _mappings(program) if isinstance(node.get("device"), dict)):
+        if device.get("type") != "cpu":
+            raise ValueError(f"it is of the device {str(device.get('type'))[:20]!r}; move the network to the CPU first")
     if program.get("guards_code"):
         raise ValueError("it holds guards, which torch runs as Python code; export it with fewer dynamic shapes")
     for node in _mappings(program):

@@ -103,16 +103,16 @@ def _decoding(has: Methods, able: Mapping[str, Any], form: Form, sample: Sampler
     """sample, decode and reconstruct in the form of the data, as far as the object has them."""
     made: dict[str, Any] = {}
     if sample is not None:
-        made["sample"] = lambda n, generator: form(sample(n, generator))
+        made["sample"] = lambda n, generator: form.unclipped(sample(n, generator))
     if "decode" in has:
         decode = _floating(has["decode"])
         made["decode"] = lambda z: form(decode(z))
     if "reconstruct" in has:
         reconstruct = _floating(has["reconstruct"])
-        made["reconstruct"] = lambda x: form(reconstruct(x))
+        made["reconstruct"] = lambda x: form.unclipped(reconstruct(x))
     elif "encode" in able and "decode" in made:
-        plain, encode = made["decode"], able["encode"]
-        made["reconstruct"] = lambda x: plain(encode(x))
+        encode = able["encode"]
+        made["reconstruct"] = lambda x: form.unclipped(decode(encode(x)))
     return made
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.errors import UserError, one_line
-from benchmarks.external.shapes import Range, fit
+from benchmarks.external.shapes import SLACK, Range, fit
 from benchmarks.external.submission import Submission
 from datamodules.base import DataModule
 from datamodules.contracts import Split
@@ -110,7 +110,7 @@ class Form:
     def __init__(self, probe: Tensor, shape: Sequence[int], layout: str | None, stated: Range | None) -> None:
         fitted = fit(probe.detach().cpu().numpy(), "the output of the model", shape, layout, stated)
         self.layout, self.range, self.bounds, self.remarks = fitted.layout, fitted.range, fitted.bounds, fitted.remarks
-        self._shape = tuple(probe.shape[1:])
+        self._shape, self._is_stated = tuple(probe.shape[1:]), stated is not None
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, ...) as the model gives it -> (B, ...) as the data are; differentiable.
@@ -129,6 +129,22 @@ class Form:
         low, high = self.bounds
         scaled = ((x.float() - low) / (high - low)).clamp(0, 1)
         return scaled.where(x.isfinite(), torch.nan)  # infinity would be clipped to a grey value
+
+    def unclipped(self, x: Tensor) -> Tensor:
+        """As a call, for samples and reconstructions. The search of latents may leave the range of samples, and is clipped.
+
+        Raises:
+            UserError: for values outside of the range that was found in the probe: a clipped score would be another model's.
+        """
+        if self.bounds is not None and not self._is_stated and x.isfinite().any():
+            (low, high), finite = self.bounds, x[x.isfinite()]
+            least, most, slack = float(finite.min()), float(finite.max()), SLACK * (high - low)
+            if least < low - slack or most > high + slack:
+                raise UserError(
+                    f"the model gives values from {least:.4g} to {most:.4g}, and the first that were tried lie within "
+                    f"{low:g} to {high:g}; state the range, as in range=[{low:g},{high:g}], which clips values outside"
+                )
+        return self(x)
 
 
 class _ByExample:

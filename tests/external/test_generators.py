@@ -173,6 +173,64 @@ class Two(nn.Module):
         return z, z
 
 
+class Wide(nn.Module):
+    """Latents as those of many convolutional generators, (B, Z, 1, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(2, 64, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layer(z).sigmoid().view(-1, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("network", "example"),
+    [
+        (Decoder(), torch.randn(3, 2)),
+        (Decoder(), torch.randn(1, 2)),
+        (Decoder().half(), torch.randn(3, 2).half()),
+        (Wide(), torch.randn(3, 2, 1, 1)),
+    ],
+)
+def test_a_fixed_batch_other_latents_and_half_precision_are_taken(
+    network: nn.Module, example: Tensor, tiny: Bench, tmp_path: Path
+) -> None:
+    """`torch.export.export(network, (z,))` fixes the size of the batch."""
+    torch.export.save(torch.export.export(network, (example,)), tmp_path / "g.pt2")
+    subject, _, _, dim = of_generator(tmp_path / "g.pt2", tiny.data)
+    z = torch.randn(7, 2)
+    expected = torch.cat([network(row.to(example.dtype).view(1, *example.shape[1:])) for row in z]).float()
+    torch.testing.assert_close(subject.decode(z), expected, atol=2e-3, rtol=0)  # type: ignore[attr-defined]
+    assert dim == 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [(nn.Dropout(0.5), "equal latents give other images"), (nn.BatchNorm1d(64), "others of its batch")],
+)
+def test_a_network_in_training_mode_gets_a_remark(layer: nn.Module, said: str, tiny: Bench, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(2, 64), layer, nn.Sigmoid(), nn.Unflatten(1, (1, 8, 8)))
+    for is_training in (True, False):
+        _, form, _, _ = of_generator(exported(tmp_path / "g.pt2", network.train(is_training)), tiny.data)
+        assert [said in remark for remark in form.remarks] == [True] * is_training
+
+
+class Sum(nn.Module):
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return z + y
+
+
+def test_two_inputs_and_another_device_are_named(archive: Path, tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(Sum(), (torch.randn(3, 2), torch.randn(3, 2))), tmp_path / "two.pt2")
+    elsewhere = rewritten(
+        archive, tmp_path / "gpu.pt2", lambda _, content: content.replace(b'"type": "cpu"', b'"type": "cuda"')
+    )
+    for path, said in ((tmp_path / "two.pt2", "takes 2 inputs"), (elsewhere, "of the device 'cuda'; move the network")):
+        with pytest.raises(UserError, match=said):
+            check_archive(path, path.read_bytes())
+
+
 @pytest.mark.parametrize(
     ("network", "latent_dim", "said"),
     [

@@ -202,6 +202,24 @@ def test_infinity_is_no_grey_value(tiny: Bench) -> None:
     assert subject.sample(2, torch.Generator()).isnan().all()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("most", "stated", "has_fid"), [(1.5, None, False), (1.0005, None, True), (1.5, (0, 1), True)])
+def test_values_beyond_the_range_that_was_found_are_not_clipped_in_silence(
+    most: float, stated: tuple[float, float] | None, has_fid: bool
+) -> None:
+    """The first 256 samples lie within 0 to 1."""
+    drawn = 0
+
+    def sample(n: int) -> Tensor:
+        nonlocal drawn
+        drawn += n
+        return torch.rand(n, 1, 8, 8).index_fill(0, torch.tensor(n - 1), most if drawn > 256 else 1.0)
+
+    sheet = score(Wrong(sample=sample), range=stated)
+    assert (sheet.values["fid"] is not None) == has_fid
+    reason = next(score.detail.get("reason", "") for score in sheet.scores if score.name == "fid")
+    assert has_fid or "to 1.5, and the first that were tried lie within 0 to 1; state the range" in reason
+
+
 def test_an_object_is_recorded_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = Autoencoder()
     sheet = score(model, name="mine", record=tmp_path, about={"settings": {"width": 2}, "source": "a test"})
