@@ -8,7 +8,7 @@ from benchmarks.cli import program
 from benchmarks.errors import UserError, fail, one_line, printable
 from benchmarks.records.checks import placed
 from benchmarks.records.files import RecordError
-from benchmarks.records.removal import delete, move, place_of
+from benchmarks.records.removal import delete, move, place_of, unfinished_below
 from benchmarks.records.roots import folders_of, runs_below
 from benchmarks.reporting.filters import Only
 from benchmarks.reporting.terminal import report_bad_record
@@ -24,7 +24,14 @@ def main(cfg: DictConfig) -> None:
     if not isinstance(cfg.to, str) or not cfg.to:
         raise UserError(f"to is {cfg.to!r}; expected a folder, as in to=removed")
     target = Path(cfg.to)
-    found = runs_below(folders_of(cfg.runs), report_bad_record)
+    folders = folders_of(cfg.runs)
+    unfinished = unfinished_below(folders, report_bad_record)
+    found = list(unfinished)
+    try:
+        found += runs_below(folders, report_bad_record)
+    except RecordError:
+        if not unfinished:
+            raise
     runs, _ = Only.of(cfg.only, cfg.without).select(found, [])
     what = "deleted" if cfg.delete else f"moved to {printable(str(target))}"
     done = failed = 0
@@ -44,6 +51,8 @@ def main(cfg: DictConfig) -> None:
     counts = f"{done} {'run' if done == 1 else 'runs'} {'would be ' * cfg.dry_run}{what}; {len(found) - len(runs)} kept"
     print(counts + (f"; {failed} not removed" if failed else ""))
     if runs and done and not cfg.delete and not cfg.dry_run:
+        if any(run in unfinished for run in runs):
+            print("of these, runs that were interrupted come back by hand: move their folders")
         home = printable(str(place_of(runs[0].path)[0]))
         print(f"python -m benchmarks.merge from={printable(str(target))} to={home} checkpoints=true brings them back")
     if failed:

@@ -47,6 +47,26 @@ def test_deleted_runs_are_gone_and_the_others_stay(runs: Path, tmp_path: Path) -
     assert sorted(path.name for path in runs.iterdir()) == ["digits"]
 
 
+def test_an_interrupted_run_is_removed_too(runs: Path, tmp_path: Path) -> None:
+    before = content(runs)
+    names = "names: {datamodule: digits, network: mlp, model: gan}"
+    for seed in (2, 3):
+        path = runs / "digits" / "gan" / "c1" / f"seed={seed}"
+        path.mkdir()
+        (path / "config.yaml").write_text(f"{names}\nseed: {seed}\nbudget: {{unit: images, amount: 100}}\n")
+    (path / "config.yaml").write_text("names: {}")
+    result = run("remove", "runs=runs", "only.budget='100 images'", cwd=tmp_path)
+    assert "c1/seed=3/config.yaml" in result.stderr
+    assert "1 run moved to removed; 4 kept" in result.stdout
+    assert "move their folders" in result.stdout
+    assert (tmp_path / "removed/digits/gan/c1/seed=2/config.yaml").is_file()
+    result = run("remove", "runs=removed", "delete=true", cwd=tmp_path)
+    assert "1 run deleted; 0 kept" in result.stdout
+    (path / "config.yaml").unlink()
+    path.rmdir()
+    assert content(runs) == before
+
+
 def test_a_run_in_training_and_a_taken_place_cost_a_line(runs: Path, tmp_path: Path) -> None:
     before = content(runs)
     with alone(runs / "digits" / "gan" / "c1" / "seed=0"):

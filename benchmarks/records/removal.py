@@ -2,16 +2,56 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import one_line
+from benchmarks.records.configurations import read_config
 from benchmarks.records.files import RecordError
+from benchmarks.records.json_files import check_kind
 from benchmarks.records.locks import LOCK
-from benchmarks.records.paths import STAGING, runs_dir_of
+from benchmarks.records.paths import CONFIG, NO_RUNS, RECORD, SEED, STAGING, runs_dir_of
+from benchmarks.records.runs import Run
+from benchmarks.records.schemas import PlacedRecord
+
+
+def unfinished_below(roots: Sequence[Path], on_bad: Callable[[RecordError], None]) -> list[Run]:
+    """The runs at or below some folders that have no record, because they were interrupted or are being trained, each once.
+
+    In place of the record a run has what its configuration says.
+
+    Args:
+        roots: runs, or folders of runs. They may overlap.
+        on_bad: called for each run whose configuration cannot be read. It is left out.
+    """
+    runs: dict[Path, Run] = {}
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            folders[:] = sorted(name for name in folders if name not in NO_RUNS)
+            path = Path(folder)
+            if not path.resolve().name.startswith(SEED) or RECORD in files or CONFIG not in files:
+                continue
+            try:
+                runs.setdefault(path.resolve(), Run(path, _described(path), []))
+            except RecordError as error:
+                on_bad(error)
+    return list(runs.values())
+
+
+def _described(run: Path) -> dict[str, Any]:
+    config = read_config(run)
+    described = {key: config[key] for key in ("names", "seed", "command") if key in config}
+    # the data are not known yet, and nothing is written beside the run
+    described |= {"config_id": run.resolve().parent.name, "data": {"id": ""}}
+    check_kind(run / CONFIG, described, PlacedRecord)
+    budget = config.get("budget")
+    if isinstance(budget, dict) and isinstance(budget.get("amount"), int | float) and "unit" in budget:
+        described["budget"] = budget
+    return described
 
 
 def place_of(run: Path) -> tuple[Path, Path]:
