@@ -187,6 +187,14 @@ class Claims:
         """The number of answers that share an error rate of 5%."""
         return len(self.claims) * max(1, len(self.datamodules))
 
+    @property
+    def shared_by(self) -> str:
+        """What shares the error rate, in words that follow "a probability of 5% at most"."""
+        if len(self.datamodules) < 2:
+            return "for all claims on one data set and protocol together"
+        together = f"for all claims on {', '.join(self.datamodules)} together, under one protocol"
+        return f"{together}; any other data set adds {5 / len(self.datamodules):.2g}% at most"
+
 
 def as_text(value: Any) -> str:
     """A setting as text; equal settings give equal texts: 4, 4.0 and "4" alike."""

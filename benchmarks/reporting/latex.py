@@ -83,7 +83,7 @@ def _heading(head: ColumnHead) -> str:
 
 def _claims(report: Report) -> Iterator[str]:
     yield from (r"\begin{table}[tbp]", r"\centering", r"\footnotesize")
-    yield r"\caption{Claims and verdicts, at 5\% for all claims together (Holm's correction).}"
+    yield rf"\caption{{{_tex(f'Claims and verdicts, at 5% {report.shared_by} (Holm correction).')}}}"
     yield r"\label{tab:claims}"
     yield r"\begin{tabular}{@{}p{.11\linewidth}p{.27\linewidth}p{.14\linewidth}p{.30\linewidth}r@{}}"
     yield from (r"\toprule", r"verdict & claim & data & effect & $p$ (Holm) \\", r"\midrule")

@@ -66,6 +66,7 @@ def page_start(report: Report) -> Iterator[str]:
         openings=openings_of_tables,
         questions=_questions(by_claim.values()),
         contents=_contents(report, bool(openings_of_tables)),
+        shared_by=report.shared_by,
         counts={verdict: sum(a.verdict == verdict for a in report.answers) for verdict in BADGES},
         filters=_filters(tables, report.searches),
         min_seeds=report.min_seeds,

@@ -8,6 +8,7 @@ from benchmarks.records.copies import SeedCopy
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
 from benchmarks.reporting.across import Across
+from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.newcomers import Newcomer
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.table import Table
@@ -23,6 +24,7 @@ class Report:
         out: the folder of its files. Links to records are relative to the folder.
         tables: of the leaderboard.
         answers: to the claims.
+        shared_by: the claims that share the error rate of 5%, in words.
         newcomers: models that no claim names, against the models that claims name.
         across: what is said across data sets.
         searches: of hyper-parameters.
@@ -37,6 +39,7 @@ class Report:
     out: Path = Path()
     tables: Sequence[Table] = ()
     answers: Sequence[Answer] = ()
+    shared_by: str = Claims(()).shared_by
     newcomers: Sequence[Newcomer] = ()
     across: Sequence[Across] = ()
     searches: Sequence[Search] = ()

@@ -7,9 +7,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from benchmarks.records.runs import Run, find_runs
+from benchmarks.reporting.build import make_report
 from benchmarks.reporting.claim_files import parse_claim
+from benchmarks.reporting.claims import Claims
 from benchmarks.reporting.exports import markdown
+from benchmarks.reporting.latex import latex
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.page import page
 from benchmarks.reporting.report import Report
@@ -108,3 +113,19 @@ def test_a_margin_below_zero_is_drawn(tmp_path: Path) -> None:
     assert answers[0].decisive is not None
     shown = page(Report(tables=tables, answers=answers, out=tmp_path))
     assert [float(width) > 0 for width in re.findall(r'<rect x="[\d.-]+" width="([\d.-]+)"', shown)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("datamodules", "said"),
+    [
+        ((), "5%\n  at most for all claims on one data set and protocol together (Holm"),
+        (("mnist", "ring"), "on mnist, ring together, under one protocol; any other data set adds 2.5% at most (Holm"),
+    ],
+)
+def test_the_page_says_what_shares_the_error_rate(datamodules: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    for model in ("vae", "gan"):
+        add_run(tmp_path, model, 0, {"fid": 10.0})
+    claim = parse_claim("c", "title: t\nquantity: fid\nleft: gan\nright: vae\nexpect: lower\n")
+    report = make_report([tmp_path], "t", Claims([claim], datamodules), 2)
+    assert said in page(report)
+    assert said.split(" (Holm")[0].split("at most ")[-1].replace("%", r"\%") in latex(report)
