@@ -18,6 +18,10 @@ from datamodules.errors import DataError
 # Pillow reads other formats with other programs, PostScript with Ghostscript; a name ending in .png says nothing of the content
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 
+REPAIR = "repair it or move it away"
+# bad images after which no more are looked for
+MOST_ERRORS = 20
+
 # per side; images of this size fill a disk soon enough
 MOST_PIXELS = 2048
 
@@ -96,8 +100,16 @@ class Resizing:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             out = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(files), *self.shape))
+            errors = list[DataError]()
             for i, file in enumerate(track(files, f"resizing {len(files)} images", transient=True)):
-                out[i] = self.read(file)
+                try:
+                    out[i] = self.read(file)
+                except DataError as error:  # all are named at once: each try reads every image
+                    errors.append(error)
+                    if len(errors) == MOST_ERRORS:
+                        break
+            if errors:
+                raise _together(errors)
             out.flush()
             checksum = _checksum(temporary)
             os.replace(temporary, path)
@@ -121,6 +133,8 @@ class Resizing:
         try:
             with Image.open(file, formats=FORMATS) as opened:
                 image = ImageOps.exif_transpose(opened)
+                if image.mode in ("F", "I"):  # Pillow would clip them to 0 to 255
+                    raise ValueError("it has 32 bits a pixel; save it with 8 or 16")
                 if image.mode.startswith("I;16"):  # Pillow would clip 16 bits instead of scaling them
                     image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
                 image = image.convert("L" if channels == 1 else "RGB")
@@ -132,9 +146,19 @@ class Resizing:
                 image = image.crop((left, top, left + side, top + side))
                 image = image.resize((width, height), Image.Resampling.LANCZOS)
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{file} cannot be read as an image ({error}); repair it or move it away") from error
+            raise DataError(f"{file} cannot be read as an image ({error}); {REPAIR}") from error
         pixels = np.asarray(image, np.uint8)
         return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _together(errors: Sequence[DataError]) -> DataError:
+    """One error of several images."""
+    if len(errors) == 1:
+        return errors[0]
+    reasons = "; ".join(str(error).removesuffix(f"; {REPAIR}") for error in errors)
+    return DataError(
+        f"{len(errors)}{' or more' * (len(errors) == MOST_ERRORS)} images cannot be read: {reasons}; repair them"
+    )
 
 
 def _checksum_path(cache: Path) -> Path:

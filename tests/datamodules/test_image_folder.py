@@ -94,6 +94,37 @@ def test_train_and_test_folders_are_the_splits(tmp_path: Path) -> None:
     assert sorted(values_in(splits["train"]) + values_in(splits["val"])) == list(range(20))
 
 
+def test_a_folder_of_validation_images_is_the_validation_split(tmp_path: Path) -> None:
+    for i, name in enumerate(("train", "val", "test")):
+        greys(tmp_path / "images" / name, range(50 * i, 50 * i + 10))
+    splits = image_folder(tmp_path / "images").splits
+    assert {name: sorted(values_in(splits[name])) for name in ("train", "val", "test")} == {
+        name: list(range(50 * i, 50 * i + 10)) for i, name in enumerate(("train", "val", "test"))
+    }
+
+
+@pytest.mark.parametrize("names", [["Train", "Test"], ["training", "validation"], ["train"], ["train", "val"]])
+def test_splits_under_other_names_are_not_mixed(names: list[str], tmp_path: Path) -> None:
+    for name in names:
+        greys(tmp_path / "images" / name, range(10))
+    message = message_of(image_folder(tmp_path / "images"))
+    assert f"{', '.join(sorted(names))}, which look like splits; name them train, test" in message
+    greys(tmp_path / "images" / "bus", range(10))  # so that a train is a vehicle
+    assert sum(image_folder(tmp_path / "images").info.sizes.values()) == 10 * len(names) + 10
+
+
+def test_files_that_a_mac_adds_are_not_read_and_links_are_followed(tmp_path: Path) -> None:
+    greys(tmp_path / "images", range(10))
+    for name in ("._0.png", "__MACOSX/._0.png", ".cache/0.png"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7")
+    greys(tmp_path / "elsewhere", range(20, 25))
+    (tmp_path / "images" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "images")
+    assert sum(image_folder(tmp_path / "images").info.sizes.values()) == 15
+
+
 def test_resized_images_are_written_once(tmp_path: Path) -> None:
     greys(tmp_path / "images", range(10))
     first = image_folder(tmp_path / "images").info
@@ -153,6 +184,17 @@ def test_an_unreadable_image_is_named_and_leaves_no_cache(tmp_path: Path, kept: 
     assert sum(image_folder(tmp_path / "images").info.sizes.values()) == 11
 
 
+def test_all_unreadable_images_are_named_at_once(tmp_path: Path) -> None:
+    greys(tmp_path / "images", range(10))
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "images" / "float.tif")
+    for i in range(3):
+        (tmp_path / "images" / f"broken{i}.png").write_bytes(b"")
+    message = message_of(image_folder(tmp_path / "images"))
+    assert "4 images cannot be read" in message
+    assert all(f"broken{i}.png" in message for i in range(3))
+    assert "float.tif cannot be read as an image (it has 32 bits a pixel; save it with 8 or 16)" in message
+
+
 def test_a_failure_while_resizing_leaves_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     greys(tmp_path / "images", range(10))
 
@@ -198,13 +240,13 @@ def test_no_folder_or_a_shape_that_makes_no_sense_is_refused_by_name(options: di
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_images_to_split_are_an_error(tmp_path: Path, count: int) -> None:
     greys(tmp_path / "images", range(count))
-    assert f"{count} examples are too few" in message_of(image_folder(tmp_path / "images"))
+    assert f"holds too few images, {count}; expected 3 or more" in message_of(image_folder(tmp_path / "images"))
 
 
 def test_too_few_training_images_to_hold_any_out_are_an_error(tmp_path: Path) -> None:
     greys(tmp_path / "images" / "train", range(1))
     greys(tmp_path / "images" / "test", range(5))
-    assert "1 examples are too few" in message_of(image_folder(tmp_path / "images"))
+    assert "holds too few images, 1; expected 2 or more" in message_of(image_folder(tmp_path / "images"))
 
 
 def test_folders_of_the_same_name_have_their_own_caches(tmp_path: Path) -> None:
