@@ -6,7 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from benchmarks.cli import program
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_line, warn
+from benchmarks.records.files import RecordError
+from benchmarks.records.publishing import check_published
 from benchmarks.records.roots import folders_of
 from benchmarks.reporting.build import write_report
 from benchmarks.reporting.filters import Only
@@ -19,8 +21,14 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"min_seeds is {cfg.min_seeds!r}; expected a whole number of 2 or more")
     claims = None if cfg.claims is None else Path(cfg.claims)
     only, nicknames = Only.of(cfg.only, cfg.without), parse_nicknames(cfg.nicknames)
+    folders = folders_of(cfg.runs)
+    for folder in folders:
+        try:
+            check_published(folder)
+        except RecordError as error:  # the table can still be read
+            warn(one_line(error))
     write_report(
-        folders_of(cfg.runs),
+        folders,
         Path(cfg.out),
         cfg.title,
         claims,

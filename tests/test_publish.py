@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
@@ -210,3 +211,30 @@ def test_a_command_for_a_folder_is_read_back(name: str) -> None:
     cell = md_code(f"replay {word}")
     html = MarkdownIt("commonmark").enable("table").render(f"| a |\n| --- |\n| {cell} |\n")
     assert unescape(html.split("<code>")[1].split("</code>")[0]) == f"replay {word}"
+
+
+def test_a_file_that_was_added_is_named_by_a_report(published: Path, tmp_path: Path) -> None:
+    """sha256sum compares only the files that it knows."""
+    shutil.copytree(published / "runs/digits/vae/c1/seed=0", published / "runs/digits/vae/c1/seed=2")
+    result = run("report", f"runs={published / 'runs'}", "out=again", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stderr.startswith("warning: ")
+    assert "seed=2/config.yaml was added after" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("samples", "`python -m benchmarks.replay runs=runs/digits/vae/c1 samples=PATH`"),
+        ("generator", "`python -m benchmarks.replay runs=runs/digits/vae/c1 generator=PATH trust=true`"),
+        ("python", "a Python object: its author alone can score it again"),
+    ],
+)
+def test_a_row_from_elsewhere_is_repeated_from_its_file(kind: str, said: str, tmp_path: Path) -> None:
+    record = add_run(tmp_path / "runs", "vae", 0, {"fid": 1.0}) / "run.json"
+    external = {"kind": kind, "file": {"name": "a", "sha256": "0" * 64}, "scored_on": {"processor": "an abacus"}}
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"external": external}))
+    assert run("publish", "runs=runs", "out=out", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "out" / "REPLAY.md").read_text()
+    assert f"| {said} |" in text
+    assert "an abacus" in text

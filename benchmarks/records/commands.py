@@ -7,9 +7,6 @@ from pathlib import PurePosixPath
 # an absolute path, or one below a home, in a word of a command; a URL is none
 _PATH = re.compile(r"(?<![\w.:/~])~?/[^,\[\]{}'\"=:]+")
 
-# what a command needs besides for runs on a folder of images
-WORD_OF_IMAGES = " folder=PATH"
-
 
 def without_folders(command: str) -> str:
     """A command with the last name of each absolute path in place of the path: folders decide no result."""

@@ -14,7 +14,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from benchmarks.errors import printable
-from benchmarks.records.commands import WORD_OF_IMAGES, word_of
 from benchmarks.records.configurations import reads_images
 from benchmarks.records.paths import CONFIG, COSTS, CURVE, PICTURES, RECORD
 from benchmarks.records.runs import Run
@@ -22,6 +21,7 @@ from benchmarks.reporting.cells import cell_text
 from benchmarks.reporting.charts import FEW_ROWS
 from benchmarks.reporting.gallery import CAPTIONS, EMBEDDED_ROWS, address_of, row_slug
 from benchmarks.reporting.numbers import number, p_text
+from benchmarks.reporting.replaying import replay_command
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import ARROWS, ColumnHead, Row, Table
 
@@ -115,11 +115,11 @@ def _gallery(
 
 def _records(row: Row, out: Path) -> Markup:
     """What a reader needs to repeat each run of a row: its command, its environment, and links to its records."""
-    more = WORD_OF_IMAGES if row.runs and reads_images(row.runs[0].path) else ""
-    return Markup("".join([_record(run, out, more) for run in row.runs]))
+    needs_images = bool(row.runs) and reads_images(row.runs[0].path)
+    return Markup("".join([_record(run, out, needs_images) for run in row.runs]))
 
 
-def _record(run: Run, out: Path, more: str) -> str:
+def _record(run: Run, out: Path, needs_images: bool) -> str:
     """An item of a list in HTML, escaped. Python builds it faster than the template, and there is one for each run."""
     record, folder = run.record, escape(link(run.path, out))
     files = [*([] if run.is_external else [CURVE]), *([] if run.costs is None else [COSTS])]
@@ -127,7 +127,7 @@ def _record(run: Run, out: Path, more: str) -> str:
     links = [f'<a href="{folder}/{name}">{shown}</a> ' for name, shown in map(_escaped_name, names)]
     return (
         f"      <li>seed {record['seed']}, {run.status}: <code>{escape(printable(str(record.get('command', ''))))}</code><br>\n"
-        f"      {_again(run, more)}<br>\n"
+        f"      {_again(run, needs_images)}<br>\n"
         f'      <span class="soft">{escape(_environment(record))}</span><br>\n'
         f"{''.join(links)}</li>\n"
     )
@@ -139,20 +139,19 @@ def _escaped_name(name: str) -> tuple[str, str]:
     return str(escape(name)), str(escape(name.rpartition("/")[2]))
 
 
-def _again(run: Run, more: str) -> str:
+def _again(run: Run, needs_images: bool) -> str:
     """How to repeat a run, in HTML, escaped; what was submitted, for a row from elsewhere."""
-    command = f"python -m benchmarks.replay {escape(word_of('runs', run.path.as_posix()))}{more}"
+    command = replay_command(run, run.path, needs_images)
     if not run.is_external:
-        return f"to train the run again and compare: <code>{command}</code>"
+        return f"to train the run again and compare: <code>{escape(command)}</code>"
     external = run.record["external"]
     file, kind = external.get("file") or {}, external["kind"]
     words = [f"scored from {kind}: {file.get('name')}, SHA-256 {file.get('sha256')}", external.get("range")]
     words += [external.get("source"), external.get("notes")]
     said = escape("; ".join(str(word) for word in words if word))
-    if kind == "python":
+    if command is None:
         return f"{said}; it was trained elsewhere, and cannot be repeated here"
-    file_word = "generator=PATH trust=true" if kind == "generator" else "samples=PATH"
-    return f"{said}; it was trained elsewhere; to score the same file again: <code>{command} {file_word}</code>"
+    return f"{said}; it was trained elsewhere; to score the same file again: <code>{escape(command)}</code>"
 
 
 def _environment(record: Mapping[str, Any]) -> str:
