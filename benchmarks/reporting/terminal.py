@@ -17,7 +17,7 @@ from benchmarks.reporting.newcomers import Newcomer
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.table import ColumnHead, Row, Table
-from benchmarks.reporting.verdicts import Answer
+from benchmarks.reporting.verdicts import NOWHERE, Answer
 
 # rows of a table that the terminal shows
 TERMINAL_ROWS = 20
@@ -52,17 +52,20 @@ def _print_tables(console: Console, tables: Sequence[Table]) -> None:
 
 
 def print_answers(answers: Sequence[Answer]) -> None:
-    """Prints each claim with its verdicts, one line a data set."""
+    """Prints each claim with its verdicts, one line a data set. Claims of which no runs have both sides are counted."""
     console = console_of_tables()
     console.print("\n[bold]Claims[/bold]")
-    for claim, claim_answers in groupby(answers, key=lambda answer: answer.claim):
+    asked = [answer for answer in answers if answer.where != NOWHERE]
+    for claim, claim_answers in groupby(asked, key=lambda answer: answer.claim):
         console.print(f"[bold]{escape(claim.title)}[/bold]")
         for answer in claim_answers:
             effect = effect_text(claim, answer.decisive) if answer.decisive else ""
             words = "; ".join(word for word in (effect, answer.reason) if word)
-            where = f"{escape(answer.where)}: " if answer.where != "—" else ""
             color, badge = COLORS[answer.verdict], BADGES[answer.verdict]
-            console.print(f"  [{color}]{badge} {answer.verdict:<13}[/{color}] {where}{escape(words)}")
+            console.print(f"  [{color}]{badge} {answer.verdict:<13}[/{color}] {escape(answer.where)}: {escape(words)}")
+    if others := len(answers) - len(asked):
+        claims = f"{others} {'other ' * bool(asked)}{'claim is' if others == 1 else 'claims are'}"
+        console.print(f"{claims} undecided: a model or a score is missing here; the page names them")
 
 
 def print_newcomers(found: Sequence[Newcomer]) -> None:

@@ -31,6 +31,9 @@ from benchmarks.reporting.table import Table
 
 Verdict = Literal["holds", "does not hold", "depends", "undecided"]
 
+# in place of the data set of a claim that no data set can answer
+NOWHERE = "—"
+
 # the data set and protocol or the search in words, the data set, and the networks
 Place = tuple[str, str, tuple[str, ...]]
 
@@ -171,7 +174,7 @@ def _decide(found: Sequence[tuple[Claim, list[tuple[Place, Evidence]]]], family:
         adjusted |= {(index, where): p for (index, _), p in zip(tests, corrected, strict=True)}
     for index, (claim, places) in enumerate(found):
         if not places:
-            yield Answer(claim, "—", "", (), "undecided", _no_evidence(claim))
+            yield Answer(claim, NOWHERE, "", (), "undecided", _no_evidence(claim))
         for place, evidence in places:
             yield _answer(claim, place, evidence, adjusted.get((index, place[0])), family)
 

@@ -123,3 +123,18 @@ def test_names_of_a_record_make_no_path_outside_of_the_report(runs: list[Run], t
     assert any(path.suffix == ".png" for path in new)
     assert all(path in (out, *out.parents) or path.is_relative_to(out) for path in new)
     assert not [path for path in out.iterdir() if path.is_dir() and path.name != "pictures"]
+
+
+def test_the_terminal_counts_claims_that_no_run_can_answer(tmp_path: Path, capsys: Any) -> None:
+    for model in ("vae", "gan"):
+        add_run(tmp_path / "runs", model, 0, {"fid": 10.0})
+    (tmp_path / "claims").mkdir()
+    for name, right in (("a", "vae"), ("b", "wgan")):
+        text = f"title: title {name}\nquantity: fid\nleft: gan\nright: {right}\nexpect: lower\n"
+        (tmp_path / "claims" / f"{name}.yaml").write_text(text)
+    write_report([tmp_path / "runs"], tmp_path / "out", "t", tmp_path / "claims")
+    printed = capsys.readouterr().out
+    assert "title a" in printed
+    assert "title b" not in printed
+    assert "1 other claim is undecided: a model or a score is missing here; the page names them" in printed
+    assert "title b" in (tmp_path / "out" / "index.html").read_text()
