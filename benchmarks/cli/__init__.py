@@ -8,6 +8,8 @@ from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.cli.offers import help_page
@@ -92,15 +94,37 @@ def package_list(value: Any) -> list[str]:
 def quoted(word: str, special: str = "=") -> str:
     """Puts a value with special characters in quotes, as Hydra's grammar requires: `runs='runs/digits/vae/1a2b/seed=0'`.
 
-    In a list of paths, each path is quoted: `runs=['a/vae/1a2b/seed=0','b']`.
+    In a list of paths, each path is quoted: `runs=['a/vae/1a2b/seed=0','b']`. `~` at the start of a path becomes the user's home.
 
     Args:
         word: a word of the command line.
         special: the characters that require quotes.
     """
+    word = _at_home(word)
     key, equals, value = word.partition("=")
     grammar = set("'\"[]{}(),$\\") - set(special)
     if value[:1] + value[-1:] == "[]" and "=" in value and not set(value[1:-1]) & (grammar - {","}):
         return f"{key}=[{','.join(repr(item.strip()) for item in value[1:-1].split(','))}]"
     needs_quotes = bool(set(value) & set(special)) and not set(value) & grammar and not word.startswith("-")
-    return f"{key}{equals}'{value}'" if needs_quotes else word
+    return f"{key}{equals}'{value}'" if needs_quotes else _as_text(word)
+
+
+def _at_home(word: str) -> str:
+    """A word of the command line with the user's home in place of `~` at the start of a path: no shell does it after `a.b=`."""
+    key, equals, value = word.partition("=")
+    if value[:1] + value[-1:] == "[]" and "~/" in value:
+        items = [_at_home(f"={item.strip()}")[1:] for item in value[1:-1].split(",")]
+        return f"{key}=[{','.join(items)}]"
+    return f"{key}{equals}{os.path.expanduser(value)}" if value.startswith("~/") else word
+
+
+def _as_text(word: str) -> str:
+    """A word whose value Hydra's grammar does not read, with the value as a text in quotes: folder='photos (1)'."""
+    key, equals, value = word.partition("=")
+    if not equals or word.startswith("-") or value[:1] in tuple("[{'\""):
+        return word
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return f"{key}='{value.replace(chr(39), chr(92) + chr(39))}'"
+    return word
