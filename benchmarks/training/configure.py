@@ -4,13 +4,15 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, warn
 from benchmarks.records.configurations import config_id, flatten
 from benchmarks.records.paths import NO_RUNS, run_path
 from benchmarks.records.schemas import NAME, is_nickname
@@ -163,6 +165,8 @@ def configure(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str],
     """
     document: Any = OmegaConf.to_container(cfg, resolve=True)
     refuse_credentials(document, words)
+    if (rates := choices.get("rates", "paper")) != "paper":
+        _name_missing_rates(str(choices.get("model_rates")), choices["model"], rates)
     names = Names(*(Path(choices[name]).name for name in Names._fields))
     # the user's own name of the data, as in baseline rows, encoders and rows from elsewhere
     names = names._replace(datamodule=_data_name(document["datamodule"].get("name", names.datamodule)))
@@ -196,6 +200,15 @@ def _composed(words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg, choices
+
+
+@lru_cache  # once for all runs of a process
+def _name_missing_rates(file: str, model: str, rates: str) -> None:
+    """Warns of rates that a model has none of: the file is optional, and the command would silently do nothing."""
+    if not resources.files("conf").joinpath("model_rates", f"{file}.yaml").is_file():
+        warn(
+            f"rates={rates} changes nothing of {model}, which has no conf/model_rates/{file}.yaml: its own step sizes are used"
+        )
 
 
 def _data_name(name: Any) -> str:
