@@ -50,11 +50,14 @@ def main(cfg: DictConfig) -> None:
         print(printable(f"{run.path}: {'would be ' * cfg.dry_run}{what}"), flush=True)
     counts = f"{done} {'run' if done == 1 else 'runs'} {'would be ' * cfg.dry_run}{what}; {len(found) - len(runs)} kept"
     print(counts + (f"; {failed} not removed" if failed else ""))
-    if runs and done and not cfg.delete and not cfg.dry_run:
+    if done and not cfg.delete and not cfg.dry_run:
+        if any(run not in unfinished for run in runs):
+            home = printable(str(place_of(runs[0].path)[0]))
+            print(
+                f"python -m benchmarks.merge from={printable(str(target))} to={home} checkpoints=true brings them back"
+            )
         if any(run in unfinished for run in runs):
-            print("of these, runs that were interrupted come back by hand: move their folders")
-        home = printable(str(place_of(runs[0].path)[0]))
-        print(f"python -m benchmarks.merge from={printable(str(target))} to={home} checkpoints=true brings them back")
+            print("runs that were interrupted come back by hand: move their folders")
     if failed:
         raise SystemExit(1)
 

@@ -59,6 +59,7 @@ def test_an_interrupted_run_is_removed_too(runs: Path, tmp_path: Path) -> None:
     assert "c1/seed=3/config.yaml" in result.stderr
     assert "1 run moved to removed; 4 kept" in result.stdout
     assert "move their folders" in result.stdout
+    assert "benchmarks.merge" not in result.stdout
     assert (tmp_path / "removed/digits/gan/c1/seed=2/config.yaml").is_file()
     result = run("remove", "runs=removed", "delete=true", cwd=tmp_path)
     assert "1 run deleted; 0 kept" in result.stdout
