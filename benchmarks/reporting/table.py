@@ -216,14 +216,15 @@ class Table:
 
     @cached_property
     def remarks(self) -> list[str]:
-        """What a reader should know: a line for each remark on a row from elsewhere, with its seeds; where speeds come from."""
+        """What a reader should know: a line for each remark on a row from elsewhere, with its seeds; where speeds come from; why a
+        baseline has no number at all."""
         seeds: dict[tuple[str, str], list[str]] = defaultdict(list)
         for row in self.models:
             for run in row.runs:
                 for remark in (run.record.get("external") or {}).get("remarks") or ():
                     seeds[row.label, remark].append(str(run.record["seed"]))
         of_rows = [f"{label} (seed {', '.join(own)}): {remark}" for (label, remark), own in seeds.items()]
-        return [*of_rows, *self._origin_of_speeds()]
+        return [*of_rows, *self._origin_of_speeds(), *self._missing_baselines()]
 
     def _origin_of_speeds(self) -> list[str]:
         """How speeds were measured, if they are not those of the training."""
@@ -237,6 +238,12 @@ class Table:
         return [
             f"{said}, for {len(ids)} of {len(runs)} runs and in {len(set(ids))} measurements: speeds are not compared"
         ]
+
+    def _missing_baselines(self) -> list[str]:
+        """The baselines without any number, which no part of the table shows."""
+        of_samples = [column.name for column in self.columns if _part(column.name) == PARTS[0]]
+        missing = [row for row in self.baselines.values() if of_samples and not row.has_any(self.columns)]
+        return [f"{row.label} is missing: {row.why_not(of_samples[0])}" for row in missing]
 
     @cached_property
     def too_few(self) -> str | None:

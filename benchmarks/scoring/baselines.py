@@ -15,20 +15,23 @@ class RealTrain:
 
     def __init__(self, data: DataModule) -> None:
         self._stream = data.batches("train", 4096)
-        self._left = torch.empty(0, *data.shape)
+        self._left, self._drawn = torch.empty(0, *data.shape), 0
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """The next n training examples, in the split's pinned order.
 
         Raises:
-            ValueError: if fewer than n training examples are left after earlier draws.
+            ValueError: if fewer than n training examples are left after earlier draws; the message has the number of all.
         """
         while len(self._left) < n:
             more = next(self._stream, None)
             if more is None:
-                raise ValueError(f"{len(self._left)} training examples remain, fewer than the {n} samples needed")
+                raise ValueError(
+                    f"there are {self._drawn + len(self._left):,} training examples, fewer than the samples needed"
+                )
             self._left = torch.cat([self._left, more])
         drawn, self._left = self._left[:n], self._left[n:]
+        self._drawn += n
         return drawn
 
 

@@ -16,6 +16,8 @@ from benchmarks.records.runs import Run, Score, ScoreSheet, find_runs, write_she
 from benchmarks.reporting.cells import cell_text
 from benchmarks.reporting.labels import parse_nicknames
 from benchmarks.reporting.leaderboard import make_tables
+from benchmarks.reporting.page import page
+from benchmarks.reporting.report import Report
 from tests.reporting.fakes import add_run, sheet
 
 AMOUNTS = ("1,000", "9,000")
@@ -117,6 +119,17 @@ def test_baselines_of_the_same_data_and_protocol_stand_in_the_table(runs: list[R
         ("real train", 0.1),
         ("pixel noise", 900.0),
     ]
+
+
+def test_a_baseline_without_any_number_is_named_with_its_reason(tmp_path: Path) -> None:
+    add_run(tmp_path, "vae", 0, {"fid": 1.0})
+    (table,) = make_tables(find_runs(tmp_path))
+    assert table.remarks == []
+    for name, value in (("real train", None), ("pixel noise", 2.0)):
+        write_sheet(tmp_path / "digits" / "_baselines" / "d1" / name, sheet({"fid": value}))
+    (table,) = make_tables(find_runs(tmp_path))
+    assert table.remarks == ["real train is missing: does not bound"]
+    assert "Note:</strong> real train is missing" in page(Report(tables=[table]))
 
 
 def test_the_best_is_marked_in_the_columns_direction_and_a_baseline_never_is(runs: list[Run]) -> None:
