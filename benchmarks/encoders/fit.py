@@ -73,6 +73,7 @@ def fit_encoder(data: Any, fit: Fit, device: str, out: Path, command: str) -> di
         "train_images": len(images),
         "test_images": len(splits["test"][0]),
         "test_accuracy": accuracy(classifier, splits["test"], device),
+        "largest_class": float(np.bincount(splits["test"][1]).max() / len(splits["test"][1])),
         "settings": asdict(fit),
         "command": command,
     }

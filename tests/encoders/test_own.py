@@ -83,6 +83,31 @@ def test_a_name_that_is_none_or_genbenchs_is_refused(name: str, message: str, tm
         check_name(name, tmp_path, "11111111")
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epochs=0", "epochs is 0; expected a whole number of 1 or more"),
+        ("dim=0", "dim is 0; expected"),
+        ("width=1.5", "width is 1.5; expected"),
+        ("lr=0", "lr is 0; expected a number above 0"),
+    ],
+)
+def test_a_classifier_of_nothing_is_refused(word: str, message: str, tmp_path: Path, own: Path) -> None:
+    result = trained(tmp_path / "nothing", word)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {message}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_classifier_that_learned_nothing_is_named(tmp_path: Path, own: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(10):
+            picture(tmp_path / "alike" / name / f"{i}.png", (9, 9, 9))
+    result = trained(tmp_path / "alike", "datamodule.name=alike")
+    assert result.returncode == 0
+    assert "warning: alike-cnn recognises no more than a guess" in result.stderr
+
+
 def test_a_folder_without_classes_is_refused_and_told_what_to_do(tmp_path: Path, own: Path) -> None:
     for i in range(4):
         picture(tmp_path / "plain" / f"{i}.png", (i, i, i))
