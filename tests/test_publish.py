@@ -238,3 +238,22 @@ def test_a_row_from_elsewhere_is_repeated_from_its_file(kind: str, said: str, tm
     text = (tmp_path / "out" / "REPLAY.md").read_text()
     assert f"| {said} |" in text
     assert "an abacus" in text
+
+
+def test_an_encoder_of_ones_own_lies_beside_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, weights = tmp_path / "encoders", b"weights"
+    own.mkdir()
+    monkeypatch.setenv("GENBENCH_ENCODERS", str(own))
+    (own / "pets-cnn.json").write_text(json.dumps({"name": "pets-cnn", "command": "x datamodule.folder=/home/me/pets"}))
+    (own / "pets-cnn.safetensors").write_bytes(weights)
+    (path,) = (add_run(tmp_path / "runs", "vae", 0, {"fid": 1.0}, datamodule="pets") / "scores").glob("*.json")
+    sheet = json.loads(path.read_text())
+    sheet["protocol"]["encoder_checksum"] = hashlib.sha256(weights).hexdigest()[:16]
+    path.write_text(json.dumps(sheet))
+    assert run("publish", "runs=runs", "out=out", cwd=tmp_path).stderr == ""
+    assert (tmp_path / "out/encoders/pets-cnn.safetensors").read_bytes() == weights
+    assert json.loads((tmp_path / "out/encoders/pets-cnn.json").read_text())["command"] == "x datamodule.folder=pets"
+    assert "put `GENBENCH_ENCODERS=encoders` before the command" in (tmp_path / "out/REPLAY.md").read_text()
+    (own / "pets-cnn.safetensors").write_bytes(b"others")
+    assert "the encoder pets-cnn with the checksum" in run("publish", "runs=runs", "out=out", cwd=tmp_path).stderr
+    assert not (tmp_path / "out/encoders").exists()

@@ -21,7 +21,7 @@ from benchmarks.records.paths import CONFIG, RECORD, SEARCH
 # the form of sha256sum, which checks such a file too
 SUMS = "SHA256SUMS"
 REPLAY = "REPLAY.md"
-RUNS = Path("runs")
+RUNS, ENCODERS = Path("runs"), Path("encoders")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 MOST_BYTES = 2**26
 MOST_BYTES_OF_A_FILE = 2**40
@@ -95,7 +95,7 @@ def checksums(folder: Path) -> Sums:
     files = {
         path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_symlink() or path.is_file()
     }
-    return Sums({name: _sha256(files[name]) for name in sorted(files) if name != SUMS})
+    return Sums({name: sha256(files[name]) for name in sorted(files) if name != SUMS})
 
 
 def check_published(path: Path) -> None:
@@ -139,7 +139,12 @@ def _read(path: Path) -> Sums:
     return sums
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a regular file.
+
+    Raises:
+        RecordError: for a file that cannot be read, or a link.
+    """
     try:
         with open_regular(path, MOST_BYTES_OF_A_FILE) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,16 +7,21 @@ from typing import Any
 
 from benchmarks.records.commands import word_of
 from benchmarks.records.configurations import reads_images
-from benchmarks.records.publishing import SUMS
+from benchmarks.records.publishing import ENCODERS, SUMS
 from benchmarks.records.runs import Run
 from benchmarks.reporting.exports import md, md_code
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.table import Row, Table
 
 
-def replay_page(report: Report) -> str:
-    """The page, as Markdown. Every path is one below the published folder."""
-    return "\n".join(_lines(report)) + "\n"
+def replay_page(report: Report, encoders: Sequence[str] = ()) -> str:
+    """The page, as Markdown. Every path is one below the published folder.
+
+    Args:
+        report: of the folder.
+        encoders: those of the author's own that lie in the folder.
+    """
+    return "\n".join(_lines(report, encoders)) + "\n"
 
 
 def replay_command(run: Run, path: Path, needs_images: bool) -> str | None:
@@ -36,7 +41,7 @@ def replay_command(run: Run, path: Path, needs_images: bool) -> str | None:
     return " ".join([*words, *(["folder=PATH"] if needs_images else [])])
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, encoders: Sequence[str]) -> Iterator[str]:
     runs = list({run.path: run for _, row in _rows(report) for run in row.runs}.values())
     yield from (f"# {md(report.title)}: how to check it", "", f"`index.html` is a report of {report.runs} runs.", "")
     yield from ("Made with:", "")
@@ -49,6 +54,10 @@ def _lines(report: Report) -> Iterator[str]:
     yield "versions, the scores of runs on a CPU are equal to the bit. Elsewhere they are judged as one more seed of the row. The"
     yield "data are read from `data/`, or from `data_dir=FOLDER`; images of a folder from `folder=PATH`. A row from elsewhere is"
     yield "scored again from the file that was submitted, if you have it."
+    if encoders:
+        yield ""
+        names = md(", ".join(encoders))
+        yield f"Scores by {names} need the weights in `{ENCODERS}/`: put `GENBENCH_ENCODERS={ENCODERS}` before the command."
     yield ""
     yield "| data | row | seeds | command |"
     yield "| --- | --- | --- | --- |"
