@@ -14,7 +14,7 @@ from datamodules.labelled import LabelledDataModule
 from datamodules.resized import Resizing
 
 # the splits that a folder may have, and how others name them
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SPLIT_NAMES = {*SPLITS, "training", "valid", "validation", "dev", "eval", "testing"}
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -96,7 +96,7 @@ class ImageFolder(LabelledDataModule):
             raise DataError(f"{self.folder} has images outside of sub-folders, so its images have no classes; {hint}")
         if len(every) < 2:
             raise DataError(f"{self.folder} has the single class {_listed(sorted(every))}; {hint}")
-        given = [split for split in ("test", "val") if self._has(split)]
+        given: list[Split] = [split for split in SPLITS[1:] if self._has(split)]
         known = classes["train"] | (set() if "val" in given else classes["val"])
         for split in given:
             if unknown := classes[split] - known:

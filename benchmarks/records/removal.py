@@ -44,7 +44,7 @@ def unfinished_below(roots: Sequence[Path], on_bad: Callable[[RecordError], None
 
 def _described(run: Path) -> dict[str, Any]:
     config = read_config(run)
-    described = {key: config[key] for key in ("names", "seed", "command") if key in config}
+    described: dict[str, Any] = {key: config[key] for key in ("names", "seed", "command") if key in config}
     # the data are not known yet, and nothing is written beside the run
     described |= {"config_id": run.resolve().parent.name, "data": {"id": ""}}
     check_kind(run / CONFIG, described, PlacedRecord)

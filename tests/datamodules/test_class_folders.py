@@ -68,6 +68,16 @@ def test_train_and_test_have_the_classes_of_their_own_sub_folders(tmp_path: Path
     assert image_folder(tmp_path / "images").info.sizes["test"] == 31, "without classes the folder still serves"
 
 
+def test_a_class_of_validation_images_is_one_of_training_images(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        in_classes(tmp_path / "images" / part, ANIMALS)
+    assert image_folder(tmp_path / "images").class_names == ANIMALS
+    picture(tmp_path / "images" / "val" / "dog" / "0.png", (1, 1, 1))
+    assert f"{Path('images') / 'val'} has the classes dog, train lacks them" in refusal(
+        image_folder(tmp_path / "images")
+    )
+
+
 @pytest.mark.parametrize("leave_out", ["bee", 1])
 def test_a_class_is_left_out_by_name_or_number(tmp_path: Path, leave_out: str | int) -> None:
     data = image_folder(in_classes(tmp_path / "images", ANIMALS), leave_out=leave_out)
