@@ -37,20 +37,23 @@ guard_imports()
 __all__ = ["data", "leaderboard", "load", "score", "show", "verdicts"]
 
 
-def load(run: str | Path, data_dir: str | None = None, trust: Sequence[str] = ()) -> LoadedRun:
+def load(
+    run: str | Path, data_dir: str | None = None, trust: Sequence[str] = (), folder: str | Path | None = None
+) -> LoadedRun:
     """A run with its model, its data, its scores and its pictures, each read when it is asked for.
 
     Args:
         run: the run's folder, or a folder or glob with a single run.
         data_dir: the folder of the data; None for `DATA_DIR`, or `data`.
         trust: packages of your own whose classes the run's configuration may name.
+        folder: the folder of images that `run.data` reads, for a run on such a folder.
 
     Raises:
         UserError: for no run, or several.
     """
     from benchmarks.notebook.loaded import load_run
 
-    return load_run(run, data_dir, trust)
+    return load_run(run, data_dir, trust, folder)
 
 
 def score(

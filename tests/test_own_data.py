@@ -4,6 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+import benchmarks
+from benchmarks.errors import UserError
 from tests.conftest import Result, run
 from tests.datamodules.fakes import folder_of_images
 
@@ -55,6 +59,10 @@ def test_images_are_known_by_their_content_wherever_they_lie(tmp_path: Path) -> 
     assert train("here").returncode == 0
     (path,) = tmp_path.glob("runs/image_folder/ae/*/seed=0")
     assert "already finished and scored" in train("there").stdout
+    loaded = benchmarks.load(path, data_dir=str(tmp_path / "data"), folder=tmp_path / "there")
+    assert loaded.data.info.id == loaded.record["data"]["id"]
+    with pytest.raises(UserError, match="name the folder to read with folder=PATH"):
+        _ = benchmarks.load(path).data
     longer = train("other", "budget.amount=160")
     assert longer.returncode == 0, longer.stderr
     assert "goes on from" not in longer.stdout

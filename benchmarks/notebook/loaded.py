@@ -30,11 +30,15 @@ class LoadedRun:
         run: with its record and sheets.
         data_dir: the folder of the data; None for the default of the programs.
         trust: packages whose classes the user trusts besides genbench's own.
+        folder: the folder of images to read, for runs on such a folder.
     """
 
-    def __init__(self, run: Run, data_dir: str | None = None, trust: Sequence[str] = ()) -> None:
+    def __init__(
+        self, run: Run, data_dir: str | None = None, trust: Sequence[str] = (), folder: str | Path | None = None
+    ) -> None:
         self.path, self.record = run.path, run.record
         self._run, self._data_dir, self._trust = run, data_dir, tuple(trust)
+        self._folder = None if folder is None else str(folder)
 
     @property
     def sheets(self) -> list[ScoreSheet]:
@@ -66,10 +70,9 @@ class LoadedRun:
 
         Raises:
             RecordError: for other data than those of the record.
+            UserError: for a run on a folder of images, if the run was loaded without a folder.
         """
-        if "folder" in self._config.datamodule:
-            raise UserError("the run was trained on a folder of images; benchmarks.data reads a folder of yours")
-        data = load_data(at_folders(self._config.datamodule, self._data_dir))
+        data = load_data(at_folders(self._config.datamodule, self._data_dir, folder=self._folder))
         check_data(self._run, data.info.id)
         return data
 
@@ -140,7 +143,9 @@ class LoadedRun:
         return read_trained_config(self.path, self._trust)
 
 
-def load_run(run: str | Path, data_dir: str | None = None, trust: Sequence[str] = ()) -> LoadedRun:
+def load_run(
+    run: str | Path, data_dir: str | None = None, trust: Sequence[str] = (), folder: str | Path | None = None
+) -> LoadedRun:
     """As `benchmarks.load`."""
 
     def refuse(error: RecordError) -> None:
@@ -151,4 +156,4 @@ def load_run(run: str | Path, data_dir: str | None = None, trust: Sequence[str] 
     if len(runs) > 1:
         shown = ", ".join(str(found.path) for found in runs[:4])
         raise UserError(f"{run} holds {len(runs)} runs; name one of them: {shown}{', ...' * (len(runs) > 4)}")
-    return LoadedRun(runs[0], data_dir, trust)
+    return LoadedRun(runs[0], data_dir, trust, folder)
