@@ -14,10 +14,8 @@ from unittest import mock
 
 import pytest
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from benchmarks.cli import quoted
 from benchmarks.records.files import SCHEMA
 from tests.conftest import CHEAP_PROTOCOL, ROOT, TINY, Result, one_run, run, run_process
 
@@ -251,24 +249,6 @@ def test_a_mistake_gets_one_line(name: str, words: list[str], message: str, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("value", "read"),
-    [
-        ("photos (1)", "photos (1)"),
-        ("a & b; it's #1", "a & b; it's #1"),
-        ("odd, [x]=y 'q'", "odd, [x]=y 'q'"),
-        ("~/my photos", "/home/me/my photos"),
-        ("[~/a,b,~/c]", ["/home/me/a", "b", "/home/me/c"]),
-        ("'quoted, by hand'", "quoted, by hand"),
-        ("3e-4", 3e-4),
-        ("x/~/y", "x/~/y"),
-    ],
-)
-def test_paths_need_no_quotes_of_hydra(value: str, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert OverridesParser.create().parse_override(quoted(f"datamodule.folder={value}")).value() == read
-
-
 def test_a_mistake_gets_one_line_from_a_process_too(tmp_path: Path) -> None:
     assert "did you mean vae" in said(run_process("train", "model=vaee", cwd=tmp_path))
 

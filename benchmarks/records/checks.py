@@ -54,6 +54,7 @@ class ReportRecord(TypedDict):
     data: _ReportData
     budget: NotRequired[_ReportBudget | None]
 
+
 # what to do if the data at hand are not those of a run
 OTHER_DATA = "give the data at hand another name or another folder of runs: datamodule.name=NAME or runs_dir=FOLDER"
 

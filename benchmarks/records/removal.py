@@ -10,13 +10,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import one_line
+from benchmarks.records.checks import PlacedRecord
 from benchmarks.records.configurations import read_config
 from benchmarks.records.files import RecordError
 from benchmarks.records.json_files import check_kind
 from benchmarks.records.locks import LOCK
 from benchmarks.records.paths import CONFIG, NO_RUNS, RECORD, SEED, STAGING, runs_dir_of
 from benchmarks.records.runs import Run
-from benchmarks.records.schemas import PlacedRecord
 
 
 def unfinished_below(roots: Sequence[Path], on_bad: Callable[[RecordError], None]) -> list[Run]:

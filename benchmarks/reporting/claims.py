@@ -18,6 +18,8 @@ from benchmarks.reporting.table import Row
 Scores = tuple[tuple[str, str], ...]
 # the option that was taken of each choice, as (title of the choice, label of the option)
 Options = tuple[tuple[str, str], ...]
+# in place of the data set of a claim that no data set can answer
+NOWHERE = "—"
 
 
 @dataclass(frozen=True)

@@ -216,8 +216,8 @@ class Table:
 
     @cached_property
     def remarks(self) -> list[str]:
-        """What a reader should know: a line for each remark on a row from elsewhere, with its seeds; where speeds come from; why a
-        baseline has no number at all."""
+        """What a reader should know: a line for each remark on a row from elsewhere, with its seeds; where speeds come from; why
+        a baseline has no number at all."""
         seeds: dict[tuple[str, str], list[str]] = defaultdict(list)
         for row in self.models:
             for run in row.runs:

@@ -12,12 +12,13 @@ from benchmarks.errors import fail, printable
 from benchmarks.records.files import RecordError
 from benchmarks.records.runs import ScoreSheet, read_sheets
 from benchmarks.reporting.cells import cell_text
+from benchmarks.reporting.claims import NOWHERE
 from benchmarks.reporting.exports import BADGES
 from benchmarks.reporting.newcomers import Newcomer
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.table import ColumnHead, Row, Table
-from benchmarks.reporting.verdicts import NOWHERE, Answer
+from benchmarks.reporting.verdicts import Answer
 
 # rows of a table that the terminal shows
 TERMINAL_ROWS = 20

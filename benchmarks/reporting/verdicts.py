@@ -20,7 +20,7 @@ from typing import Literal
 
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
-from benchmarks.reporting.claims import Claim, Claims, Options
+from benchmarks.reporting.claims import NOWHERE, Claim, Claims, Options
 from benchmarks.reporting.evidence import COSTS, Groups, RowGroups, answering_tables, trial_groups
 from benchmarks.reporting.pairs import margin_of
 from benchmarks.reporting.points import RANKS, Point, seeds_needed
@@ -30,9 +30,6 @@ from benchmarks.reporting.specifications import STATEMENTS, Evidence, gather
 from benchmarks.reporting.table import Table
 
 Verdict = Literal["holds", "does not hold", "depends", "undecided"]
-
-# in place of the data set of a claim that no data set can answer
-NOWHERE = "—"
 
 # the data set and protocol or the search in words, the data set, and the networks
 Place = tuple[str, str, tuple[str, ...]]
