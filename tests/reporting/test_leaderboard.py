@@ -166,6 +166,15 @@ def test_settings_are_brief_in_labels_and_still_tell_rows_apart(tmp_path: Path) 
     assert sorted(row.label for row in table.rows) == ["vae (beta=0.5)", "vae (c0)", "vae (c1)"]
 
 
+def test_folders_of_two_machines_are_in_no_label(tmp_path: Path) -> None:
+    for i in range(2):
+        path = add_run(tmp_path, "vae", 0, {"fid": 1.0}, config=f"c{i}")
+        folders = {"data_dir": f"/{i}/data", "cache_dir": f"/{i}/cache", "folder": f"/{i}/photos"}
+        (path / "config.yaml").write_text(yaml.safe_dump({"model": {"beta": i + 1}, "datamodule": folders}))
+    (table,) = make_tables(find_runs(tmp_path))
+    assert sorted(row.label for row in table.rows) == ["vae (beta=1)", "vae (beta=2)"]
+
+
 def test_a_class_is_named_after_its_part_and_what_a_row_lacks_is_not_in_its_label(tmp_path: Path) -> None:
     bernoulli = {"_target_": "models.likelihoods.Bernoulli"}
     gaussian = {"_target_": "models.likelihoods.Gaussian", "squash": {"_target_": "torch.nn.Sigmoid"}}
