@@ -94,7 +94,7 @@ def claim_place(path: Path, row: Row, runs_dir: Path, data_id: str) -> bool:
             f"{path} holds another submission than {name} (SHA-256 {sha256[:12]}): choose another name or seed, or move the "
             "folder away"
         )
-    if record is not None and (recorded := record["data"].get("id")) != data_id:
+    if record is not None and (recorded := record["data"].get("id")) not in (None, data_id):
         raise UserError(f"{path} was scored on other data ({recorded}, not {data_id}); {OTHER_DATA}")
     for other in seeds_beside(path) if path.parent.is_dir() else ():
         if other != path.resolve() and submission_of(read_record(other) or {}) == sha256:

@@ -94,7 +94,7 @@ def _data_id(datamodule: str) -> str:
 def _check_data(run: Path, data_id: str) -> None:
     """Raises UserError for a run that was trained on other data."""
     recorded = (read_record(run) or {})["data"].get("id")
-    if recorded != data_id:
+    if recorded not in (None, data_id):  # older records do not say
         raise UserError(f"{run} was trained on other data ({recorded}, not {data_id}); {OTHER_DATA}")
 
 
