@@ -96,12 +96,16 @@ def _bring_encoders(report: Report) -> list[str]:
     brought = []
     for name, checksum in own:
         card, weights = (own_folder() / f"{name}.{suffix}" for suffix in ("json", "safetensors"))
-        if not card.is_file() or not weights.is_file() or not sha256(weights).startswith(checksum):
+        try:
+            facts = dict(json.loads(card.read_text(encoding="utf-8")))
+            is_here = sha256(weights).startswith(checksum)
+        except (OSError, ValueError, TypeError, RecordError):
+            is_here = False
+        if not is_here:
             warn(
                 f"the encoder {name} with the checksum {checksum} is not in {own_folder()}: its scores cannot be replayed"
             )
             continue
-        facts = json.loads(card.read_text(encoding="utf-8"))
         write_json(ENCODERS / card.name, facts | {"command": without_folders(str(facts.get("command")))})
         shutil.copyfile(weights, ENCODERS / weights.name)
         brought.append(name)
