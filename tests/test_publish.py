@@ -254,6 +254,8 @@ def test_an_encoder_of_ones_own_lies_beside_the_records(tmp_path: Path, monkeypa
     assert (tmp_path / "out/encoders/pets-cnn.safetensors").read_bytes() == weights
     assert json.loads((tmp_path / "out/encoders/pets-cnn.json").read_text())["command"] == "x datamodule.folder=pets"
     assert "put `GENBENCH_ENCODERS=encoders` before the command" in (tmp_path / "out/REPLAY.md").read_text()
-    (own / "pets-cnn.json").write_text("{")
-    assert "the encoder pets-cnn with the checksum" in run("publish", "runs=runs", "out=out", cwd=tmp_path).stderr
-    assert not (tmp_path / "out/encoders").exists()
+    for name, content in (("pets-cnn.safetensors", b"others"), ("pets-cnn.json", b"{")):
+        (own / name).write_bytes(content)
+        again = run("publish", "runs=runs", "out=out", cwd=tmp_path)
+        assert "the encoder pets-cnn with the checksum" in again.stderr
+        assert not (tmp_path / "out/encoders").exists()
