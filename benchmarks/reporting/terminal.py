@@ -53,7 +53,7 @@ def _print_tables(console: Console, tables: Sequence[Table]) -> None:
 
 
 def print_answers(answers: Sequence[Answer]) -> None:
-    """Prints each claim with its verdicts, one line a data set. Claims of which no runs have both sides are counted."""
+    """Prints each claim with its verdicts, one line a data set; then the claims of which no runs have both sides."""
     console = console_of_tables()
     console.print("\n[bold]Claims[/bold]")
     asked = [answer for answer in answers if answer.where != NOWHERE]
@@ -64,9 +64,10 @@ def print_answers(answers: Sequence[Answer]) -> None:
             words = "; ".join(word for word in (effect, answer.reason) if word)
             color, badge = COLORS[answer.verdict], BADGES[answer.verdict]
             console.print(f"  [{color}]{badge} {answer.verdict:<13}[/{color}] {escape(answer.where)}: {escape(words)}")
-    if others := len(answers) - len(asked):
-        claims = f"{others} {'other ' * bool(asked)}{'claim is' if others == 1 else 'claims are'}"
-        console.print(f"{claims} undecided: a model or a score is missing here; the page names them")
+    if others := [answer for answer in answers if answer.where == NOWHERE]:
+        console.print("[bold]Undecided, because a model or a score is missing here[/bold]  (the page names it)")
+    for answer in others:
+        console.print(f"  [{COLORS[answer.verdict]}]{BADGES[answer.verdict]}[/] {escape(answer.claim.title)}")
 
 
 def print_newcomers(found: Sequence[Newcomer]) -> None:
