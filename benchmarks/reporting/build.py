@@ -72,11 +72,11 @@ def write_report(
         tabulated, runs = _tabulated(roots, out, title, min_seeds, only, nicknames)
         remove_dead_leftovers(out, out / "pictures")
         with scratch(out) as start, scratch(out) as rest:
-            with beside(lambda: _write_sections(tabulated, rest), pays=are_many(len(runs))):
+            with beside(lambda: _write_tables(tabulated, rest), pays=are_many(len(runs))):
                 answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
                 new = newcomers(tabulated.tables, asked, min_seeds)
                 across = across_data_sets(tabulated.tables, min_seeds)
-                report = replace(tabulated, answers=answers, shared_by=asked.shared_by, newcomers=new, across=across)
+                report = replace(tabulated, answers=answers, newcomers=new, across=across)
                 _write_documents(report, latex_columns)
                 start.writelines(page_start(report))
                 printed = tables_text(report.tables)
@@ -94,8 +94,7 @@ def write_report(
 def make_report(roots: Sequence[Path], title: str, claims: Claims, min_seeds: int, only: Only = EVERYTHING) -> Report:
     """Reads the records at or below the roots, makes the tables and answers the claims. Nothing is written."""
     tabulated, runs = _tabulated(roots, None, title, min_seeds, only)
-    answers = answer_all(claims, tabulated.tables, tabulated.searches, runs, min_seeds)
-    return replace(tabulated, answers=answers, shared_by=claims.shared_by)
+    return replace(tabulated, answers=answer_all(claims, tabulated.tables, tabulated.searches, runs, min_seeds))
 
 
 def _tabulated(
@@ -153,12 +152,16 @@ def _complete(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
 
 
-def _write_sections(report: Report, rest: TextIO) -> None:
-    """Writes the page after its verdicts, which needs no answers to claims and takes as long as everything else."""
+def _write_tables(report: Report, rest: TextIO) -> None:
+    """Writes what needs no answers to claims: files, and the page after its verdicts."""
     rest.seek(0)
     rest.truncate()
     rest.writelines(chain(table_sections(report), page_end(report)))
     rest.flush()
+    for table in report.tables:
+        save_sheets(table, report.pictures, report.out)
+    write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
+    write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
 
 
 def _pieces(text: TextIO) -> Iterator[str]:
@@ -167,10 +170,6 @@ def _pieces(text: TextIO) -> Iterator[str]:
 
 
 def _write_documents(report: Report, latex_columns: Sequence[str]) -> None:
-    for table in report.tables:
-        save_sheets(table, report.pictures, report.out)
-    write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
-    write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
     write_text(report.out / "verdicts.md", verdicts_markdown(report.answers), is_precious=False)
     write_text(report.out / "leaderboard.md", exports.markdown(report), is_precious=False)
     write_text(report.out / "leaderboard.tex", latex(report, latex_columns), is_precious=False)
