@@ -3,8 +3,10 @@
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import torch
 from hydra import initialize_config_module
 
 from benchmarks.multirun.costs import in_turns
@@ -106,3 +108,21 @@ def test_mistakes_are_one_line(words: tuple[str, ...], line: str, tmp_path: Path
     add_run(tmp_path / "runs", "gan", 0, {}, status="diverged")
     result = run("costs", *words, cwd=tmp_path)
     assert (result.returncode, result.stderr[: len(line)]) == (1, line)
+
+
+def test_a_burst_of_other_work_does_not_change_the_usual_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 10 minibatches of 2 images take 0.1 seconds each, and two of them 1 second."""
+    seconds = iter([0.1] * 6 + [1.0, 1.0] + [0.1] * 100)
+    at = 0.0
+
+    def now() -> float:
+        return at
+
+    monkeypatch.setattr(speed, "clock", now)
+    monkeypatch.setattr(speed, "now", now)
+    watch, trainer = speed.Stopwatch(batch_size=2, warm=5, seconds=4.0), mock.Mock(should_stop=False)
+    while not trainer.should_stop:
+        at += next(seconds)
+        watch.on_train_batch_end(trainer, None, None, torch.zeros(10, 2), 0)
+    assert watch.usual_speed == pytest.approx(200)
+    assert watch.speed < 160

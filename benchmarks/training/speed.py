@@ -1,5 +1,6 @@
 """The speed of training and of sampling, measured for its own sake: a new model trains for some seconds after a warm-up."""
 
+import statistics
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,8 +18,8 @@ from models.game import GenerativeModel
 
 # minibatches before a measurement on a GPU: warm-ups, captures, compilations; and on a CPU
 WARM = {"cuda": 60, "cpu": 5}
-# minibatches of a block: a block of 20 takes seconds with a large network
-BLOCK = 5
+# of a measurement; a window has at least one block of minibatches
+WINDOWS = 10
 
 
 def clock() -> float:
@@ -47,13 +48,24 @@ class Stopwatch(pl.Callback):
         self.batch_size, self.warm, self.seconds = batch_size, warm, seconds
         self.minibatches, self.speed = 0, 0.0
         self._start: tuple[float, int] | None = None
+        self._marks = list[tuple[float, int]]()
+
+    @property
+    def usual_speed(self) -> float:
+        """Images a second in the median of the windows: other programs slow a machine in bursts."""
+        marks = self._marks[:: max(1, len(self._marks) // WINDOWS)]
+        speeds = [(n - before) / (at - since) for (since, before), (at, n) in pairwise(marks) if at > since]
+        return statistics.median(speeds) * self.batch_size if len(speeds) > 1 else self.speed
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.minibatches += len(batch) if isinstance(batch, Tensor) else 1
         if self._start is None:
             if self.minibatches >= self.warm:
                 self._start = now(), self.minibatches
-        elif clock() - self._start[0] >= self.seconds:
+                self._marks.append(self._start)
+            return
+        self._marks.append((clock(), self.minibatches))
+        if self._marks[-1][0] - self._start[0] >= self.seconds:
             self.speed = (self.minibatches - self._start[1]) * self.batch_size / (now() - self._start[0])
             trainer.should_stop = True
 
@@ -67,7 +79,7 @@ def training_speed(config: RunConfig, data: DataModule, seconds: float) -> float
     Args:
         config: of the run. Nothing is written into its folder.
         data: of the run.
-        seconds: of each measurement, by `clock`.
+        seconds: of each measurement, by `clock`; two blocks of minibatches at least.
     """
     pl.seed_everything(0, verbose=False)
     model = load_model(config.parts.model)
@@ -81,7 +93,7 @@ def sampling_speed(
     seconds: float = 0.3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Samples a second, drawn and decoded, after a warm-up."""
+    """Samples a second, drawn and decoded, after a warm-up: in the median batch, because other programs slow a machine in bursts."""
     generator = torch.Generator().manual_seed(0)
 
     def one_batch() -> float:
@@ -94,7 +106,7 @@ def sampling_speed(
         spent = [one_batch()]
         while sum(spent) < seconds:
             spent.append(one_batch())
-    return batch_size * len(spent) / sum(spent)
+    return batch_size / statistics.median(spent)
 
 
 def _speed_at(share: float, config: RunConfig, data: DataModule, seconds: float) -> float:
@@ -106,4 +118,4 @@ def _speed_at(share: float, config: RunConfig, data: DataModule, seconds: float)
     data.plan(0, None)
     data.load_state_dict({"position": 0})
     make_trainer(config, [watch]).fit(model, datamodule=data)
-    return watch.speed
+    return watch.speed if config.device == "cuda" else watch.usual_speed  # a GPU is behind the clock of a window
