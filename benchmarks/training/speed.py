@@ -93,7 +93,7 @@ def sampling_speed(
     seconds: float = 0.3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Samples a second, drawn and decoded, after a warm-up: in the median batch, because other programs slow a machine in bursts."""
+    """Samples a second, drawn and decoded, after a warm-up, in the median batch."""
     generator = torch.Generator().manual_seed(0)
 
     def one_batch() -> float:
