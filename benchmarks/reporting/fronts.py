@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.reporting.across_statistics import pareto_front
-from benchmarks.reporting.alone import TIMES, incomparable
+from benchmarks.reporting.alone import TIMES, incomparable, measured_together
 from benchmarks.reporting.opening import ACROSS, UP, first_column
 from benchmarks.reporting.table import ColumnHead, Row, Table
 
 COST_COLUMNS = ("train_seconds",)
+# if one measurement has the speeds of all rows
+MEASURED_COST = ("images_per_second",)
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Front:
 
 
 def fronts_of(table: Table, rows: Sequence[Row]) -> list[Front]:
-    """FID against reconstruction, log-likelihood and training time, with the rows that no other row dominates."""
+    """FID against reconstruction, log-likelihood and the cost of training, with the rows that no other row dominates."""
     up = first_column(UP, table, rows)
     fronts = []
-    for names in (*ACROSS, COST_COLUMNS):
+    ids = set[str]().union(*map(measured_together, rows))
+    costs_of = MEASURED_COST if len(ids) == 1 and ids != {""} else COST_COLUMNS
+    for names in (*ACROSS, costs_of):
         across = first_column(names, table, rows)
         if up is None or across is None:
             continue

@@ -18,6 +18,8 @@ MANY_ROWS = 40
 LOG_FROM = 8.0
 # of a name, in pixels
 LINE, LETTER = 14, 8.5
+# the square before a name, with its gap
+SWATCH = 12
 # the colours of families, which the page's style has
 TINTS = 8
 
@@ -84,7 +86,7 @@ def score_map(
         )
     in_pixels = {family: [(x(a), y(b)) for a, b in of_family] for family, of_family in spots.items()}
     parts += [_region(family, pixels, families.index(family) % TINTS) for family, pixels in in_pixels.items()]
-    parts += _names(in_pixels)  # above every region
+    parts += _names(in_pixels, families)  # above every region
     words = f"{up.title} against {across.title}, a region for each of {', '.join(spots)}"
     return Markup(
         f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">{"".join(parts)}</svg>'
@@ -163,27 +165,41 @@ def _region(family: str, pixels: Sequence[Spot], tint: int) -> str:
     return f'<g class="family-{tint}" data-family="{escape(family)}"><path class="region" d="{outline}"/>{dots}</g>'
 
 
-def _names(regions: Mapping[str, Sequence[Spot]]) -> list[str]:
-    """The name of each family above or below its region, where no other name stands."""
+def _names(regions: Mapping[str, Sequence[Spot]], families: Sequence[str]) -> list[str]:
+    """The name of each family beside one of its points, with a square of its colour.
+
+    The place is the one with the fewest points of other families below the name and nearer to it than the family's own.
+    """
     taken: list[tuple[float, float, float]] = []
     names = []
     for family, pixels in regions.items():
-        name = written(family)
-        width = LETTER * len(name)
-        middle = sum(a for a, _ in pixels) / len(pixels)
-        middle = min(max(middle, LEFT + width / 2), WIDTH - RIGHT - width / 2)
-        top, low = min(b for _, b in pixels) - 10, max(b for _, b in pixels) + 19
-        lines = [top, low, *(top - LINE * i for i in range(1, 4)), *(low + LINE * i for i in range(1, 12))]
-        free = (
-            at
-            for at in lines
-            if TOP + 8 <= at <= HEIGHT - BOTTOM - 2
-            and all(abs(middle - a) > (width + w) / 2 or abs(at - b) >= LINE for a, b, w in taken)
-        )
-        at = next(free, top)
-        taken.append((middle, at, width))
+        name, others = written(family), [spot for other, spots in regions.items() if other != family for spot in spots]
+        width = LETTER * len(name) + SWATCH
+        places = [
+            (min(max(a + across * (width / 2 + 9), LEFT + width / 2), WIDTH - RIGHT - width / 2), b + down)
+            for a, b in pixels
+            for across, down in ((0, -LINE), (0, LINE), (1, 0), (-1, 0))
+        ]
+        inside = [(x, y) for x, y in places if TOP + LINE / 2 <= y <= HEIGHT - BOTTOM - LINE / 2]
+        free = [
+            (x, y) for x, y in inside if all(abs(x - a) > (width + w) / 2 or abs(y - b) >= LINE for a, b, w in taken)
+        ]
+        x, y = min(free or inside or places, key=lambda at: _hides(at, width, pixels, others))
+        taken.append((x, y, width))
         names.append(
-            f'<text class="name" data-family="{escape(family)}" x="{middle:.1f}" y="{at:.1f}" text-anchor="middle">'
-            f"{escape(name)}</text>"
+            f'<g class="family-{families.index(family) % TINTS}" data-family="{escape(family)}">'
+            f'<rect x="{x - width / 2:.1f}" y="{y - 4:.1f}" width="8" height="8"/>'
+            f'<text class="name" x="{x - width / 2 + SWATCH:.1f}" y="{y + 4:.1f}">{escape(name)}</text></g>'
         )
     return names
+
+
+def _hides(at: Spot, width: float, own: Sequence[Spot], others: Sequence[Spot]) -> tuple[int, int, float]:
+    """How bad a place of a name is: points of others that the name hides or that are nearer to it, own points that it hides, and
+    the distance to the own ones."""
+
+    def distance(spot: Spot) -> float:
+        return math.hypot(max(0.0, abs(spot[0] - at[0]) - width / 2), max(0.0, abs(spot[1] - at[1]) - LINE / 2))
+
+    near = min(map(distance, own))
+    return sum(distance(spot) <= near + 2 for spot in others), sum(distance(spot) <= 2 for spot in own), near

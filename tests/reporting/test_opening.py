@@ -1,6 +1,7 @@
 """What the page says first: a sentence for each pair of families, maps, and pictures side by side."""
 
 import io
+import math
 import random
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from scipy.spatial import ConvexHull
 from benchmarks.records.runs import find_runs
 from benchmarks.reporting.gallery import copy_pictures
 from benchmarks.reporting.leaderboard import make_tables
-from benchmarks.reporting.maps import Scale, hull
+from benchmarks.reporting.maps import Scale, hull, score_map
 from benchmarks.reporting.opening import Opening, openings
 from benchmarks.reporting.page import page
 from benchmarks.reporting.report import Report
@@ -108,3 +109,27 @@ def test_a_scale_shows_every_value_and_has_ticks(values: list[float]) -> None:
     assert all(0 <= scale(value) <= 100 for value in values)
     assert 1 <= len(scale.ticks) <= 20
     assert all(-1e-6 <= scale(tick) <= 100 + 1e-6 for tick in scale.ticks)
+
+
+def test_a_name_on_a_map_has_the_colour_of_its_family_and_stands_beside_a_point_of_it(tmp_path: Path) -> None:
+    """A VAE's region is around the points of a GAN. Once, the name of the VAE stood on the region of another family."""
+    for seed, (fid, mse) in enumerate([(100.0, 0.06), (13.0, 0.003), (6.0, 0.012), (6.5, 0.007)]):
+        add_run(tmp_path, "vae", seed, {"fid": fid, "recon_mse": mse})
+    for seed, (fid, mse) in enumerate([(3.0, 0.009), (3.5, 0.0095)]):
+        add_run(tmp_path, "gan", seed, {"fid": fid, "recon_mse": mse})
+    (table,) = make_tables(find_runs(tmp_path), 5)
+    heads = {column.name: column for column in table.columns}
+    svg = score_map(heads["recon_mse"], heads["fid"], table.models, ["gan", "vae"])
+    # of each family first its region with its points, later its name with a square
+    groups = re.findall(r'<g class="family-(\d)" data-family="(\w+)">(.*?)</g>', svg)
+    spots, names = dict[str, list[list[float]]](), dict[str, tuple[float, float]]()
+    for tint, family, content in groups:
+        assert ["gan", "vae"][int(tint)] == family
+        if square := re.search(r'<rect x="([\d.]+)" y="([\d.]+)"', content):
+            names[family] = float(square[1]) + 20, float(square[2]) + 4
+        else:
+            spots[family] = [[float(a), float(b)] for a, b in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', content)]
+    assert spots.keys() == names.keys() == {"gan", "vae"}
+    for family, other in (("gan", "vae"), ("vae", "gan")):
+        own, theirs = (min(math.dist(names[family], spot) for spot in spots[each]) for each in (family, other))
+        assert own < theirs
