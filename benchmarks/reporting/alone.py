@@ -13,6 +13,8 @@ from benchmarks.records.runs import Run
 SPEEDS = frozenset({"images_per_second", "sampling_images_per_second"})
 # what is slower beside other work
 TIMES = SPEEDS | {"train_seconds"}
+# what a machine is, for times: the keys of an environment
+MACHINE = ("device", "processor", "threads")
 # the processors that other programs may keep busy meanwhile: what a system does by itself
 MOST_NEIGHBOURS = 0.25
 
@@ -28,8 +30,11 @@ class OfRuns(Protocol):
 
 
 def measured_together(row: OfRuns) -> Set[str]:
-    """The ids of the measurements that the speeds of finished runs of a row are from; "" for speeds of the training itself."""
-    return {"" if run.costs is None else run.costs["together"] for run in row.runs if run.status == "finished"}
+    """The ids of the measurements that the speeds of a row are from; "" for speeds of the training itself.
+
+    Empty for a row without speeds, as a row from elsewhere.
+    """
+    return {"" if run.costs is None else run.costs["together"] for run in with_speeds(row)}
 
 
 def ran_alone(row: OfRuns) -> bool:
@@ -45,4 +50,13 @@ def incomparable(rows: Iterable[OfRuns]) -> frozenset[str]:
     ids = set[str]().union(*map(measured_together, rows))
     if ids <= {""}:
         return of_training if were_alone else TIMES
-    return of_training if len(ids) == 1 else of_training | SPEEDS
+    # one command may measure runs of several numbers of threads, and on several devices
+    environments = [run.costs["environment"] for row in rows for run in with_speeds(row) if run.costs is not None]
+    machines = {tuple(environment.get(key) for key in MACHINE) for environment in environments}
+    return of_training if len(ids) == 1 and len(machines) == 1 else of_training | SPEEDS
+
+
+def with_speeds(row: OfRuns) -> list[Run]:
+    """The finished runs of a row that have a speed."""
+    runs = [run for run in row.runs if run.status == "finished"]
+    return [run for run in runs if not SPEEDS.isdisjoint(row.measured.get(int(run.record["seed"]), ()))]

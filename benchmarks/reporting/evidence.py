@@ -13,7 +13,7 @@ from benchmarks.records.examples import ExampleFile, open_examples
 from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
-from benchmarks.reporting.alone import MOST_NEIGHBOURS, SPEEDS, TIMES, measured_together
+from benchmarks.reporting.alone import MACHINE, MOST_NEIGHBOURS, SPEEDS, TIMES, measured_together
 from benchmarks.reporting.claims import Claim, Side, Specification
 from benchmarks.reporting.quantities import evaluate, example_values, in_words, names_in
 from benchmarks.reporting.seed_statistics import Array
@@ -225,17 +225,20 @@ def _depends_on_machine(row: Row, quantity: str) -> bool:
 def _machine(row: Row, quantity: str) -> dict[str, str]:
     """The machine of a row: a cost on one machine says nothing of a cost on another. A row whose seeds ran on several machines
     is like no other row, and neither is a row whose speeds are from several measurements."""
-    is_speed = bool(names_in(quantity) & SPEEDS)
-    environments = [
-        run.costs["environment"] if is_speed and run.costs else run.record.get("environment") for run in row.runs
+    names = names_in(quantity)
+    measured = [run.costs["environment"] for run in row.runs if run.costs is not None] if names & SPEEDS else []
+    # speeds of a measurement do not depend on where the runs were trained, lost runs among them
+    trained = [
+        run.record.get("environment")
+        for run in row.runs
+        if not measured or names - SPEEDS or (run.costs is None and run.status == "finished")
     ]
-    keys = ("device", "processor", "threads")
     facts = {
-        key: {str(env[key]) for env in environments if isinstance(env, Mapping) and key in env}  # type: ignore[literal-required]
-        for key in keys
+        key: {str(env[key]) for env in (*measured, *trained) if isinstance(env, Mapping) and key in env}  # type: ignore[literal-required]
+        for key in MACHINE
     }
-    if is_speed and (together := measured_together(row)) != {""}:
-        facts["measurement of speeds"] = {id or "during training" for id in together}
+    if measured:
+        facts["measurement of speeds"] = {id or "during training" for id in measured_together(row)}
     return {
         key: next(iter(values)) if len(values) == 1 else f"{' or '.join(sorted(values))} in {row.label}"
         for key, values in facts.items()
@@ -246,17 +249,16 @@ def _machine(row: Row, quantity: str) -> dict[str, str]:
 def _beside_others(row: Row, quantity: str) -> str:
     """Why times of a row are no times of a run alone; empty if other programs left the machine to it, or if nobody knows, or if
     speeds were measured in turns."""
-    times = names_in(quantity) & TIMES
-    if times and not measured_together(row) <= {""}:
+    names = names_in(quantity)
+    times, others = names & TIMES, names - TIMES
+    if not measured_together(row) <= {""}:
         times -= SPEEDS
-    is_timed = bool(times) or row.facts.get("budget", "").endswith(" seconds")
+    is_timed = bool(times) or (bool(others) and row.facts.get("budget", "").endswith(" seconds"))
     busiest = max(row.values("neighbours"), default=0.0) if is_timed else 0.0
     if busiest <= MOST_NEIGHBOURS:
         return ""
-    return (
-        f"{row.label} was trained beside other work, which kept up to {busiest:.1f} processors busy; python -m benchmarks.costs "
-        "measures speeds"
-    )
+    advice = "; python -m benchmarks.costs measures speeds" if times & SPEEDS else ""
+    return f"{row.label} was trained beside other work, which kept up to {busiest:.1f} processors busy{advice}"
 
 
 def _below_floor(row: Row, asked: Asked, table: Table) -> str:

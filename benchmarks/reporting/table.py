@@ -12,6 +12,7 @@ from benchmarks.records.columns import BY_NAME, OTHER, PARTS
 from benchmarks.records.facts import Facts, run_facts
 from benchmarks.records.files import file_name
 from benchmarks.records.runs import Run, ScoreSheet, Status
+from benchmarks.reporting.alone import SPEEDS, incomparable, with_speeds
 from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import MIN_SEEDS, Difference
@@ -228,16 +229,18 @@ class Table:
 
     def _origin_of_speeds(self) -> list[str]:
         """How speeds were measured, if they are not those of the training."""
-        runs = [run for row in self.models for run in row.runs if run.status == "finished"]
+        runs = [run for row in self.models for run in with_speeds(row)]
         ids = [run.costs["together"] for run in runs if run.costs is not None]
         if not ids:
             return []
         said = "speeds of training and sampling were measured after training, in turns (python -m benchmarks.costs)"
-        if len(ids) == len(runs) and len(set(ids)) == 1:
+        if SPEEDS.isdisjoint(incomparable(self.models)):
             return [said]
-        return [
-            f"{said}, for {len(ids)} of {len(runs)} runs and in {len(set(ids))} measurements: speeds are not compared"
-        ]
+        n = len(set(ids))
+        where = f"for {len(ids)} of {len(runs)} runs, in {n} measurement{'' if n == 1 else 's'}"
+        if len(ids) == len(runs) and n == 1:
+            where = "on different devices, processors or numbers of threads"
+        return [f"{said}, {where}; speeds are not compared"]
 
     def _missing_baselines(self) -> list[str]:
         """The baselines without any number, which no part of the table shows."""

@@ -72,7 +72,7 @@ def test_speeds_that_were_measured_in_turns_are_compared_beside_other_work() -> 
 def test_times_are_marked_only_among_rows_of_one_measurement() -> None:
     def measured(*ids: str, busy: float = 0.0) -> Row:
         of = row("gan", images_per_second=[1.0] * len(ids), neighbours=[busy] * len(ids))
-        costs: Any = [{"together": id} if id else None for id in ids]
+        costs: Any = [{"together": id, "environment": {"device": "cpu"}} if id else None for id in ids]
         return replace(of, runs=[replace(run, costs=own) for run, own in zip(of.runs, costs, strict=True)])
 
     assert incomparable([measured("", ""), measured("", "")]) == set()
@@ -95,3 +95,41 @@ def test_after_a_budget_of_seconds_every_score_depends_on_the_machine() -> None:
     for run in gan.runs:
         run.record["environment"] = {"device": "NVIDIA H100"}
     assert answer(FID, gan, vae).reason == "gan and vae differ in device (NVIDIA H100 against cpu)"
+
+
+def measured_in_turns(of: Row, together: str = "a", **environment: Any) -> Row:
+    """A row whose finished runs were measured in turns."""
+    costs: Any = {"together": together, "environment": {"device": "cpu"} | environment}
+    runs = [replace(run, costs=costs) if run.status == "finished" else run for run in of.runs]
+    return replace(of, runs=runs)
+
+
+def test_a_row_without_speeds_hinders_no_comparison_of_the_others() -> None:
+    """A row from elsewhere has no speeds, and nothing measures them."""
+    gan, vae = (measured_in_turns(row(model, images_per_second=[1.0, 2.0])) for model in ("gan", "vae"))
+    assert incomparable([gan, vae, row("mine", fid=[1.0, 2.0])]) == set()
+    assert incomparable([gan, vae, row("mine", images_per_second=[1.0, 2.0])]) == SPEEDS, "speeds that its owner stated"
+
+
+def test_speeds_of_one_measurement_on_other_machines_are_not_compared() -> None:
+    """Runs of several numbers of threads in one command, or an id that was copied."""
+    gan, vae = (row(model, images_per_second=[1.0, 2.0]) for model in ("gan", "vae"))
+    for other in ({"threads": 8}, {"processor": "x"}, {"device": "NVIDIA H100"}):
+        assert incomparable([measured_in_turns(gan), measured_in_turns(vae, **other)]) == SPEEDS
+
+
+def test_a_measurement_does_not_depend_on_where_runs_were_trained() -> None:
+    """Seeds that diverged on another machine, and budgets of seconds beside other work."""
+    text = "title: t\nquantity: 1000 / images_per_second\nleft: gan\nright: vae\nexpect: lower\n"
+    rows = []
+    for model, speed in (("gan", 2000), ("vae", 10)):
+        of = with_facts(row(model, images_per_second=around(speed, n=12), neighbours=[1.9] * 12), budget="9 seconds")
+        for run in of.runs:
+            run.record["environment"] = {"device": "NVIDIA H100"}
+        lost = replace(of.runs[0], record={"seed": 12, "status": "diverged", "environment": {"device": "cuda"}})
+        rows.append(measured_in_turns(replace(of, runs=[*of.runs, lost] if model == "gan" else of.runs)))
+    found = answer(text, *rows)
+    assert found.reason != "gan and vae differ in device (cpu or cuda in gan against cpu)"
+    assert found.verdict == "holds"
+    of_training = answer(text.replace("images_per_second", "(images_per_second * neighbours)"), *rows)
+    assert of_training.verdict == "undecided", "other columns are of the training"
