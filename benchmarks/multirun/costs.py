@@ -2,14 +2,13 @@
 
 Costs of jobs that trained side by side are not comparable: each job slows the others by as much as it uses of caches and of
 memory. So new models of the same configurations train for some seconds each, one after another: first one run of each row, then a
-second run of each row, and so on. One measurement has one id, and only speeds of one id are compared.
+second run of each row, and so on, data set by data set. One measurement has one id, and only speeds of one id are compared.
 """
 
 import secrets
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -18,7 +17,7 @@ import torch
 
 from benchmarks.errors import UserError
 from benchmarks.multirun.replay import recorded_config
-from benchmarks.records.checks import check_data, check_place
+from benchmarks.records.checks import check_data
 from benchmarks.records.runs import Run
 from benchmarks.records.schemas import Environment, MeasuredCosts
 from benchmarks.scoring.restore import load_data, load_model, set_threads, use_float32
@@ -30,13 +29,19 @@ from benchmarks.training.speed import clock, sampling_speed, training_speed
 
 
 def in_turns(runs: Sequence[Run]) -> list[Run]:
-    """One run of each row, then a second one of each row, and so on; rows of a data set stay together."""
-    rows = defaultdict[tuple[str, str, str], list[Run]](list)
+    """One run of each row, then a second one of each row, and so on, of one data set after another.
+
+    The runs of each row are spread evenly over the whole time of its data set: rows with more seeds than others do not come last
+    alone, when the machine may be busier.
+    """
+    rows = defaultdict[tuple[str, str, str, str], list[Run]](list)
     for run in sorted(runs, key=lambda run: int(run.record["seed"])):
         names = run.record["names"]
-        rows[names["datamodule"], names["model"], run.record["config_id"]].append(run)
-    turns = zip_longest(*(rows[key] for key in sorted(rows)))
-    return [run for turn in turns for run in turn if run is not None]
+        rows[names["datamodule"], str(run.record["data"].get("id")), names["model"], run.record["config_id"]].append(
+            run
+        )
+    turns = [(key[:2], (2 * i + 1) / len(row), key, i) for key, row in rows.items() for i in range(len(row))]
+    return [rows[key][i] for _, _, key, i in sorted(turns)]
 
 
 class Meter:
@@ -54,6 +59,7 @@ class Meter:
         use_float32()
         self.seconds, self.data_dir, self.folder, self.trust = seconds, data_dir, folder, trust
         self.id = secrets.token_hex(4)
+        self._threads = torch.get_num_threads()
         self._data: tuple[str, Any] | None = None
 
     def measure(self, run: Run) -> MeasuredCosts:
@@ -61,14 +67,13 @@ class Meter:
 
         Raises:
             UserError: for a run of several devices, a record that names untrusted classes, or a device that is not here.
-            RecordError: for a run that does not lie where its record says, or data that differ from the record's.
+            RecordError: for data that differ from the record's.
         """
-        check_place(run)
         with TemporaryDirectory() as scratch:
             config = recorded_config(run, Path(scratch), self.data_dir, None, self.trust, self.folder)
             if not config.has_one_process:
                 raise UserError(f"{run.path} was trained on several devices; costs are measured on one")
-            set_threads(config.threads)
+            set_threads(config.threads or self._threads)  # not the number of the run before
             data = self._load(run, config)
             others = Others()
             others.start()
@@ -80,6 +85,8 @@ class Meter:
         busy = None if others.seconds is None else others.seconds / (time.perf_counter() - start)
         return {
             "schema": 1,
+            "config_id": run.record["config_id"],
+            "seed": run.record["seed"],
             "together": self.id,
             "images_per_second": training,
             "sampling_images_per_second": sampling,

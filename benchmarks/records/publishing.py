@@ -105,7 +105,7 @@ def check_published(path: Path) -> None:
         RecordError: for a file that was changed, added or lost, or checksums that cannot be read.
     """
     path = path.resolve()
-    root = next((folder for folder in (path, *path.parents) if _has_checksums(folder)), None)
+    root = published_above(path)
     if root is None:
         return
     published, below = _read(root / SUMS), path.relative_to(root)
@@ -115,6 +115,12 @@ def check_published(path: Path) -> None:
         if found.get(name) != expected.get(name):
             what = "was changed" if name in found and name in expected else "was added" if name in found else "is lost"
             raise RecordError(f"{root / name} {what} after {root} was published ({SUMS}); fetch the folder again")
+
+
+def published_above(path: Path) -> Path | None:
+    """The published folder that a path lies in; None if it lies in none."""
+    path = path.resolve()
+    return next((folder for folder in (path, *path.parents) if _has_checksums(folder)), None)
 
 
 def _has_checksums(folder: Path) -> bool:

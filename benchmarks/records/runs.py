@@ -243,7 +243,7 @@ def read_run(path: Path) -> Run | None:
         RecordError: for a damaged file or a newer schema.
     """
     record = read_record(path)
-    return None if record is None else Run(path, record, read_sheets(path), read_costs(path))
+    return None if record is None else Run(path, record, read_sheets(path), read_costs(path, record))
 
 
 def read_each(paths: Sequence[Path]) -> Iterator[tuple[Path, RunOrError]]:

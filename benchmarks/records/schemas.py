@@ -112,6 +112,8 @@ class MeasuredCosts(TypedDict):
     """`costs.json`: speeds of a run's configuration, measured for their own sake, in turns with those of other rows."""
 
     schema: int
+    config_id: Text
+    seed: Seed
     together: FileName
     images_per_second: Speed
     sampling_images_per_second: Speed

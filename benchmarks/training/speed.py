@@ -1,5 +1,6 @@
 """The speed of training and of sampling, measured for its own sake: a new model trains for some seconds after a warm-up."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +21,10 @@ from models.game import GenerativeModel
 WARM = {"cuda": 60, "cpu": 5}
 # of a measurement; a window has at least one block of minibatches
 WINDOWS = 10
+# times the seconds of a measurement, after which it ends inside a round of players
+MOST = 10
+# a batch of samples that takes more seconds is not made larger: 256 samples of 1,000 evaluations each can take an hour
+SLOW = 10.0
 
 
 def clock() -> float:
@@ -42,10 +47,12 @@ class Stopwatch(pl.Callback):
         batch_size: images of a minibatch.
         warm: minibatches of the warm-up.
         seconds: of the measurement, by `clock`.
+        round: minibatches after which every player has played equally often. Windows have whole rounds: a player of every fifth
+            minibatch is in each window, in blocks of any length.
     """
 
-    def __init__(self, batch_size: int, warm: int, seconds: float) -> None:
-        self.batch_size, self.warm, self.seconds = batch_size, warm, seconds
+    def __init__(self, batch_size: int, warm: int, seconds: float, round: int = 1) -> None:
+        self.batch_size, self.warm, self.seconds, self.round = batch_size, warm, seconds, round
         self.minibatches, self.speed = 0, 0.0
         self._start: tuple[float, int] | None = None
         self._marks = list[tuple[float, int]]()
@@ -64,8 +71,10 @@ class Stopwatch(pl.Callback):
                 self._start = now(), self.minibatches
                 self._marks.append(self._start)
             return
-        self._marks.append((clock(), self.minibatches))
-        if self._marks[-1][0] - self._start[0] >= self.seconds:
+        spent, is_whole = clock() - self._start[0], (self.minibatches - self._start[1]) % self.round == 0
+        if is_whole:
+            self._marks.append((self._start[0] + spent, self.minibatches))
+        if spent >= self.seconds and (is_whole or spent >= MOST * self.seconds):
             self.speed = (self.minibatches - self._start[1]) * self.batch_size / (now() - self._start[0])
             trainer.should_stop = True
 
@@ -93,20 +102,29 @@ def sampling_speed(
     seconds: float = 0.3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Samples a second, drawn and decoded, after a warm-up, in the median batch."""
+    """Samples a second, drawn and decoded, after a warm-up, in the median batch.
+
+    Args:
+        model: on its device.
+        batch_size: of the samples; fewer if a smaller batch takes `SLOW` seconds.
+        seconds: of the measurement, by `clock`; one batch at least.
+        clock: seconds.
+    """
     generator = torch.Generator().manual_seed(0)
 
-    def one_batch() -> float:
+    def one_batch(n: int) -> float:
         start = clock()
-        model.sample(batch_size, generator).sum().item()  # reading a number waits for the device
+        model.sample(n, generator).sum().item()  # reading a number waits for the device
         return clock() - start
 
     with model.scoring():
-        one_batch()
-        spent = [one_batch()]
+        n = 1
+        while (warm := one_batch(n)) < SLOW and n < batch_size:
+            n = min(4 * n, batch_size)
+        spent = [warm if warm >= SLOW else one_batch(n)]
         while sum(spent) < seconds:
-            spent.append(one_batch())
-    return batch_size / statistics.median(spent)
+            spent.append(one_batch(n))
+    return n / statistics.median(spent)
 
 
 def _speed_at(share: float, config: RunConfig, data: DataModule, seconds: float) -> float:
@@ -114,7 +132,8 @@ def _speed_at(share: float, config: RunConfig, data: DataModule, seconds: float)
     model = load_model(config.parts.model)
     model.turns = make_turns(config)
     model.spent = lambda: share
-    watch = Stopwatch(data.batch_size, WARM[config.device], seconds)
+    every = math.lcm(*(player.every for player in model.players()))
+    watch = Stopwatch(data.batch_size, WARM[config.device], seconds, every)
     data.plan(0, None)
     data.load_state_dict({"position": 0})
     make_trainer(config, [watch]).fit(model, datamodule=data)
