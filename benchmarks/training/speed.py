@@ -23,7 +23,7 @@ WARM = {"cuda": 60, "cpu": 5}
 WINDOWS = 10
 # times the seconds of a measurement, after which it ends inside a round of players
 MOST = 10
-# a batch of samples that takes more seconds is not made larger: 256 samples of 1,000 evaluations each can take an hour
+# a batch of samples that takes more seconds is not made larger: 256 samples of 1,000 evaluations each take minutes
 SLOW = 10.0
 
 
