@@ -273,6 +273,12 @@ def test_a_measurement_ends_though_a_player_hardly_ever_plays(monkeypatch: pytes
     assert watch.usual_speed == pytest.approx(20)
 
 
+def test_a_round_has_a_turn_of_every_player() -> None:
+    players: Any = [mock.Mock(every=every) for every in (1, 4, 6)]
+    assert speed.round_of(players) == 12
+    assert speed.round_of([mock.Mock(every=10**9)]) == speed.LONGEST_ROUND
+
+
 class Sampler:
     """Draws samples in a number of seconds each, by its own clock."""
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,10 +15,15 @@ from benchmarks.scoring.restore import load_model
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.fit import make_trainer, make_turns
 from datamodules.base import DataModule
-from models.game import GenerativeModel
+from models.game import GenerativeModel, Player
+from models.turns import WARM_UPS
 
 # minibatches before a measurement on a GPU: warm-ups, captures, compilations; and on a CPU
 WARM = {"cuda": 60, "cpu": 5}
+# rounds of all players before a measurement: a player's turn is captured after `models.turns.WARM_UPS`, or compiled at once
+WARM_ROUNDS = {"cuda": WARM_UPS + 1, "cpu": 1}
+# minibatches; the end of a longer round is not waited for
+LONGEST_ROUND = 100
 # of a measurement; a window has at least one block of minibatches
 WINDOWS = 10
 # times the seconds of a measurement, after which it ends inside a round of players
@@ -96,6 +101,11 @@ def training_speed(config: RunConfig, data: DataModule, seconds: float) -> float
     return 1 / sum((b - a) / _speed_at((a + b) / 2, config, data, seconds) for a, b in pairwise(edges))
 
 
+def round_of(players: Sequence[Player]) -> int:
+    """Minibatches after which every player has played equally often; `LONGEST_ROUND` at most."""
+    return min(math.lcm(*(player.every for player in players)), LONGEST_ROUND)
+
+
 def sampling_speed(
     model: GenerativeModel,
     batch_size: int = 256,
@@ -132,8 +142,8 @@ def _speed_at(share: float, config: RunConfig, data: DataModule, seconds: float)
     model = load_model(config.parts.model)
     model.turns = make_turns(config)
     model.spent = lambda: share
-    every = math.lcm(*(player.every for player in model.players()))
-    watch = Stopwatch(data.batch_size, WARM[config.device], seconds, every)
+    round = round_of(model.players())
+    watch = Stopwatch(data.batch_size, max(WARM[config.device], WARM_ROUNDS[config.device] * round), seconds, round)
     data.plan(0, None)
     data.load_state_dict({"position": 0})
     make_trainer(config, [watch]).fit(model, datamodule=data)
