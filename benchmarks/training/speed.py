@@ -16,12 +16,11 @@ from benchmarks.training.configure import RunConfig
 from benchmarks.training.fit import make_trainer, make_turns
 from datamodules.base import DataModule
 from models.game import GenerativeModel, Player
-from models.turns import WARM_UPS
 
 # minibatches before a measurement on a GPU: warm-ups, captures, compilations; and on a CPU
 WARM = {"cuda": 60, "cpu": 5}
-# rounds of all players before a measurement: a player's turn is captured after `models.turns.WARM_UPS`, or compiled at once
-WARM_ROUNDS = {"cuda": WARM_UPS + 1, "cpu": 1}
+# rounds of all players before a measurement: a GPU captures the fourth turn of a player, and a CPU compiles the first one
+WARM_ROUNDS = {"cuda": 4, "cpu": 1}
 # minibatches; the end of a longer round is not waited for
 LONGEST_ROUND = 100
 # of a measurement; a window has at least one block of minibatches
