@@ -76,7 +76,7 @@ def write_report(
                 answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
                 new = newcomers(tabulated.tables, asked, min_seeds)
                 across = across_data_sets(tabulated.tables, min_seeds)
-                report = replace(tabulated, answers=answers, newcomers=new, across=across)
+                report = replace(tabulated, answers=answers, shared_by=asked.shared_by, newcomers=new, across=across)
                 _write_documents(report, latex_columns)
                 start.writelines(page_start(report))
                 printed = tables_text(report.tables)
@@ -94,7 +94,8 @@ def write_report(
 def make_report(roots: Sequence[Path], title: str, claims: Claims, min_seeds: int, only: Only = EVERYTHING) -> Report:
     """Reads the records at or below the roots, makes the tables and answers the claims. Nothing is written."""
     tabulated, runs = _tabulated(roots, None, title, min_seeds, only)
-    return replace(tabulated, answers=answer_all(claims, tabulated.tables, tabulated.searches, runs, min_seeds))
+    answers = answer_all(claims, tabulated.tables, tabulated.searches, runs, min_seeds)
+    return replace(tabulated, answers=answers, shared_by=claims.shared_by)
 
 
 def _tabulated(

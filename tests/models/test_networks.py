@@ -129,13 +129,17 @@ def test_an_unknown_norm_is_named(make: Callable[..., nn.Module], network: str) 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("network", MULTIPLE)
 def test_every_parameter_gets_a_gradient(network: str, norm: Norm) -> None:
-    critic, made = with_head(trunk(network, (3, 16, 16), norm), 2), decoder(network, (3, 16, 16), norm)
-    critic(made(torch.randn(4, LATENT_DIM))).square().sum().backward()
-    parameters = [*critic.named_parameters(), *made.named_parameters()]
-    assert [name for name, weight in parameters if weight.grad is None] == []
-    # a bias before a norm over its channel is cancelled, a kernel never is
-    kernels = {name: weight.grad for name, weight in parameters if weight.dim() > 1}
-    assert [name for name, grad in kernels.items() if grad is None or not grad.abs().max() > 0] == []
+    """Of three draws of the weights at least one: now and then every unit of a small layer of ReLU is 0 for every image."""
+    dead = list[set[str]]()
+    for _ in range(3):
+        critic, made = with_head(trunk(network, (3, 16, 16), norm), 2), decoder(network, (3, 16, 16), norm)
+        critic(made(torch.randn(4, LATENT_DIM))).square().sum().backward()
+        parameters = [*critic.named_parameters(), *made.named_parameters("made")]
+        assert [name for name, weight in parameters if weight.grad is None] == []
+        # a bias before a norm over its channel is cancelled, a kernel never is
+        kernels = {name: weight.grad for name, weight in parameters if weight.dim() > 1}
+        dead.append({name for name, grad in kernels.items() if grad is None or not grad.abs().max() > 0})
+    assert set.intersection(*dead) == set()
 
 
 @pytest.mark.parametrize("network", MULTIPLE)
