@@ -47,13 +47,20 @@ def incomparable(rows: Iterable[OfRuns]) -> frozenset[str]:
     rows = [row for row in rows if any(run.status == "finished" for run in row.runs)]
     were_alone = all(map(ran_alone, rows))
     of_training = frozenset() if were_alone else TIMES - SPEEDS
-    ids = set[str]().union(*map(measured_together, rows))
-    if ids <= {""}:
+    if all(measured_together(row) <= {""} for row in rows):
         return of_training if were_alone else TIMES
+    return of_training if are_of_one_measurement(rows) else of_training | SPEEDS
+
+
+def are_of_one_measurement(rows: Iterable[OfRuns]) -> bool:
+    """Whether `benchmarks.costs` measured every speed of some rows, in one command and on one machine."""
+    measured = [run.costs for row in rows for run in with_speeds(row)]
     # one command may measure runs of several numbers of threads, and on several devices
-    environments = [run.costs["environment"] for row in rows for run in with_speeds(row) if run.costs is not None]
-    machines = {tuple(environment.get(key) for key in MACHINE) for environment in environments}
-    return of_training if len(ids) == 1 and len(machines) == 1 else of_training | SPEEDS
+    machines = {
+        None if costs is None else (costs["together"], *(costs["environment"].get(key) for key in MACHINE))
+        for costs in measured
+    }
+    return len(machines) == 1 and None not in machines
 
 
 def with_speeds(row: OfRuns) -> list[Run]:

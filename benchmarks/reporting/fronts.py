@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.reporting.across_statistics import pareto_front
-from benchmarks.reporting.alone import TIMES, incomparable, measured_together
+from benchmarks.reporting.alone import TIMES, are_of_one_measurement, incomparable
 from benchmarks.reporting.opening import ACROSS, UP, first_column
 from benchmarks.reporting.table import ColumnHead, Row, Table
 
@@ -35,9 +35,7 @@ def fronts_of(table: Table, rows: Sequence[Row]) -> list[Front]:
     """FID against reconstruction, log-likelihood and the cost of training, with the rows that no other row dominates."""
     up = first_column(UP, table, rows)
     fronts = []
-    ids = set[str]().union(*map(measured_together, rows))
-    costs_of = MEASURED_COST if len(ids) == 1 and ids != {""} else COST_COLUMNS
-    for names in (*ACROSS, costs_of):
+    for names in (*ACROSS, MEASURED_COST if are_of_one_measurement(rows) else COST_COLUMNS):
         across = first_column(names, table, rows)
         if up is None or across is None:
             continue

@@ -14,8 +14,6 @@ from benchmarks.records.runs import Score, ScoreSheet, write_sheet
 from benchmarks.scoring.reuse import Earlier
 from tests.conftest import CHEAP_PROTOCOL, one_run, run
 
-WORDS = CHEAP_PROTOCOL
-
 
 def sheets_of(path: Path) -> dict[str, dict[str, Any]]:
     sheets = {file.name: json.loads(file.read_text()) for file in (path / "scores").glob("*.json")}
@@ -26,7 +24,7 @@ def test_only_what_changed_is_measured_again(sweep: Path, tmp_path: Path) -> Non
     shutil.copytree(sweep / "runs", tmp_path / "runs")
     path = one_run(tmp_path, "vae")
     ((first, before),) = sheets_of(path).items()
-    result = run("evaluate", f"runs={path}", *WORDS, "protocol.metrics.iwae.k=3", "reuse=true", cwd=tmp_path)
+    result = run("evaluate", f"runs={path}", *CHEAP_PROTOCOL, "protocol.metrics.iwae.k=3", "reuse=true", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     (measured,) = [line for line in result.stdout.splitlines() if "seconds:" in line]
     assert not {"ais", "fid", "inversion"} & set(measured.split())
@@ -59,7 +57,7 @@ def test_damaged_values_by_example_are_named_and_not_taken_over(
 def test_a_protocol_with_other_samples_is_measured_whole(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep / "runs", tmp_path / "runs")
     path = one_run(tmp_path, "gan")
-    result = run("evaluate", f"runs={path}", *WORDS, "protocol.samples=120", "reuse=true", cwd=tmp_path)
+    result = run("evaluate", f"runs={path}", *CHEAP_PROTOCOL, "protocol.samples=120", "reuse=true", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     (measured,) = [line for line in result.stdout.splitlines() if "seconds:" in line]
     assert "ais" in measured
