@@ -33,7 +33,7 @@ from benchmarks.reporting.report import Report
 from benchmarks.reporting.seed_statistics import MIN_SEEDS
 from benchmarks.reporting.summary import verdicts_markdown
 from benchmarks.reporting.table_sections import table_sections
-from benchmarks.reporting.terminal import print_answers, print_newcomers, report_bad_record, tables_text
+from benchmarks.reporting.terminal import print_answers, print_newcomers, print_tables, report_bad_record, text_of
 from benchmarks.reporting.verdicts import answer_all
 from benchmarks.reporting.wandb_tables import upload
 
@@ -72,19 +72,17 @@ def write_report(
         tabulated, runs = _tabulated(roots, out, title, min_seeds, only, nicknames)
         remove_dead_leftovers(out, out / "pictures")
         with scratch(out) as start, scratch(out) as rest:
-            with beside(lambda: _write_tables(tabulated, rest), pays=are_many(len(runs))):
+            with beside(lambda: _write_tables(tabulated, rest), pays=are_many(len(runs))) as printed:
                 answers = answer_all(asked, tabulated.tables, tabulated.searches, runs, min_seeds)
                 new = newcomers(tabulated.tables, asked, min_seeds)
                 across = across_data_sets(tabulated.tables, min_seeds)
                 report = replace(tabulated, answers=answers, shared_by=asked.shared_by, newcomers=new, across=across)
                 _write_documents(report, latex_columns)
                 start.writelines(page_start(report))
-                printed = tables_text(report.tables)
+                answered = text_of(print_answers, answers), text_of(print_newcomers, new)
             pieces = chain(_pieces(start), _pieces(rest))
             write_pieces(out / "index.html", pieces, is_precious=False)
-        print(printed, end="")
-        print_answers(report.answers)
-        print_newcomers(report.newcomers)
+        print(*printed, *answered, sep="", end="")
     if logger and is_wandb(logger):
         upload(report, logger)
     print(f"{out / 'index.html'}: {sum(len(table.rows) for table in report.tables)} rows of {report.runs} runs")
@@ -153,8 +151,8 @@ def _complete(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
 
 
-def _write_tables(report: Report, rest: TextIO) -> None:
-    """Writes what needs no answers to claims: files, and the page after its verdicts."""
+def _write_tables(report: Report, rest: TextIO) -> str:
+    """Writes what needs no answers to claims: files, and the page after its verdicts. Returns the tables for the terminal."""
     rest.seek(0)
     rest.truncate()
     rest.writelines(chain(table_sections(report), page_end(report)))
@@ -163,6 +161,7 @@ def _write_tables(report: Report, rest: TextIO) -> None:
         save_sheets(table, report.pictures, report.out)
     write_text(report.out / "leaderboard.csv", exports.leaderboard_csv(report.tables), is_precious=False)
     write_text(report.out / "comparisons.csv", exports.comparisons_csv(report.tables), is_precious=False)
+    return text_of(print_tables, report.tables)
 
 
 def _pieces(text: TextIO) -> Iterator[str]:

@@ -8,8 +8,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 
@@ -34,6 +37,8 @@ def are_many(runs: int) -> bool:
 def in_threads(work: Callable[[Sequence[int]], None], parts: Sequence[int]) -> None:
     """Does work on every part, shared among threads: numpy lets other threads run while it computes.
 
+    numpy's BLAS has one thread meanwhile: several threads of its own would wait for each other without sleep.
+
     Args:
         work: on some of the parts. It writes its results into arrays, each part into a place of its own.
         parts: all of them.
@@ -42,8 +47,14 @@ def in_threads(work: Callable[[Sequence[int]], None], parts: Sequence[int]) -> N
     if threads == 1:
         work(parts)
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, [parts[i::threads] for i in range(threads)]))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries whose threads can be limited; to look for them takes longer than a small part of the work."""
+    return ThreadpoolController()
 
 
 @contextmanager

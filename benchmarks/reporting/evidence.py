@@ -251,7 +251,7 @@ def _beside_others(row: Row, quantity: str) -> str:
     speeds were measured in turns."""
     names = names_in(quantity)
     times, others = names & TIMES, names - TIMES
-    if not measured_together(row) <= {""}:
+    if times & SPEEDS and not measured_together(row) <= {""}:
         times -= SPEEDS
     is_timed = bool(times) or (bool(others) and row.facts.get("budget", "").endswith(" seconds"))
     busiest = max(row.values("neighbours"), default=0.0) if is_timed else 0.0

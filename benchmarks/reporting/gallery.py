@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -126,23 +127,28 @@ def _sheet(tiles: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     heads = [LABEL_HEIGHT * (1 + max(labels[i].count("\n") for i in line)) for line in lines]
     heights = [head + GAP + max(tiles[i][1].height for i in line) for head, line in zip(heads, lines, strict=True)]
     width = max(sum(tiles[i][1].width + GAP for i in line) for line in lines) - GAP
-    sheet = Image.new("RGB", (width, sum(heights)), "white")
+    mode = "L" if all(tile.mode == "L" for _, tile in tiles) else "RGB"
+    sheet = Image.new(mode, (width, sum(heights)), "white")
     draw, top = ImageDraw.Draw(sheet), 0
     for line, head, height in zip(lines, heads, heights, strict=True):
         left = 0
         for i in line:
-            draw.multiline_text(
-                (left, top), labels[i], fill="black", font=ImageFont.load_default(LABEL_SIZE), spacing=2
-            )
+            draw.multiline_text((left, top), labels[i], fill="black", font=_font(), spacing=2)
             sheet.paste(tiles[i][1], (left, top + head))
             left += tiles[i][1].width + GAP
         top += height
     return sheet
 
 
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font of labels: Pillow unpacks its own font anew at each call."""
+    return ImageFont.load_default(LABEL_SIZE)
+
+
 def _wrapped(label: str, width: int) -> list[str]:
     """The words of a label in lines that are at most as wide as a picture, if the words are."""
-    font, lines = ImageFont.load_default(LABEL_SIZE), [""]
+    font, lines = _font(), [""]
     for word in label.split():
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and font.getlength(longer) > width:
@@ -199,7 +205,7 @@ def _decoded(path: Path) -> tuple[bytes | None, Image.Image | None]:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are expected")
-            return content, image.convert("RGB")
+            return content, image.convert("L" if image.mode == "L" else "RGB")
     except FileNotFoundError:
         return None, None
     except Exception as error:  # a damaged picture raises many kinds of errors, and the report works without it

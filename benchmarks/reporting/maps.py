@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from markupsafe import Markup, escape
 
 from benchmarks.reporting.labels import written
 from benchmarks.reporting.numbers import number
+from benchmarks.reporting.seed_statistics import Array
 from benchmarks.reporting.table import ARROWS, ColumnHead, Row
 
 # of the map and of its plot, in pixels
@@ -184,7 +186,7 @@ def _names(regions: Mapping[str, Sequence[Spot]], families: Sequence[str]) -> li
         free = [
             (x, y) for x, y in inside if all(abs(x - a) > (width + w) / 2 or abs(y - b) >= LINE for a, b, w in taken)
         ]
-        x, y = min(free or inside or places, key=lambda at: _hides(at, width, pixels, others))
+        x, y = _best_place(free or inside or places, width, pixels, others)
         taken.append((x, y, width))
         names.append(
             f'<g class="family-{families.index(family) % TINTS}" data-family="{escape(family)}">'
@@ -194,12 +196,19 @@ def _names(regions: Mapping[str, Sequence[Spot]], families: Sequence[str]) -> li
     return names
 
 
-def _hides(at: Spot, width: float, own: Sequence[Spot], others: Sequence[Spot]) -> tuple[int, int, float]:
-    """How bad a place of a name is: points of others that the name hides or that are nearer to it, own points that it hides, and
-    the distance to the own ones."""
+def _best_place(places: Sequence[Spot], width: float, own: Sequence[Spot], others: Sequence[Spot]) -> Spot:
+    """The first of the places where a name hides, and is nearer to, the fewest points of others; among these, where it hides the
+    fewest own points; among these, the nearest to an own point."""
+    at = np.array(places)
 
-    def distance(spot: Spot) -> float:
-        return math.hypot(max(0.0, abs(spot[0] - at[0]) - width / 2), max(0.0, abs(spot[1] - at[1]) - LINE / 2))
+    def distances(spots: Sequence[Spot]) -> Array:
+        """From each name to each point: (places, spots)."""
+        x, y = (np.abs(at[:, None, k] - np.array(spots).reshape(-1, 2)[:, k]) for k in (0, 1))
+        distance: Array = np.hypot(np.maximum(x - width / 2, 0), np.maximum(y - LINE / 2, 0))
+        return distance
 
-    near = min(map(distance, own))
-    return sum(distance(spot) <= near + 2 for spot in others), sum(distance(spot) <= 2 for spot in own), near
+    to_own = distances(own)
+    near = to_own.min(1)
+    covered = (distances(others) <= near[:, None] + 2).sum(1)
+    first = np.lexsort((near, (to_own <= 2).sum(1), covered))[0]
+    return places[first]

@@ -1,12 +1,15 @@
 """Tables, verdicts and scores in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from benchmarks.errors import fail, printable
 from benchmarks.records.files import RecordError
@@ -20,28 +23,27 @@ from benchmarks.reporting.points import effect_text
 from benchmarks.reporting.table import ColumnHead, Row, Table
 from benchmarks.reporting.verdicts import Answer
 
+T = TypeVar("T")
+
 # rows of a table that the terminal shows
 TERMINAL_ROWS = 20
 COLORS = {"holds": "green", "does not hold": "red", "depends": "magenta", "undecided": "yellow"}
 
 
-def tables_text(tables: Sequence[Table]) -> str:
-    """The parts of each table, as the terminal shows them."""
+def text_of(show: Callable[[Console, T], None], what: T) -> str:
+    """What `show` prints, as the terminal shows it, for a later time."""
     console = console_of_tables()
     with console.capture() as captured:
-        _print_tables(console, tables)
+        show(console, what)
     return captured.get()
 
 
-def _print_tables(console: Console, tables: Sequence[Table]) -> None:
+def print_tables(console: Console, tables: Sequence[Table]) -> None:
+    """Prints the parts of each table."""
     for table in tables:
         console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
         for part, columns, rows in table.parts:
-            heads = (escape(column.heading) for column in columns)
-            shown = RichTable("model", "seeds", *heads, header_style="", title=part, title_justify="left")
-            for row in rows[:TERMINAL_ROWS]:
-                shown.add_row(escape(printable(row.label)), row.seeds, *(_cell(row, column) for column in columns))
-            console.print(shown)
+            _print_part(console, part, columns, rows[:TERMINAL_ROWS])
             if len(rows) > TERMINAL_ROWS:
                 console.print(f"{len(rows) - TERMINAL_ROWS} more rows are on the page")
         for remark in table.remarks:
@@ -52,9 +54,44 @@ def _print_tables(console: Console, tables: Sequence[Table]) -> None:
     )
 
 
-def print_answers(answers: Sequence[Answer]) -> None:
+def _print_part(console: Console, part: str, columns: Sequence[ColumnHead], rows: Sequence[Row]) -> None:
+    """Prints some columns of a table; below each other, if they do not fit beside each other."""
+    labels = [printable(row.label) for row in rows]
+    seeds = [row.seeds for row in rows]
+    of_labels = min(max(map(cell_len, [*labels, "model"])), console.width // 3)
+    left = console.width - of_labels - max(map(cell_len, [*seeds, "seeds"])) - 7  # with the lines around both
+    cells = [[_cell(row, column) for row in rows] for column in columns]
+    # no number and no word of a heading is broken
+    widths = [
+        max(*(cell.cell_len for cell in of_column), *map(cell_len, column.heading.split()))
+        for column, of_column in zip(columns, cells, strict=True)
+    ]
+    title = part
+    for some in _fitting([3 + width for width in widths], left):
+        shown = RichTable(title=title, title_justify="left", header_style="")
+        shown.add_column("model", width=of_labels, overflow="fold")
+        shown.add_column("seeds", no_wrap=True)
+        for i in some:
+            shown.add_column(Text(columns[i].heading), min_width=widths[i])
+        for k, label in enumerate(labels):
+            shown.add_row(Text(label), seeds[k], *(cells[i][k] for i in some))
+        console.print(shown)
+        title = f"{part}, continued"
+
+
+def _fitting(widths: Sequence[int], most: int) -> Iterator[range]:
+    """Runs of columns whose widths fit into `most` together; a run has at least one."""
+    first, used = 0, 0
+    for i, width in enumerate(widths):
+        if i > first and used + width > most:
+            yield range(first, i)
+            first, used = i, 0
+        used += width
+    yield range(first, len(widths))
+
+
+def print_answers(console: Console, answers: Sequence[Answer]) -> None:
     """Prints each claim with its verdicts, one line a data set; then the claims of which no runs have both sides."""
-    console = console_of_tables()
     console.print("\n[bold]Claims[/bold]")
     asked = [answer for answer in answers if answer.where != NOWHERE]
     for claim, claim_answers in groupby(asked, key=lambda answer: answer.claim):
@@ -70,9 +107,8 @@ def print_answers(answers: Sequence[Answer]) -> None:
         console.print(f"  [{COLORS[answer.verdict]}]{BADGES[answer.verdict]}[/] {escape(answer.claim.title)}")
 
 
-def print_newcomers(found: Sequence[Newcomer]) -> None:
+def print_newcomers(console: Console, found: Sequence[Newcomer]) -> None:
     """Prints for each model that no claim names what it does better and worse than each model that claims name."""
-    console = console_of_tables()
     if found:
         console.print("\n[bold]Models that no claim names[/bold]  (no verdicts: 5% for all pairs of a column together)")
     for new in found:
@@ -124,8 +160,9 @@ def _print_sheet(sheet: ScoreSheet, is_brief: bool) -> None:
         print(f"  — {', '.join(names[:3])}{more}: {reason}")
 
 
-def _cell(row: Row, column: ColumnHead) -> str:
+def _cell(row: Row, column: ColumnHead) -> Text:
     cell = row.cells.get(column.name)
-    if cell is None:
-        return "—"
-    return f"[bold green]{cell_text(cell)}[/bold green]" if cell.is_best else cell_text(cell) + "†" * cell.is_tied
+    text = "—" if cell is None else cell_text(cell)
+    if cell is not None and cell.is_best:
+        return Text(text, "bold green", no_wrap=True)
+    return Text(f"{text}†" if cell is not None and cell.is_tied else text, no_wrap=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run
@@ -38,6 +39,16 @@ def test_threads_do_each_part_once(parts: int, two_cores: None) -> None:
     in_threads(work, range(parts))
     assert (done == 1).all()
     assert (threading.main_thread().name in names) == (parts < LEAST_PARTS)
+
+
+def test_blas_has_one_thread_while_threads_work(two_cores: None) -> None:
+    def threads_of_blas() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    before, during = threads_of_blas(), list[list[int]]()
+    in_threads(lambda some: during.append(threads_of_blas()), range(LEAST_PARTS))
+    assert during == [[1] * len(before)] * 2
+    assert threads_of_blas() == before
 
 
 def test_an_error_in_a_thread_is_raised(two_cores: None) -> None:
