@@ -20,6 +20,7 @@ from filelock import FileLock
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
+from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -143,6 +144,11 @@ def one_run(sweep: Path, model: str, seed: int = 0) -> Path:
 @pytest.fixture(autouse=True)
 def _threads() -> None:
     torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _blas() -> None:
+    threadpool_limits(1, user_api="blas")  # two workers share two cores
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.errors import UserError
 from benchmarks.records.checkpoints import checksum
@@ -74,13 +75,21 @@ def test_a_gpu_that_is_not_there_is_refused(accelerator: str, monkeypatch: pytes
         choose_device(accelerator)
 
 
-def test_no_number_of_threads_leaves_torchs_own() -> None:
-    before = torch.get_num_threads()
-    set_threads(None)
-    assert torch.get_num_threads() == before
-    set_threads(before + 1)
-    assert torch.get_num_threads() == before + 1
-    set_threads(before)
+def test_no_number_of_threads_leaves_those_of_torch_and_blas() -> None:
+    def threads() -> list[int]:
+        return [
+            torch.get_num_threads(),
+            *(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"),
+        ]
+
+    before = threads()
+    assert len(before) > 1
+    with threadpool_limits():  # so that the test leaves the numbers of BLAS as they were
+        set_threads(None)
+        assert threads() == before
+        set_threads(before[0] + 1)
+        assert set(threads()) == {before[0] + 1}
+        set_threads(before[0])
 
 
 def test_data_are_read_before_anything_else() -> None:
