@@ -62,10 +62,10 @@ def imq_mmd(x: Tensor, y: Tensor) -> Tensor:
 def gradient_penalty(f: Critic, x: Tensor, x_fake: Tensor) -> Tensor:
     """E (‖∇f(x̂)‖₂ - 1)², x̂ uniform on the segment from x to x_fake, one draw per example; scalar.
 
-    Computed in float32 under every precision. The epsilon keeps the gradient finite at 0. Gulrajani et al. 2017, eq. 3.
+    Computed in float32 under every lower precision. The epsilon keeps the gradient finite at 0. Gulrajani et al. 2017, eq. 3.
     """
-    x, x_fake = x.float(), x_fake.float()
-    alpha = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device)
+    x, x_fake = _unrounded(x), _unrounded(x_fake)
+    alpha = torch.rand(len(x), *[1] * (x.dim() - 1), dtype=x.dtype, device=x.device)
     norm = (squared_gradient(f, torch.lerp(x, x_fake, alpha)) + 1e-12).sqrt()
     return (norm - 1).square().mean()
 
@@ -74,8 +74,12 @@ def squared_gradient(f: Critic, x: Tensor) -> Tensor:
     """‖∇f(x)‖₂² over all dimensions of an example, (B, ...) -> (B,), with a graph to the weights of f.
 
     Its mean over real examples is the penalty R1, over samples R2 (Mescheder et al. 2018, eq. 9 and 10). Computed in float32
-    under every precision. `torch.func.grad` can be mapped over stacked critics and compiled; `torch.autograd.grad` cannot.
+    under every lower precision. `torch.func.grad` can be mapped over stacked critics and compiled; `torch.autograd.grad` cannot.
     """
     with torch.autocast(x.device.type, enabled=False):
-        gradient: Tensor = torch.func.grad(lambda x: f(x).sum())(x.float())
+        gradient: Tensor = torch.func.grad(lambda x: f(x).sum())(_unrounded(x))
         return gradient.flatten(1).square().sum(1)
+
+
+def _unrounded(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

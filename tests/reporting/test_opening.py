@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.spatial import ConvexHull
 
 from benchmarks.records.runs import find_runs
 from benchmarks.reporting.gallery import copy_pictures
 from benchmarks.reporting.leaderboard import make_tables
-from benchmarks.reporting.maps import Scale, hull, score_map
+from benchmarks.reporting.maps import LINE, Scale, _best_place, hull, score_map
 from benchmarks.reporting.opening import Opening, openings
 from benchmarks.reporting.page import page
 from benchmarks.reporting.report import Report
@@ -133,3 +134,23 @@ def test_a_name_on_a_map_has_the_colour_of_its_family_and_stands_beside_a_point_
     for family, other in (("gan", "vae"), ("vae", "gan")):
         own, theirs = (min(math.dist(names[family], spot) for spot in spots[each]) for each in (family, other))
         assert own < theirs
+
+
+@pytest.mark.parametrize("repeat", range(20))
+def test_the_place_of_a_name_hides_the_fewest_points(repeat: int) -> None:
+    """Against a loop over places and points. On a grid, many places are equally good, and the first of them is taken."""
+    draw = random.Random(torch.initial_seed() + repeat)
+    own, others, places = (
+        [(float(draw.randrange(0, 400, 20)), float(draw.randrange(0, 200, 10))) for _ in range(n)]
+        for n in (draw.randint(1, 9), draw.randint(0, 30), 40)
+    )
+    width = draw.uniform(20, 90)
+
+    def badness(at: tuple[float, float]) -> tuple[int, int, float]:
+        def distance(spot: tuple[float, float]) -> float:
+            return math.hypot(max(0.0, abs(spot[0] - at[0]) - width / 2), max(0.0, abs(spot[1] - at[1]) - LINE / 2))
+
+        near = min(map(distance, own))
+        return sum(distance(spot) <= near + 2 for spot in others), sum(distance(spot) <= 2 for spot in own), near
+
+    assert _best_place(places, width, own, others) == min(places, key=badness)
