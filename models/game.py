@@ -185,7 +185,7 @@ class GenerativeModel(LightningModule, ABC):
             name: [w for others in trainable.values() for w in others if all(w is not mine for mine in own)]
             for name, own in trainable.items()
         }
-        return [self.turns.optimizer(p.optimizer(trainable[p.name])) for p in self._players]
+        return [p.optimizer(trainable[p.name]) for p in self._players]
 
     def on_train_start(self) -> None:
         self._loss_sums = {name: total.to(self.device) for name, total in self._loss_sums.items()}

@@ -1,5 +1,4 @@
-"""How a player's turn runs: operation by operation, with a fused step of the optimiser, with a compiled loss, or as a CUDA graph
-that is replayed.
+"""How a player's turn runs: operation by operation, with a compiled loss, or as a CUDA graph that is replayed.
 
 A turn of a small network is a hundred small kernels, and Python starts them more slowly than a GPU runs them. A CUDA graph
 starts all of them at once. A turn is captured by itself, so that a round of any players is a sequence of replays.
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-Kind = Literal["eager", "fused", "graphs", "compiled", "compiled_graphs"]
+Kind = Literal["eager", "graphs", "compiled", "compiled_graphs"]
 Loss = Callable[[Tensor], Tensor]
 
 # turns of a player that run before its turn is captured: they make the optimiser's state, and libraries choose their kernels
@@ -70,9 +69,8 @@ class Turns:
     """Runs the turns of players.
 
     Args:
-        kind: "eager"; "fused" (an optimiser's step is one operation instead of a dozen for each parameter; it rounds otherwise);
-            "graphs" (CUDA graphs, on a single GPU); "compiled" (losses by torch.compile, random numbers as in eager runs);
-            "compiled_graphs" (both of the last).
+        kind: "eager"; "graphs" (CUDA graphs, on a single GPU); "compiled" (losses by torch.compile, random numbers as in eager
+            runs); "compiled_graphs" (both).
         tell: called with one line if turns run otherwise than asked for.
 
     Raises:
@@ -84,7 +82,6 @@ class Turns:
             raise ValueError(f"trainer.loop is {kind!r}; expected one of {', '.join(get_args(Kind))}")
         self.tell = tell
         self.is_compiled, self.wants_graphs = kind.startswith("compiled"), kind.endswith("graphs")
-        self._wants_fused, self._is_fused = kind == "fused", False
         self._recorder: Recorder | None = None
         self._captured: dict[str, Captured] = {}
         self._warm, self._captures = Counter[str](), Counter[str]()
@@ -92,8 +89,6 @@ class Turns:
     @property
     def ran(self) -> Kind:
         """The path that turns take now; after training, the path that they took."""
-        if self._is_fused:
-            return "fused"
         path = ("compiled_graphs" if self.is_compiled else "graphs") if self._recorder is not None else "eager"
         return cast(Kind, "compiled" if self.is_compiled and self._recorder is None else path)
 
@@ -103,19 +98,6 @@ class Turns:
             return loss
         # eager random numbers, so that a compiled run differs from an eager run by rounding only
         return cast(Loss, torch.compile(loss, dynamic=False, options={"fallback_random": True}))
-
-    def optimizer(self, optimizer: Optimizer) -> Optimizer:
-        """The optimiser of a player as it is run. An optimiser whose step cannot be fused, such as RMSprop, stays as it is, with
-        a line, and so does one whose settings already say how its step runs."""
-        groups = optimizer.param_groups
-        if self._wants_fused and all({"fused", "foreach"} <= group.keys() for group in groups):
-            for group in groups:
-                if group["fused"] is None and group["foreach"] is None:
-                    group["fused"] = True
-        if self._wants_fused and not all(group.get("fused") for group in groups):
-            self.tell(f"the step of {type(optimizer).__name__} is not fused")
-        self._is_fused |= self._wants_fused and any(group.get("fused") for group in groups)
-        return optimizer
 
     def start(self, device: torch.device, optimizers: Sequence[Optimizer], processes: int) -> None:
         """Decides whether turns are captured, once the states of optimisers are on their devices."""

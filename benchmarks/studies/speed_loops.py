@@ -24,8 +24,7 @@ PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 
 
 def loops(place: Place, targets: Sequence[Target]) -> list[Step]:
-    """genbench's loop beside a loop without Lightning, Lightning with a `DataLoader`, pythae's trainer if it is installed, and
-    itself with fused steps of optimisers."""
+    """genbench's loop beside a loop without Lightning, Lightning with a `DataLoader`, and pythae's trainer if it is installed."""
     return _steps("loops", place, targets, _loops, 25.0, 80.0)
 
 
@@ -67,7 +66,7 @@ def _loops(place: Place, target: Target) -> Tables:
     others.start()
     start = time.perf_counter()
     theirs = [LIGHTNING, *([PYTHAE] if can_run(load_model(config.parts.model)) else [])]
-    speeds = compare(place, config, ["eager", "bare eager", *theirs, "fused"])
+    speeds = compare(place, config, ["eager", "bare eager", *theirs])
     others.stop()
     busy = None if others.seconds is None else others.seconds / (time.perf_counter() - start)
     compared: dict[str, Any] = {}
@@ -75,8 +74,6 @@ def _loops(place: Place, target: Target) -> Tables:
         found = ratios(speeds, "eager", other)
         compared[f"times {other}"] = statistics.median(found)
         compared[f"times {other}, over rounds"] = f"{found[0]:.2f} to {found[-1]:.2f}"
-    found = ratios(speeds, "fused", "eager")
-    compared["fused, times eager"] = f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})"
     row = {**target.row, "images/s": statistics.median(speeds["eager"]), **compared, "processors of others": busy}
     return {"The loop beside other loops": [row]}
 

@@ -120,32 +120,6 @@ def test_a_compiled_loss_is_the_loss(name: str, tmp_path: Path, monkeypatch: pyt
         torch.testing.assert_close(value, eager.state_dict()[key], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", choices("model"))
-def test_fused_steps_are_steps_up_to_rounding(name: str, tmp_path: Path) -> None:
-    models, lines = [], list[str]()
-    for kind in ("eager", "fused"):
-        pl.seed_everything(11, verbose=False)
-        models.append(made(name))
-        models[-1].turns = Turns(kind, lines.append)
-        models[-1].configure_model()
-        fit(models[-1], Random(), 31, tmp_path, precision="64-true")
-    eager, fused = models
-    has_rmsprop = name in ("wgan", "vae_gan")
-    assert (fused.steps, fused.turns.ran) == (eager.steps, "eager" if has_rmsprop else "fused")
-    assert set(lines) == ({"the step of RMSprop is not fused"} if has_rmsprop else set())
-    for key, value in fused.state_dict().items():
-        torch.testing.assert_close(value, eager.state_dict()[key], rtol=1e-9, atol=1e-9, msg=key)
-
-
-@pytest.mark.parametrize("own", [{"fused": False}, {"foreach": True}])
-def test_an_optimiser_that_says_how_its_step_runs_is_left_alone(own: dict[str, bool]) -> None:
-    lines = list[str]()
-    turns, optimizer = Turns("fused", lines.append), torch.optim.Adam(nn.Linear(1, 1).parameters(), **own)
-    assert turns.optimizer(optimizer).param_groups[0].items() >= own.items()
-    assert not optimizer.param_groups[0]["fused"]
-    assert (lines, turns.ran) == (["the step of Adam is not fused"], "eager")
-
-
 def play(turns: Turns, times: int, lr: Callable[[int], float], recorder: Any) -> tuple[nn.Linear, Counter[str]]:
     weight, counts = nn.Linear(1, 1), Counter[str]()
     optimizer = torch.optim.SGD(weight.parameters(), lr=0.1)
@@ -210,7 +184,7 @@ def test_without_a_gpu_graphs_are_one_line_and_an_eager_run(tmp_path: Path) -> N
     fit(model, Random(), 2, tmp_path)
     assert lines == ["CUDA graphs need a GPU: turns run without CUDA graphs"]
     assert model.turns.ran == "eager"
-    with pytest.raises(ValueError, match=r"trainer\.loop is 'fast'; expected one of eager, fused, graphs"):
+    with pytest.raises(ValueError, match=r"trainer\.loop is 'fast'; expected one of eager, graphs"):
         Turns("fast")
 
 
@@ -246,3 +220,13 @@ def test_the_penalty_is_float32_forwards_and_backwards(tmp_path: Path) -> None:
         assert not torch.equal(model.critic.weight, before)
         weights.append(model.critic.weight.detach())
     assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_every_family_trains_in_float64(name: str, tmp_path: Path) -> None:
+    model = made(name)
+    model.configure_model()
+    fit(model, Random(), 4, tmp_path, precision="64-true")
+    assert {weight.dtype for weight in model.parameters()} == {torch.float64}
+    assert all(loss.dtype == torch.float64 for loss in model._loss_sums.values())
+    assert all(weight.isfinite().all() for weight in model.parameters())
