@@ -209,6 +209,7 @@ MISTAKES = [
     ("train", ["+model.gamma=1"], "unexpected keyword argument 'gamma'"),
     ("train", ["seed=abc"], "seed is 'abc'; expected a number, as in seed=0"),
     ("train", ["seed=0.5"], "seed is 0.5; expected a whole number"),
+    ("train", ["trainer.precision=64-true"], "trainer.precision is '64-true'; expected one of 32-true, bf16-mixed"),
     ("train", ["model=vae", "model.beta=high"], "model.beta is 'high'; expected a number, as in model.beta=1.0"),
     (
         "train",

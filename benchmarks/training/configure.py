@@ -22,6 +22,9 @@ from benchmarks.training.budget import Budget
 # a key that names a credential, or an address with a password in it
 CREDENTIAL = re.compile(r"(api_?key|token|password|passwd|secret)[^=.:]*[=:]|://[^/@\s]+:[^/@\s]+@", re.IGNORECASE)
 
+# of Lightning; the others change the type of the weights, and scores and pictures are of float32 weights
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
 # the keys of a configuration that have no default
 NEEDED = (
     *("names", "command", "seed", "runs_dir", "model", "datamodule", "trainer", "budget", "feature_encoder"),
@@ -98,7 +101,7 @@ class RunConfig:
         """From a resolved configuration that has the keys `names` and `command`.
 
         Raises:
-            UserError: for a missing key, an invalid seed or budget, or a GPU on a machine without one.
+            UserError: for a missing key, an invalid seed, budget or precision, or a GPU on a machine without one.
         """
         if missing := [key for key in NEEDED if key not in document]:
             raise UserError(f"the configuration of the run lacks {', '.join(missing)}")
@@ -108,6 +111,11 @@ class RunConfig:
         nickname = document.get("nickname")
         if nickname is not None and not is_nickname(nickname):
             raise UserError(f"nickname is {nickname!r}; expected a text of at most 60 characters, as in nickname=wide")
+        precision = str((document.get("trainer") or {}).get("precision", PRECISIONS[0]))
+        if precision not in (*PRECISIONS, "32"):
+            raise UserError(
+                f"trainer.precision is {precision!r}; expected one of {', '.join(PRECISIONS)}, which keep weights in float32"
+            )
         names = Names(**document["names"])
         identity, runs_dir = config_id(document), Path(document["runs_dir"])
         parts = Parts(**{name: document.get(name) or {} for name in Parts.__dataclass_fields__})
