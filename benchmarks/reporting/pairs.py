@@ -180,7 +180,8 @@ def crossed_parts(claim: Claim, pairs: Pairs, places: Places) -> Iterator[tuple[
     for part in np.split(order, np.nonzero(np.diff(pairs.left[order]))[0] + 1):
         row, of = measured[int(pairs.left[part[0]])], pairs.groups[int(pairs.left[part[0]])].of
         if pairs.right[part[0]] < 0:
-            yield part, crossed_mean(row, of, number_of(claim))
+            # one pair may stand in several places: the decisive test is also one of those that are shown
+            yield part, Crossed(*(np.repeat(array, len(part)) for array in crossed_mean(row, of, number_of(claim))))
         else:
             yield part, crossed_differences(row, others[len(row.per_example)], where[pairs.right[part]], of)
 

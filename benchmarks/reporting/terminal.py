@@ -73,8 +73,9 @@ def _print_part(console: Console, part: str, columns: Sequence[ColumnHead], rows
         shown.add_column("seeds", no_wrap=True)
         for i in some:
             shown.add_column(Text(columns[i].heading), min_width=widths[i])
-        for k, label in enumerate(labels):
-            shown.add_row(Text(label), seeds[k], *(cells[i][k] for i in some))
+        for k, row in enumerate(rows):
+            if not row.is_baseline or any(columns[i].name in row.cells for i in some):
+                shown.add_row(Text(labels[k]), seeds[k], *(cells[i][k] for i in some))
         console.print(shown)
         title = f"{part}, continued"
 

@@ -91,6 +91,7 @@ FINDINGS = [
     ("pacgan", "findings/pacgan"),
     ("rpgan", "findings/rpgan"),
     ("flow_matching", "findings/flow_matching"),
+    ("real_nvp", "findings/real_nvp"),
 ]
 
 

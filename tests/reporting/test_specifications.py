@@ -1,14 +1,16 @@
 """Claims under every choice of the ruler, every row and every network; rows that differ; seeds that are lost."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from benchmarks.records.columns import BY_NAME
-from benchmarks.records.examples import forget_examples, write_examples
+from benchmarks.records.examples import examples_of, forget_examples, write_examples
 from benchmarks.records.runs import Run
 from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.claim_files import load_claims, parse_choice, parse_claim
@@ -271,6 +273,26 @@ def test_intervals_include_the_error_over_the_examples_that_seeds_share(tmp_path
     assert alone.decisive is not None
     assert alone.decisive.errors == "seeds"
     assert alone.decisive.high - alone.decisive.low < over_seeds / 20, "seeds alone picture two models, not all images"
+
+
+def test_a_claim_against_a_number_has_the_error_over_examples(tmp_path: Path) -> None:
+    """Once, such a claim ended the report with an error: one test stood in several places."""
+    found_table, _ = shared_examples(tmp_path, 1.0, 4.0)
+    own = found_table.rows[0]
+    values = own.values("ais")
+    by_seed = [examples_of(path, "quick-p1.json", "ais") for path in own.paths.values()]
+    examples = np.mean([found[0] for found in by_seed if found is not None], axis=0)
+    text = f"title: t\nquantity: ais\nleft: vae\nright: {np.mean(values) - 100:.6f}\nexpect: higher\n"
+    (found,) = answer_all([parse_claim("c", text)], [found_table])
+    assert (found.verdict, found.tests) == ("holds", 1)
+    assert found.decisive is not None
+    assert found.decisive.errors == "seeds and examples"
+    parts = [(np.var(values, ddof=1) / 5, 4), (np.var(examples, ddof=1) / 32, 31)]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    reach = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    assert found.decisive.effect == pytest.approx(100, abs=1e-5)
+    assert (found.decisive.low, found.decisive.high) == pytest.approx((100 - reach, 100 + reach), rel=1e-4)
 
 
 def test_genbenchs_choices_name_columns_that_exist() -> None:
