@@ -16,7 +16,7 @@ import os
 
 from benchmarks.studies.words import choices, study
 
-PARTS = ("loops", "start", "costs", "growth", "compiled", "bf16", "scoring")
+PARTS = ("loops", "start", "costs", "growth", "compiled", "bf16", "seeds", "scoring")
 
 
 @study(
@@ -52,6 +52,7 @@ def main(minutes: int, part: str, model: str, network: str, threads: int, size: 
             "growth": speed_costs.growth,
             "compiled": speed_loops.compiled,
             "bf16": speed_loops.bf16,
+            "seeds": speed_loops.seeds,
             "scoring": speed_scoring.scoring,
         }
         chosen = [step for name in PARTS if part in ("all", name) for step in makers[name](place, targets)]

@@ -14,11 +14,14 @@ from benchmarks.studies.ledger import Step, Tables
 from benchmarks.studies.loops import LIGHTNING, PYTHAE, How, alternate, bare, ratios, times
 from benchmarks.studies.place import Place, Target
 from benchmarks.studies.pythae_loop import can_run
+from benchmarks.studies.stacked import can_stack, gain
 from benchmarks.training.configure import RunConfig, configure_words
 from benchmarks.training.neighbours import Others
 
 # the images of a long run, over which compiling may earn back its time
 LONG = 2_000_000
+# the numbers of seeds that are trained at once
+SEEDS = (5, 10)
 # the operations whose speed is the library's; compiling leaves them as they are
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 
@@ -36,6 +39,11 @@ def compiled(place: Place, targets: Sequence[Target]) -> list[Step]:
 def bf16(place: Place, targets: Sequence[Target]) -> list[Step]:
     """A loop without Lightning in bfloat16, beside the same loop in float32."""
     return _steps("bf16", place, targets, _bf16, 10.0, 40.0)
+
+
+def seeds(place: Place, targets: Sequence[Target]) -> list[Step]:
+    """Several seeds of one model at once, as stacked parameters, beside one seed after another."""
+    return _steps("seeds", place, targets, _seeds, 20.0, 60.0)
 
 
 def _steps(kind: str, place: Place, targets: Sequence[Target], work: Any, small: float, large: float) -> list[Step]:
@@ -106,6 +114,14 @@ def _bf16(place: Place, target: Target) -> Tables:
     speed = statistics.median(speeds["bare eager"])
     row = {"float32, images/s": speed, "bf16, times float32": times(speeds, "bare bf16", "bare eager")}
     return {"bfloat16": [{**target.row, **row}]}
+
+
+def _seeds(place: Place, target: Target) -> Tables:
+    config = configured(place, target)
+    if not can_stack(load_model(config.parts.model)):
+        return {"Several seeds at once": [{**target.row}]}
+    gains = {f"{n} seeds": gain(config, n, *((0.05, 1) if place.is_tiny else (0.5, 5))) for n in SEEDS}
+    return {"Several seeds at once": [{**target.row, **gains}]}
 
 
 def _play(config: RunConfig, how: How) -> Any:
