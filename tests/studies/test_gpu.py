@@ -26,6 +26,7 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
         "The same checkpoint scored on this device and on its CPU",
         "What trainer.deterministic=true buys",
         "Speed of training",
+        "Several seeds at once",
         "Scoring under protocol=full",
         "Lucic's protocol",
     ]
@@ -40,6 +41,7 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
     ]
     assert {row["loop"] for row in tables["Speed of training"]} >= {"eager", "graphs", "bare eager"}
     assert all(row["images/s"] > 0 for row in tables["Speed of training"])
+    assert all(row["10 seeds"] > 0 for row in tables["Several seeds at once"])
     assert list(folder.glob("runs/*/wgan_gp/*/seed=0/run.json"))
     assert not list(folder.glob("runs/*/wgan_gp/*/seed=0/checkpoints"))
     assert "## Lucic's protocol" in (folder / "results.md").read_text()
