@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from markdown_it import MarkdownIt
 from benchmarks.cli import quoted
 from benchmarks.errors import UserError
 from benchmarks.records.commands import without_folders, word_of
-from benchmarks.records.publishing import check_published, making_folder
+from benchmarks.records.paths import trials_path
+from benchmarks.records.publishing import check_published, making_folder, use_default_folders
+from benchmarks.records.searches import Trial, read_trial, write_trial
 from benchmarks.reporting.exports import md_code
 from tests.conftest import run
 from tests.reporting.fakes import add_run
@@ -259,3 +262,13 @@ def test_an_encoder_of_ones_own_lies_beside_the_records(tmp_path: Path, monkeypa
         again = run("publish", "runs=runs", "out=out", cwd=tmp_path)
         assert "the encoder pets-cnn with the checksum" in again.stderr
         assert not (tmp_path / "out/encoders").exists()
+
+
+def test_trials_name_no_folder_of_the_machine_either(tmp_path: Path) -> None:
+    trial = Trial("gan", 0, {"lr": 0.1}, "diverged", None, "digits/gan/0a/seed=1", "0a", None)
+    reasons = ["/home/author/runs/digits/gan/0a/seed=1 diverged: the loss is nan", "diverged: the loss is nan", None]
+    for number, reason in enumerate(reasons):
+        write_trial(tmp_path, replace(trial, number=number, reason=reason))
+    use_default_folders(tmp_path)
+    found = [read_trial(file).reason for file in sorted(trials_path(tmp_path).glob("*.json"))]
+    assert found == ["diverged: the loss is nan", "diverged: the loss is nan", None]

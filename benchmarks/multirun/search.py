@@ -217,7 +217,7 @@ class SearchProgram:
     def _value(self, run: Path, outcome: Outcome) -> tuple[float | None, str | None]:
         """The selected score of a run, or why there is none."""
         if outcome.status != "finished":
-            return None, outcome.message
+            return None, outcome.message.removeprefix(f"{run} ")  # the trial says which run it is
         for sheet in read_sheets(run):
             if sheet.protocol_id == self.protocol_id:
                 for score in sheet.scores:

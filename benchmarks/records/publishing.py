@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from benchmarks.errors import UserError, one_line
 from benchmarks.records.commands import without_folders
 from benchmarks.records.configurations import read_config, with_default_folders
 from benchmarks.records.files import RecordError, open_regular, read_bytes, write_json, write_text
-from benchmarks.records.paths import CONFIG, RECORD, SEARCH
+from benchmarks.records.paths import CONFIG, RECORD, SEARCH, trials_path
+from benchmarks.records.searches import read_trial, write_trial
 
 # the form of sha256sum, which checks such a file too
 SUMS = "SHA256SUMS"
@@ -84,6 +86,11 @@ def use_default_folders(run: Path) -> None:
             command = record.get("command")
             if isinstance(command, str) and (public := without_folders(command)) != command:
                 write_json(path, record | {"command": public})
+    for file in sorted(trials_path(run).glob("*.json")):
+        trial = read_trial(file)
+        reason = (trial.reason or "").partition(f"{trial.run} ")[2]  # earlier versions wrote the whole path of the run
+        if reason:
+            write_trial(run, replace(trial, reason=reason))
     if not (run / CONFIG).is_file():
         return
     config = with_default_folders(read_config(run))

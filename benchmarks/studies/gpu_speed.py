@@ -7,8 +7,7 @@ from functools import partial
 from benchmarks.studies.ledger import Step, Tables
 from benchmarks.studies.loops import LIGHTNING, alternate, times
 from benchmarks.studies.place import FAMILIES, Place
-from benchmarks.studies.speed_loops import SEEDS
-from benchmarks.studies.stacked import gain
+from benchmarks.studies.stacked import gains
 from benchmarks.training.configure import configure_words
 
 # what every loop is compared with
@@ -29,7 +28,6 @@ def speed(place: Place) -> list[Step]:
         Step(f"seeds-{network}-{f}", "seeds", 15.0, partial(_seeds, place, f, network))
         for network in networks
         for f in families
-        if f != "wgan"  # its clipping works on the weights of one model
     ]
     steps = [
         Step(
@@ -51,8 +49,8 @@ def speed(place: Place) -> list[Step]:
 def _seeds(place: Place, family: str, network: str) -> Tables:
     """Several seeds at once, as stacked parameters, beside one after another; both one operation at a time."""
     config = configure_words(place.words(*place.images(), f"model={family}", f"network={network}", place.trainer))
-    gains = {f"{n} seeds": gain(config, n, *((0.05, 1) if place.is_tiny else (0.5, ROUNDS))) for n in SEEDS}
-    return {"Several seeds at once": [{"model": family, "network": network, "batch": 64, **gains}]}
+    found = gains(config, *((0.05, 1) if place.is_tiny else (0.5, ROUNDS)))
+    return {"Several seeds at once": [{"model": family, "network": network, "batch": 64, **found}]}
 
 
 def _compare(place: Place, family: str, network: str, batch_size: int, loops: Sequence[str]) -> Tables:

@@ -14,14 +14,12 @@ from benchmarks.studies.ledger import Step, Tables
 from benchmarks.studies.loops import LIGHTNING, PYTHAE, How, alternate, bare, ratios, times
 from benchmarks.studies.place import Place, Target
 from benchmarks.studies.pythae_loop import can_run
-from benchmarks.studies.stacked import can_stack, gain
+from benchmarks.studies.stacked import gains
 from benchmarks.training.configure import RunConfig, configure_words
 from benchmarks.training.neighbours import Others
 
 # the images of a long run, over which compiling may earn back its time
 LONG = 2_000_000
-# the numbers of seeds that are trained at once
-SEEDS = (5, 10)
 # the operations whose speed is the library's; compiling leaves them as they are
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 
@@ -117,11 +115,8 @@ def _bf16(place: Place, target: Target) -> Tables:
 
 
 def _seeds(place: Place, target: Target) -> Tables:
-    config = configured(place, target)
-    if not can_stack(load_model(config.parts.model)):
-        return {"Several seeds at once": [{**target.row}]}
-    gains = {f"{n} seeds": gain(config, n, *((0.05, 1) if place.is_tiny else (0.5, 5))) for n in SEEDS}
-    return {"Several seeds at once": [{**target.row, **gains}]}
+    found = gains(configured(place, target), *((0.05, 1) if place.is_tiny else (0.5, 5)))
+    return {"Several seeds at once": [{**target.row, **found}]}
 
 
 def _play(config: RunConfig, how: How) -> Any:

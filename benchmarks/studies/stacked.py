@@ -16,6 +16,9 @@ from benchmarks.training.speed import clock, now
 from datamodules.base import DataModule
 from models.game import GenerativeModel
 
+# the numbers of seeds that are trained at once
+SEEDS = (5, 10)
+
 
 class _Loss(nn.Module):
     """A player's loss as a module, so that `functional_call` finds the parameters of the model."""
@@ -31,6 +34,13 @@ class _Loss(nn.Module):
 def can_stack(model: GenerativeModel) -> bool:
     """Whether turns are losses and steps of optimisers alone: a projection, as WGAN's, works on the weights of one model."""
     return all(player.project is None for player in model.players())
+
+
+def gains(config: RunConfig, seconds: float, rounds: int) -> Mapping[str, float]:
+    """By number of seeds, in words: `gain`. Empty for a model whose turns cannot be stacked."""
+    if not can_stack(load_model(config.parts.model)):
+        return {}
+    return {f"{seeds} seeds": gain(config, seeds, seconds, rounds) for seeds in SEEDS}
 
 
 def gain(config: RunConfig, seeds: int, seconds: float, rounds: int) -> float:

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.records.outcomes import Outcome
 from benchmarks.records.runs import Score, ScoreSheet, Status, write_record, write_sheet
-from benchmarks.records.searches import find_searches
+from benchmarks.records.searches import find_searches, read_search
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.run import train_and_score
@@ -170,6 +170,10 @@ def test_a_search_without_a_winner_has_its_report(tmp_path: Path) -> None:
         result = run("search", *TINY, "families=[gan]", "trials=2", cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr == "error: gan: no trial has a fid, nothing to confirm\n"
+    (folder,) = tmp_path.glob("runs/digits/_searches/*")
+    assert {trial.reason for trial in read_search(folder).trials["gan"]} == {"diverged"}, (
+        "without the folder of the run"
+    )
     assert "## Search: digits · mlp (search)" in (tmp_path / "reports" / "search" / "leaderboard.md").read_text()
     assert (tmp_path / "reports" / "search" / "index.html").is_file()
 

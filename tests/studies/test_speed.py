@@ -14,7 +14,7 @@ from benchmarks.studies.ledger import Step
 from benchmarks.studies.loops import How, bare, times
 from benchmarks.studies.place import Place, Target, prepared
 from benchmarks.studies.pythae_loop import can_run, pythae_speed
-from benchmarks.studies.stacked import stacked
+from benchmarks.studies.stacked import SEEDS, stacked
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.speed import clock
 from models.game import GenerativeModel
@@ -142,7 +142,7 @@ def test_stacked_seeds_train_as_each_seed_alone(place: Place) -> None:
 
 def test_stacked_seeds_are_timed_beside_each_other(place: Place) -> None:
     gan, clipped = rows(speed_loops.seeds(place, [Target("wgan_gp", "mlp"), Target("wgan", "mlp")]))
-    assert min(gan[f"{n} seeds"] for n in speed_loops.SEEDS) > 0
+    assert min(gan[f"{n} seeds"] for n in SEEDS) > 0
     assert clipped == {"model": "wgan", "network": "mlp"}, "clipping works on the weights of one model"
 
 
