@@ -230,3 +230,16 @@ def test_every_family_trains_in_float64(name: str, tmp_path: Path) -> None:
     assert {weight.dtype for weight in model.parameters()} == {torch.float64}
     assert all(loss.dtype == torch.float64 for loss in model._loss_sums.values())
     assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_the_losses_of_a_model_that_diverged_are_no_numbers_and_no_error(name: str, tmp_path: Path) -> None:
+    """Once, a posterior that was no number ended a run as failed, and the run counted as one without a result."""
+    model = made(name)
+    model.configure_model()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(torch.nan)
+    x = torch.rand(4, 1, 2, 2)
+    for player in model.players():
+        assert not player.loss(x).isfinite(), player.name
