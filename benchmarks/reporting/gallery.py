@@ -3,6 +3,7 @@ for the page's first screen."""
 
 import base64
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ CAPTIONS = {
 EMBEDDED_ROWS = 12
 # the most rows of a table whose sheet shows all of them, and the pictures in a line of a sheet
 SHEET_ROWS, SHEET_COLUMNS = 48, 7
+# of a sheet: a larger one would take gigabytes of memory
+MOST_SHEET_PIXELS = 2**27
 # of the labels of a sheet, and of the white between its pictures, in pixels
 LABEL_SIZE, LABEL_HEIGHT, GAP = 16, 22, 12
 # of a picture that is decoded, and of its file: twice a sheet of 64 samples of 512 pixels
@@ -113,11 +116,21 @@ def save_sheets(table: Table, pictures: Mapping[str, Mapping[str, Path]], out: P
     rows = table.models[: SHEET_ROWS if len(table.models) <= SHEET_ROWS else EMBEDDED_ROWS]
     for kind, file in PICTURES.items():
         by_row = [(row.label, pictures.get(row_slug(table, row), {}).get(kind)) for row in rows]
-        decoded = [(label, _decoded(path)) for label, path in by_row if path is not None]
-        tiles = [(label, image) for label, (_, image) in decoded if image is not None]
+        files = [(label, path) for label, path in by_row if path is not None]
+        decoded = ((label, _tile(path, len(files))) for label, path in files)
+        tiles = [(label, image) for label, image in decoded if image is not None]
         if tiles:
             with replacing(out / f"{table.slug}-{file}", is_precious=False) as temporary:
                 _sheet(tiles).save(temporary, format="PNG", compress_level=1)  # a third of the default's time
+
+
+def _tile(path: Path, tiles: int) -> Image.Image | None:
+    """A picture for a sheet of some pictures: smaller, if such sides would make the sheet larger than `MOST_SHEET_PIXELS`."""
+    image = _decoded(path)[1]
+    if image is not None:
+        side = math.isqrt(MOST_SHEET_PIXELS // (min(tiles, SHEET_COLUMNS) * math.ceil(tiles / SHEET_COLUMNS)))
+        image.thumbnail((side, side))  # leaves a smaller picture as it is
+    return image
 
 
 def _sheet(tiles: Sequence[tuple[str, Image.Image]]) -> Image.Image:

@@ -18,6 +18,10 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 10, 12, 44
 MANY_ROWS = 40
 # a scale is logarithmic if its values are positive and differ by more than this factor
 LOG_FROM = 8.0
+# values that differ by less, which only a hostile record has, are drawn as equal: their ticks would differ by 0
+LEAST_MARGIN = 1e-300
+# the points of a family beside which its name may be
+MOST_BESIDE = 128
 # of a name, in pixels
 LINE, LETTER = 14, 8.5
 # the square before a name, with its gap
@@ -34,7 +38,9 @@ class Scale:
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         self.is_log = min(values) > 0 and max(values) / min(values) > LOG_FROM
         low, high = (self._scaled(end_value) for end_value in (min(values), max(values)))
-        margin = 0.08 * (high - low) or max(1e-9, 0.05 * abs(high))
+        margin = 0.08 * (high - low)
+        if margin < LEAST_MARGIN:
+            margin = max(1e-9, 0.05 * abs(high))
         self.low, self.high, self.start, self.end = low - margin, high + margin, start, end
 
     def __call__(self, value: float) -> float:
@@ -48,7 +54,8 @@ class Scale:
             decades = range(math.floor(self.low), math.ceil(self.high) + 1)
             for digits in ((1,), (1, 3), (1, 2, 5)):
                 ticks = [digit * 10.0**decade for decade in decades for digit in digits]
-                ticks = [tick for tick in ticks if self.low <= math.log10(tick) <= self.high]
+                # a power of ten below every number is 0
+                ticks = [tick for tick in ticks if tick > 0 and self.low <= math.log10(tick) <= self.high]
                 if len(ticks) >= 3:
                     break
             return ticks[:: 1 + len(ticks) // 8]
@@ -179,7 +186,7 @@ def _names(regions: Mapping[str, Sequence[Spot]], families: Sequence[str]) -> li
         width = LETTER * len(name) + SWATCH
         places = [
             (min(max(a + across * (width / 2 + 9), LEFT + width / 2), WIDTH - RIGHT - width / 2), b + down)
-            for a, b in pixels
+            for a, b in pixels[:: -(-len(pixels) // MOST_BESIDE)]
             for across, down in ((0, -LINE), (0, LINE), (1, 0), (-1, 0))
         ]
         inside = [(x, y) for x, y in places if TOP + LINE / 2 <= y <= HEIGHT - BOTTOM - LINE / 2]

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image, ImageFont
 
 from benchmarks.errors import UserError
+from benchmarks.reporting import gallery
 from benchmarks.reporting.build import write_report
-from benchmarks.reporting.gallery import EMBEDDED_ROWS, GAP, LABEL_SIZE, SHEET_COLUMNS, _wrapped
+from benchmarks.reporting.gallery import EMBEDDED_ROWS, GAP, LABEL_HEIGHT, LABEL_SIZE, SHEET_COLUMNS, _wrapped
 from tests.reporting.fakes import add_run
 
 
@@ -86,6 +87,20 @@ def test_a_sheet_shows_every_row_in_lines_and_wraps_labels(tmp_path: Path) -> No
     image = np.asarray(Image.open(sheet).convert("L"))
     assert image.shape[1] == SHEET_COLUMNS * 60 + (SHEET_COLUMNS - 1) * GAP
     assert all((image == grey).sum() >= 60 * 40 for grey in [*greys, 200, 210]), "rows beyond the embedded ones too"
+
+
+def test_pictures_that_would_make_a_sheet_of_gigabytes_are_smaller_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wide picture and a high one, each within the bound of a picture, once asked for 10^15 pixels."""
+    monkeypatch.setattr(gallery, "MOST_SHEET_PIXELS", 2**14)
+    for model, size in (("vae", (9000, 1)), ("gan", (1, 9000))):
+        path = add_run(tmp_path / "runs", model, 0, {"fid": 1.0})
+        Image.new("L", size).save(path / "samples.png")
+    write_report([tmp_path / "runs"], tmp_path / "out", "x")
+    (sheet,) = (tmp_path / "out").glob("*samples.png")
+    with Image.open(sheet) as image:
+        assert image.size == (90 + GAP + 1, LABEL_HEIGHT + 90 + GAP)  # a side of the square root of half of 2^14
 
 
 def test_a_label_is_wrapped_between_words_to_the_width_of_its_picture() -> None:
