@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -72,21 +73,15 @@ def beside(work: Callable[[], T], pays: bool) -> Iterator[list[T]]:
         A list, which has the result of the work after the block.
     """
     results = list[T]()
-    if not (pays and _can_fork()):
+    started = _fork(work) if pays and _can_fork() else None
+    if started is None:
         results.append(work())
         yield results
         return
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    fork = context.Process(target=_send, args=(work, there), daemon=True)
-    with warnings.catch_warnings():
-        # of threads, from Python 3.12 on. Those of Python were counted, and those of numpy's BLAS may be forked
-        warnings.simplefilter("ignore", DeprecationWarning)
-        fork.start()
-    there.close()  # so that the end of the fork is the end of the pipe
+    fork, here = started
     try:
         yield results
-        with suppress(EOFError):
+        with suppress(EOFError, OSError):  # it died before it sent its result, or meanwhile
             results.append(here.recv())
         fork.join()
     finally:
@@ -95,6 +90,24 @@ def beside(work: Callable[[], T], pays: bool) -> Iterator[list[T]]:
         here.close()
     if not results:
         results.append(work())
+
+
+def _fork(work: Callable[[], T]) -> tuple[ForkProcess, Connection] | None:
+    """Starts work in a forked process: the process, and where it sends its result. None if the system gives no process more."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    fork = context.Process(target=_send, args=(work, there), daemon=True)
+    try:
+        with warnings.catch_warnings():
+            # of threads, from Python 3.12 on. Those of Python were counted, and those of numpy's BLAS may be forked
+            warnings.simplefilter("ignore", DeprecationWarning)
+            fork.start()
+    except OSError:
+        here.close()
+        return None
+    finally:
+        there.close()  # so that the end of the fork is the end of the pipe
+    return fork, here
 
 
 def _can_fork() -> bool:

@@ -1,5 +1,8 @@
 """Work on several cores gives what one core gives, whatever becomes of the other process."""
 
+import errno
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import threading
@@ -83,6 +86,27 @@ def test_work_that_a_fork_did_not_finish_is_done_here(end: Any, tmp_path: Path, 
         assert not (tmp_path / "file").exists()
     assert (tmp_path / "file").exists()
     assert not capfd.readouterr().err, "no traceback of the fork"
+
+
+@needs_forks
+def test_work_of_a_fork_that_is_killed_while_it_sends_is_done_here(two_cores: None) -> None:
+    result = b"a" * 2**22  # more than a pipe holds
+    with beside(lambda: result, pays=True) as results:
+        (fork,) = multiprocessing.active_children()
+        assert multiprocessing.connection.wait([fork.sentinel], 0.2) == []
+        fork.kill()
+    assert results == [result]
+
+
+@needs_forks
+def test_without_a_process_more_the_work_is_done_here(two_cores: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    with beside(os.getpid, pays=True) as results:
+        assert results == [os.getpid()]
+    assert results == [os.getpid()]
 
 
 @needs_forks
