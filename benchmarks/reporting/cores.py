@@ -96,7 +96,7 @@ def _fork(work: Callable[[], T]) -> tuple[ForkProcess, Connection] | None:
     """Starts work in a forked process: the process, and where it sends its result. None if the system gives no process more."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    fork = context.Process(target=_send, args=(work, there), daemon=True)
+    fork = context.Process(target=_send, args=(work, here, there), daemon=True)
     try:
         with warnings.catch_warnings():
             # of threads, from Python 3.12 on. Those of Python were counted, and those of numpy's BLAS may be forked
@@ -120,9 +120,10 @@ def _can_fork() -> bool:
     )
 
 
-def _send(work: Callable[[], T], to: Connection) -> None:
+def _send(work: Callable[[], T], here: Connection, there: Connection) -> None:
     """Does the work and sends its result; the process that waits for the result tells of an error."""
+    here.close()  # otherwise a fork whose parent was killed would wait for ever until somebody reads its result
     try:
-        to.send(work())
+        there.send(work())
     except BaseException:
         os._exit(1)

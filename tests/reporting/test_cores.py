@@ -5,6 +5,8 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +98,22 @@ def test_work_of_a_fork_that_is_killed_while_it_sends_is_done_here(two_cores: No
         assert multiprocessing.connection.wait([fork.sentinel], 0.2) == []
         fork.kill()
     assert results == [result]
+
+
+@needs_forks
+def test_a_fork_ends_after_its_parent_was_killed() -> None:
+    """It once waited for ever, with all records in its memory."""
+    script = """
+import os, signal, time
+from benchmarks.reporting import cores
+cores._can_fork = lambda: True
+with cores.beside(lambda: b"a" * 2**22, pays=True):
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # ends when the fork does, which has the same output
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGKILL, b"")
 
 
 @needs_forks
