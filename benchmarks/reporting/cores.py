@@ -21,6 +21,8 @@ T = TypeVar("T")
 MANY_RUNS = 2000
 # more would wait for each other
 MOST_THREADS = 4
+# the seconds that a fork has to remove its temporary files
+PATIENCE = 5
 # of fewer parts, threads cost more than they save
 LEAST_PARTS = 8
 
@@ -85,7 +87,9 @@ def beside(work: Callable[[], T], pays: bool) -> Iterator[list[T]]:
             results.append(here.recv())
         fork.join()
     finally:
-        fork.kill()  # after an error in the block; nothing if the fork has ended
+        fork.terminate()  # after an error in the block, so that no temporary file stays; nothing if the fork has ended
+        fork.join(PATIENCE)
+        fork.kill()
         fork.join()
         here.close()
     if not results:

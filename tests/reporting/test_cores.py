@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from benchmarks.records.files import replacing
 from benchmarks.records.roots import find_all
 from benchmarks.records.runs import Run
 from benchmarks.reporting import cores
 from benchmarks.reporting.build import write_report
 from benchmarks.reporting.cores import LEAST_PARTS, beside, in_threads
 from benchmarks.reporting.reading import read_beside
+from benchmarks.signals import interruptible
 
 needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 
@@ -136,10 +139,19 @@ def test_an_error_of_the_work_is_raised_here(two_cores: None) -> None:
 @needs_forks
 def test_an_error_beside_the_work_ends_the_fork(tmp_path: Path, two_cores: None) -> None:
     def work() -> None:
-        signal.pause()
+        with interruptible(), replacing(tmp_path / "file"):
+            started.touch()
+            signal.pause()
 
-    with pytest.raises(KeyboardInterrupt), beside(work, pays=True):
+    def interrupt() -> None:
+        while not started.exists():
+            time.sleep(0.01)
         raise KeyboardInterrupt
+
+    started = tmp_path / "started"
+    with pytest.raises(KeyboardInterrupt), beside(work, pays=True):
+        interrupt()
+    assert list(tmp_path.iterdir()) == [started], "no temporary file"
 
 
 def test_without_a_fork_the_work_comes_first(tmp_path: Path) -> None:
