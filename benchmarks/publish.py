@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from benchmarks.cli import program
+from benchmarks.cli import program, title_of
 from benchmarks.errors import UserError, fail, warn
 from benchmarks.records.commands import without_folders
 from benchmarks.records.files import RecordError, write_json, write_text
@@ -39,8 +39,7 @@ def main(cfg: DictConfig) -> None:
         raise UserError("out is needed, as in out=published/mnist")
     if not isinstance(cfg.pictures, bool):
         raise UserError(f"pictures is {cfg.pictures!r}; expected true or false")
-    if isinstance(cfg.title, bool) or not isinstance(cfg.title, str | int | float) or not str(cfg.title).strip():
-        raise UserError(f"title is {cfg.title!r}; expected a text, as in \"title='MNIST, five families'\"")
+    title = title_of(cfg.title)
     sources, out = [folder.resolve() for folder in folders_of(cfg.runs)], Path(cfg.out).resolve()
     if inside := next((source for source in sources if source.is_relative_to(out)), None):
         raise UserError(f"runs={inside} lies in out={cfg.out}; set out=FOLDER to another folder")
@@ -58,7 +57,7 @@ def main(cfg: DictConfig) -> None:
         here = Path.cwd()
         os.chdir(folder)  # the page and its commands name places in the folder
         try:
-            report = write_report([RUNS], Path(), str(cfg.title))
+            report = write_report([RUNS], Path(), title)
             write_text(Path(REPLAY), replay_page(report, _bring_encoders(report)))
         finally:
             os.chdir(here)

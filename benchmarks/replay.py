@@ -1,11 +1,10 @@
 """python -m benchmarks.replay: trains runs again from their records alone, and compares every score."""
 
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks.cli import package_list, program
+from benchmarks.cli import folder_of, package_list, program
 from benchmarks.errors import UserError, fail, is_users, one_line
 from benchmarks.external.words import KINDS, paths_of
 from benchmarks.records.publishing import check_published
@@ -19,6 +18,7 @@ def main(cfg: DictConfig) -> None:
     from benchmarks.multirun.rescore import score_again
 
     trust = [] if cfg.trust is True else package_list(cfg.trust)
+    out = folder_of(cfg.out, "out")
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     files = tuple((kind, path) for kind in KINDS if config[kind] is not None for path in paths_of(config[kind], kind))
     folders = folders_of(cfg.runs)
@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> None:
                     run, files, cfg.data_dir, cfg.accelerator, trust, cfg.folder, cfg.trust is True
                 )
                 continue
-            failed += not replay(run, Path(cfg.out), cfg.data_dir, cfg.accelerator, trust, len(runs), cfg.folder)
+            failed += not replay(run, out, cfg.data_dir, cfg.accelerator, trust, len(runs), cfg.folder)
         except Exception as error:  # the other runs can still be replayed
             failed += 1
             fail(one_line(error) if is_users(error) else f"{type(error).__name__}: {one_line(error)}")

@@ -2,18 +2,17 @@
 
 import math
 import time
-from pathlib import Path
 
 from omegaconf import DictConfig
 
-from benchmarks.cli import program
+from benchmarks.cli import folder_of, program
 from benchmarks.errors import UserError
 from benchmarks.multirun.status import print_status
 
 
 @program("status", needs_torch=False)
 def main(cfg: DictConfig) -> None:
-    runs, seconds = Path(cfg.runs), cfg.watch
+    runs, seconds = folder_of(cfg.runs, "runs"), cfg.watch
     if not runs.is_dir():
         raise UserError(f"{runs} is not a folder; set runs=PATH to a folder of runs")
     if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < math.inf):

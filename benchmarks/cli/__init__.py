@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -77,6 +78,28 @@ def prepare(program: str, needs_torch: bool = True) -> None:
     check_words(program, arguments.overrides)
     if needs_torch:  # the process of a multirun's command may need no torch itself, which takes seconds to load
         check_torchvision(by_version=arguments.multirun)
+
+
+def folder_of(value: Any, key: str) -> Path:
+    """The folder that a key names.
+
+    Raises:
+        UserError: for a value that is not a text. Hydra reads a name of digits as a number, which may be written otherwise.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{key} is {value!r}; expected a folder, as in {key}=./NAME")
+    return Path(value)
+
+
+def title_of(value: Any) -> str:
+    """The title that a key `title` gives; a number is one.
+
+    Raises:
+        UserError: for a value of another kind, or an empty one.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise UserError(f"title is {value!r}; expected a text, as in \"title='MNIST, five families'\"")
+    return str(value)
 
 
 def package_list(value: Any) -> list[str]:

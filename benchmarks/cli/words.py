@@ -49,7 +49,7 @@ def check_words(program: str, words: list[str]) -> None:
                 )
             (groups if choices else keys).append(override)
             for value in _values(override) if choices and not override.is_delete() else []:
-                if value not in [*choices, "null"]:
+                if value not in choices:  # Hydra has no null in the place of a choice
                     raise UserError(f"{override.key_or_group}={value} does not exist; {_nearest(value, choices)}")
         words = [_first(override) for override in overrides]
         try:

@@ -39,6 +39,8 @@ def parse_nicknames(words: Any) -> dict[str, str]:
         UserError: for anything else, a nickname without a letter or digit, or of more than 60 characters.
     """
     nicknames = {}
+    if not isinstance(words, Sequence | None) or isinstance(words, str):
+        raise UserError(f"nicknames is {words!r}; expected a list of ids and names, as in nicknames=[4c8104c8:wide]")
     for word in words or ():
         config_id, colon, name = str(word).partition(":")
         if not (colon and config_id.strip() and is_nickname(name.strip())):

@@ -101,7 +101,7 @@ class RunConfig:
         """From a resolved configuration that has the keys `names` and `command`.
 
         Raises:
-            UserError: for a missing key, an invalid seed, budget or precision, or a GPU on a machine without one.
+            UserError: for a missing key, an invalid seed, budget, precision or folder, or a GPU on a machine without one.
         """
         if missing := [key for key in NEEDED if key not in document]:
             raise UserError(f"the configuration of the run lacks {', '.join(missing)}")
@@ -116,6 +116,8 @@ class RunConfig:
             raise UserError(
                 f"trainer.precision is {precision!r}; expected one of {', '.join(PRECISIONS)}, which keep weights in float32"
             )
+        if not isinstance(document["runs_dir"], str):
+            raise UserError(f"runs_dir is {document['runs_dir']!r}; expected a folder, as in runs_dir=./NAME")
         names = Names(**document["names"])
         identity, runs_dir = config_id(document), Path(document["runs_dir"])
         parts = Parts(**{name: document.get(name) or {} for name in Parts.__dataclass_fields__})
