@@ -35,6 +35,7 @@ def test_a_merge_into_itself_or_without_folders_is_refused(tmp_path: Path) -> No
         (["from=a", "to=a/digits"], "lie in each other"),
         (["from=a", "to=x", "checkpoints=3"], "checkpoints is 3; expected true or false"),
         (["from=x*", "to=y"], "from=x* matches no folder"),
+        (["from=a", "to=/proc/x"], "/proc/x"),  # a file system that takes no folders
     ):
         result = run("merge", *words, cwd=tmp_path)
         assert result.returncode == 1

@@ -244,6 +244,8 @@ MISTAKES = [
     ("status", ["runs=[a,b]"], "runs is ['a', 'b']; expected a folder"),
     ("replay", ["runs=.", "out=null"], "out is None; expected a folder"),
     ("train", ["runs_dir=2026"], "runs_dir is 2026; expected a folder"),
+    ("train", ["threads=0"], "threads is 0; expected a whole number of 1 or more, or null"),
+    ("train", ["protocol.samples=[1,2]"], "protocol.samples is [1, 2]; expected a number, as in protocol.samples=1000"),
     (
         "train_encoder",
         ["datamodule=ring"],

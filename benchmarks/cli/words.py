@@ -72,10 +72,14 @@ def _composes(program: str, words: list[str]) -> bool:
 
 
 def _needs_a_look(program: str, override: Override) -> bool:
-    """Whether a key's override may be wrong although it composes: an added key, or a text for what may be a number."""
-    is_text = not override.is_delete() and isinstance(override.value(), str)
+    """Whether a key's override may be wrong although it composes: an added key, or a text or a list for what may be a number."""
     may_be_number = isinstance(own_file(program).get(override.key_or_group, 0), int | float)
-    return override.is_add() or override.is_force_add() or (is_text and may_be_number)
+    return override.is_add() or override.is_force_add() or (_is_no_number(override) and may_be_number)
+
+
+def _is_no_number(override: Override) -> bool:
+    """Whether the value is a text, a list, a mapping or a truth value; null may stand for a number."""
+    return not override.is_delete() and isinstance(override.value(), str | list | dict | bool)
 
 
 def _check_key(program: str, override: Override, config: DictConfig, known: set[str]) -> None:
@@ -90,7 +94,7 @@ def _check_key(program: str, override: Override, config: DictConfig, known: set[
     value, default = override.value(), OmegaConf.select(config, key, throw_on_missing=False)
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
     # Lightning's own settings take several kinds
-    if is_number and isinstance(value, str) and "${" not in value and not key.startswith("trainer."):
+    if is_number and _is_no_number(override) and "${" not in str(value) and not key.startswith("trainer."):
         raise UserError(f"{key} is {value!r}; expected a number, as in {key}={default}")
 
 

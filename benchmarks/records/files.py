@@ -53,7 +53,7 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
         path: the file to write or replace. Missing parent folders are made.
         is_precious: sync the file to the disk before the rename. Files that can be made again from records skip the sync.
     """
-    _make(path.parent)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
     os.close(handle)
     temporary = Path(name)
@@ -78,12 +78,17 @@ def replacing(path: Path, is_precious: bool = True) -> Iterator[Path]:
 @contextmanager
 def scratch(folder: Path) -> Iterator[TextIO]:
     """A text file in a folder, which is made if it is missing. The file has no name, and goes with the block."""
-    _make(folder)
+    make_folder(folder)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="", buffering=2**20, dir=folder) as stream:
         yield stream
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it, if they are missing.
+
+    Raises:
+        UserError: for a folder where the file system takes none.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError as error:  # this process's own folder was removed, or the file system takes no folders

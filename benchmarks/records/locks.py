@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError
-from benchmarks.records.files import RecordError
+from benchmarks.records.files import RecordError, make_folder
 
 # seconds between two attempts
 POLL = 0.5
@@ -37,7 +37,7 @@ def alone(run: Path, waits: bool = True) -> Iterator[Callable[[], None]]:
     Yields a check to call before each write: it raises a RecordError if the folder was moved away meanwhile, so that
     another process may have locked a new folder of the same name.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     lock = FileLock(run / LOCK)
     try:
         lock.acquire(timeout=0)

@@ -16,7 +16,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import UserError, one_line
-from benchmarks.records.files import RecordError, replacing
+from benchmarks.records.files import RecordError, make_folder, replacing
 from benchmarks.records.locks import LOCK, alone, is_held
 from benchmarks.records.paths import STAGING
 
@@ -52,7 +52,7 @@ def merging_into(target: Path) -> Iterator[Path]:
     staging = target / STAGING
     if staging.is_symlink():
         raise RecordError(f"{staging} is a link to another folder; remove the link")
-    staging.mkdir(parents=True, exist_ok=True)
+    make_folder(staging)
     lock = FileLock(staging / "lock")
     try:
         lock.acquire(timeout=0)

@@ -16,7 +16,7 @@ import yaml
 from benchmarks.errors import UserError, one_line
 from benchmarks.records.commands import without_folders
 from benchmarks.records.configurations import read_config, with_default_folders
-from benchmarks.records.files import RecordError, open_regular, read_bytes, write_json, write_text
+from benchmarks.records.files import RecordError, make_folder, open_regular, read_bytes, write_json, write_text
 from benchmarks.records.paths import CONFIG, RECORD, SEARCH, trials_path
 from benchmarks.records.searches import read_trial, write_trial
 
@@ -64,7 +64,7 @@ def making_folder(out: Path) -> Iterator[Path]:
         raise UserError(f"out={out} holds something else than a published folder; set out=FOLDER to a new folder")
     making, former = (out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("making", "former"))
     try:
-        making.mkdir(parents=True)
+        make_folder(making)
         yield making
         if out.exists():
             os.replace(out, former)

@@ -21,7 +21,7 @@ from typing import Annotated, Literal, TypedDict
 from filelock import FileLock
 from msgspec import Meta
 
-from benchmarks.records.files import SCHEMA, RecordError, remove_dead_leftovers, write_text
+from benchmarks.records.files import SCHEMA, RecordError, make_folder, remove_dead_leftovers, write_text
 from benchmarks.records.json_files import read_json
 from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome
@@ -158,7 +158,7 @@ def write_job(folder: Path, job: Job) -> None:
 @contextmanager
 def working(folder: Path) -> Iterator[None]:
     """Holds the lock of a job, or of a sweep, while a process works on it. Waits for another process that holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with FileLock(folder / LOCK):
         yield
 

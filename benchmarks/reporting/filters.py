@@ -100,13 +100,15 @@ def _patterns(name: str, keys: Mapping[str, Any] | None) -> dict[str, Sequence[s
     """The patterns of each key that has any."""
     patterns: dict[str, Sequence[str]] = {}
     for key, value in (keys or {}).items():
-        words = [] if value is None else list(value) if isinstance(value, Sequence) and not _is_word(value) else [value]
+        words = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         if key not in FACTS:
             raise UserError(f"{name} has no key {key}; expected one of {', '.join(FACTS)}")
-        if not all(map(_is_word, words)):
-            raise UserError(f"{name}.{key} is {value!r}; expected a name, a glob, or a list of them")
-        if words:
-            patterns[key] = [str(word) for word in words]
+        if value is None:
+            continue
+        # an empty text is often a variable of a shell that is not set: it must not stand for all runs, which may be removed
+        if not words or not all(map(_is_word, words)):
+            raise UserError(f"{name}.{key} is {value!r}; expected a name, a glob, or a list of them; null for all")
+        patterns[key] = [str(word) for word in words]
     return patterns
 
 

@@ -101,7 +101,8 @@ class RunConfig:
         """From a resolved configuration that has the keys `names` and `command`.
 
         Raises:
-            UserError: for a missing key, an invalid seed, budget, precision or folder, or a GPU on a machine without one.
+            UserError: for a missing key, an invalid seed, budget, precision, folder or number of threads, or a GPU on a machine
+                without one.
         """
         if missing := [key for key in NEEDED if key not in document]:
             raise UserError(f"the configuration of the run lacks {', '.join(missing)}")
@@ -118,6 +119,11 @@ class RunConfig:
             )
         if not isinstance(document["runs_dir"], str):
             raise UserError(f"runs_dir is {document['runs_dir']!r}; expected a folder, as in runs_dir=./NAME")
+        threads = document.get("threads")
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise UserError(
+                f"threads is {threads!r}; expected a whole number of 1 or more, or null for torch's default"
+            )
         names = Names(**document["names"])
         identity, runs_dir = config_id(document), Path(document["runs_dir"])
         parts = Parts(**{name: document.get(name) or {} for name in Parts.__dataclass_fields__})
@@ -130,7 +136,7 @@ class RunConfig:
             device=choose_device(parts.trainer["accelerator"]),
             label=" · ".join([*names, f"seed {seed}"]),
             budget=Budget(**document["budget"]),
-            threads=document.get("threads"),
+            threads=threads,
             feature_encoder=document["feature_encoder"],
             curve_points=document["curve_points"],
             checkpoint_seconds=document["checkpoint_seconds"],

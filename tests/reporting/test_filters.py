@@ -76,6 +76,8 @@ def test_a_search_loses_the_trials_of_excluded_models() -> None:
         ({"datamodule": "digits"}, "without.datamodule=digits leaves no run"),
         ({"modle": "vae"}, "without has no key modle; expected one of datamodule"),
         ({"model": [True]}, "without.model is [True]; expected a name, a glob, or a list of them"),
+        ({"model": ""}, "without.model is ''; expected a name, a glob, or a list of them; null for all"),
+        ({"model": []}, "without.model is []; expected a name"),
     ],
 )
 def test_an_exclusion_that_excludes_nothing_or_everything_is_one_line(
