@@ -96,7 +96,7 @@ def test_words_make_the_configuration_that_the_program_would_make() -> None:
     assert made.id == RunConfig.of(document(*words)).id
 
 
-@pytest.mark.parametrize(("model", "rates", "warns"), [("iaf", "short", 1), ("gan", "short", 0), ("iaf", "paper", 0)])
+@pytest.mark.parametrize(("model", "rates", "warns"), [("ddpm", "short", 1), ("gan", "short", 0), ("ddpm", "paper", 0)])
 def test_rates_that_change_nothing_are_named_once(model: str, rates: str, warns: int, capsys: Any) -> None:
     with initialize_config_module("conf", version_base="1.3"):
         for seed in (0, 1):
