@@ -210,6 +210,7 @@ MISTAKES = [
     ("train", ["seed=abc"], "seed is 'abc'; expected a number, as in seed=0"),
     ("train", ["seed=0.5"], "seed is 0.5; expected a whole number"),
     ("train", ["trainer.precision=64-true"], "trainer.precision is '64-true'; expected one of 32-true, bf16-mixed"),
+    ("train", ["trainer.precision=32"], "trainer.precision is 32; expected one of 32-true"),
     ("train", ["model=vae", "model.beta=high"], "model.beta is 'high'; expected a number, as in model.beta=1.0"),
     (
         "train",

@@ -41,7 +41,7 @@ def text_of(show: Callable[[Console, T], None], what: T) -> str:
 def print_tables(console: Console, tables: Sequence[Table]) -> None:
     """Prints the parts of each table."""
     for table in tables:
-        console.print(f"\n[bold]{escape(table.title)}[/bold]  {escape(table.notes)}")
+        console.print(f"\n[bold]{escape(printable(table.title))}[/bold]  {escape(printable(table.notes))}")
         for part, columns, rows in table.parts:
             _print_part(console, part, columns, rows[:TERMINAL_ROWS])
             if len(rows) > TERMINAL_ROWS:
@@ -56,15 +56,15 @@ def print_tables(console: Console, tables: Sequence[Table]) -> None:
 
 def _print_part(console: Console, part: str, columns: Sequence[ColumnHead], rows: Sequence[Row]) -> None:
     """Prints some columns of a table; below each other, if they do not fit beside each other."""
-    labels = [printable(row.label) for row in rows]
+    labels, heads = [printable(row.label) for row in rows], [printable(column.heading) for column in columns]
     seeds = [row.seeds for row in rows]
     of_labels = min(max(map(cell_len, [*labels, "model"])), console.width // 3)
     left = console.width - of_labels - max(map(cell_len, [*seeds, "seeds"])) - 7  # with the lines around both
     cells = [[_cell(row, column) for row in rows] for column in columns]
     # no number and no word of a heading is broken
     widths = [
-        max(*(cell.cell_len for cell in of_column), *map(cell_len, column.heading.split()))
-        for column, of_column in zip(columns, cells, strict=True)
+        max(*(cell.cell_len for cell in of_column), *map(cell_len, head.split()))
+        for head, of_column in zip(heads, cells, strict=True)
     ]
     title = part
     for some in _fitting([3 + width for width in widths], left):
@@ -72,7 +72,7 @@ def _print_part(console: Console, part: str, columns: Sequence[ColumnHead], rows
         shown.add_column("model", width=of_labels, overflow="fold")
         shown.add_column("seeds", no_wrap=True)
         for i in some:
-            shown.add_column(Text(columns[i].heading), min_width=widths[i])
+            shown.add_column(Text(heads[i]), min_width=widths[i])
         for k, row in enumerate(rows):
             if not row.is_baseline or any(columns[i].name in row.cells for i in some):
                 shown.add_row(Text(labels[k]), seeds[k], *(cells[i][k] for i in some))

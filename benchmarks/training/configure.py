@@ -112,8 +112,8 @@ class RunConfig:
         nickname = document.get("nickname")
         if nickname is not None and not is_nickname(nickname):
             raise UserError(f"nickname is {nickname!r}; expected a text of at most 60 characters, as in nickname=wide")
-        precision = str((document.get("trainer") or {}).get("precision", PRECISIONS[0]))
-        if precision not in (*PRECISIONS, "32"):
+        precision = (document.get("trainer") or {}).get("precision", PRECISIONS[0])
+        if precision not in PRECISIONS:  # 32 would be 32-true under another config id
             raise UserError(
                 f"trainer.precision is {precision!r}; expected one of {', '.join(PRECISIONS)}, which keep weights in float32"
             )
