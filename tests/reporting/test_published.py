@@ -101,3 +101,19 @@ def test_the_answers_on_published_findings_are_those_of_their_records(place: int
     report = make_report([ROOT / "docs" / "records" / folder], finding, load_claims(Path(finding)), 5)
     assert written[place] == tables_of(verdicts_markdown(report.answers))[1]
     assert len(written) == len(FINDINGS)
+
+
+def test_the_table_of_families_is_that_of_its_records() -> None:
+    report = make_report([ROOT / "docs" / "records" / "searched"], "families", load_claims(), 5)
+    (table,) = report.tables
+    rows = {row.model: row for row in table.models}
+    columns = ["fid", "fid_random", "recall", "c_t_random", "elbo", "recon_mse", "inversion_mse"]
+    text = (ROOT / "docs" / "families.md").read_text(encoding="utf-8").partition("| model | seeds |")[2]
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(lines) == len(rows) == 23
+    for line in lines:
+        name, seeds, *cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        row = rows[name.strip("`")]
+        assert seeds == row.seeds, name
+        made = [row.cells.get(column) or Cell(None) for column in columns]
+        assert cells == ["" if cell.mean is None else cell_text(cell) for cell in made], name
