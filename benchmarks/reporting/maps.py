@@ -11,8 +11,9 @@ from benchmarks.reporting.numbers import number
 from benchmarks.reporting.seed_statistics import Array
 from benchmarks.reporting.table import ARROWS, ColumnHead, Row
 
-# of the map and of its plot, in pixels
+# of the map and of its plot, in pixels; of a map of many families, whose names need more room
 WIDTH, HEIGHT = 420, 236
+MANY_FAMILIES, WIDE, HIGH = 8, 840, 480
 LEFT, RIGHT, TOP, BOTTOM = 62, 10, 12, 44
 # maps of more rows show the means of rows instead of runs
 MANY_ROWS = 40
@@ -85,20 +86,23 @@ def score_map(
         return Markup("")
     limit = floor.cells[up.name].mean if floor is not None and up.name in floor.cells else None
     everything = [spot for of_family in spots.values() for spot in of_family]
-    x = Scale([at for at, _ in everything], LEFT, WIDTH - RIGHT)
-    y = Scale([at for _, at in everything], HEIGHT - BOTTOM, TOP)
+    is_wide = len(spots) > MANY_FAMILIES
+    width, height = (WIDE, HIGH) if is_wide else (WIDTH, HEIGHT)
+    x = Scale([at for at, _ in everything], LEFT, width - RIGHT)
+    y = Scale([at for _, at in everything], height - BOTTOM, TOP)
     parts = [*axes(across, up, x, y)]
     if limit is not None and y.low < (math.log10(limit) if y.is_log and limit > 0 else limit) < y.high:
         parts.append(
-            f'<path class="floor" d="M{LEFT} {y(limit):.1f}H{WIDTH - RIGHT}"/>'
-            f'<text x="{WIDTH - RIGHT - 4}" y="{y(limit) - 4:.1f}" text-anchor="end">real training images</text>'
+            f'<path class="floor" d="M{LEFT} {y(limit):.1f}H{width - RIGHT}"/>'
+            f'<text x="{width - RIGHT - 4}" y="{y(limit) - 4:.1f}" text-anchor="end">real training images</text>'
         )
     in_pixels = {family: [(x(a), y(b)) for a, b in of_family] for family, of_family in spots.items()}
     parts += [_region(family, pixels, families.index(family) % TINTS) for family, pixels in in_pixels.items()]
-    parts += _names(in_pixels, families)  # above every region
+    parts += _names(in_pixels, families, (width, height))  # above every region
     words = f"{up.title} against {across.title}, a region for each of {', '.join(spots)}"
     return Markup(
-        f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">{"".join(parts)}</svg>'
+        f'<svg class="map{" wide" * is_wide}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(words)}">'
+        f"{''.join(parts)}</svg>"
     )
 
 
@@ -140,17 +144,17 @@ def _spots(across: str, up: str, rows: Sequence[Row]) -> dict[str, list[Spot]]:
 
 def axes(across: ColumnHead, up: ColumnHead, x: Scale, y: Scale) -> list[str]:
     """The grid, the ticks and the titles of a chart with two columns."""
-    bottom = HEIGHT - BOTTOM
+    right, bottom = x.end, y.start
     parts = []
     for tick in x.ticks:
         parts.append(f'<path class="grid" d="M{x(tick):.1f} {TOP}V{bottom}"/>')
         parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle">{_tick(tick)}</text>')
     for tick in y.ticks:
-        parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{right}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
     middle = (TOP + bottom) / 2
     parts.append(
-        f'<text class="title" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{_title(across)}</text>'
+        f'<text class="title" x="{(LEFT + right) / 2}" y="{bottom + BOTTOM - 8}" text-anchor="middle">{_title(across)}</text>'
         f'<text class="title" transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{_title(up)}</text>'
     )
     return parts
@@ -174,8 +178,10 @@ def _region(family: str, pixels: Sequence[Spot], tint: int) -> str:
     return f'<g class="family-{tint}" data-family="{escape(family)}"><path class="region" d="{outline}"/>{dots}</g>'
 
 
-def _names(regions: Mapping[str, Sequence[Spot]], families: Sequence[str]) -> list[str]:
-    """The name of each family beside one of its points, with a square of its colour.
+def _names(
+    regions: Mapping[str, Sequence[Spot]], families: Sequence[str], size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> list[str]:
+    """The name of each family beside one of its points, with a square of its colour, on a map of a size.
 
     The place is the one with the fewest points of other families below the name and nearer to it than the family's own.
     """
@@ -185,11 +191,11 @@ def _names(regions: Mapping[str, Sequence[Spot]], families: Sequence[str]) -> li
         name, others = written(family), [spot for other, spots in regions.items() if other != family for spot in spots]
         width = LETTER * len(name) + SWATCH
         places = [
-            (min(max(a + across * (width / 2 + 9), LEFT + width / 2), WIDTH - RIGHT - width / 2), b + down)
+            (min(max(a + across * (width / 2 + 9), LEFT + width / 2), size[0] - RIGHT - width / 2), b + down)
             for a, b in pixels[:: -(-len(pixels) // MOST_BESIDE)]
             for across, down in ((0, -LINE), (0, LINE), (1, 0), (-1, 0))
         ]
-        inside = [(x, y) for x, y in places if TOP + LINE / 2 <= y <= HEIGHT - BOTTOM - LINE / 2]
+        inside = [(x, y) for x, y in places if TOP + LINE / 2 <= y <= size[1] - BOTTOM - LINE / 2]
         free = [
             (x, y) for x, y in inside if all(abs(x - a) > (width + w) / 2 or abs(y - b) >= LINE for a, b, w in taken)
         ]

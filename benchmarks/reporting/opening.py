@@ -18,6 +18,8 @@ from benchmarks.reporting.table import ColumnHead, Row, Table, budget_text
 
 # tables with an opening, and families in an opening: with more, a page has no first screen
 MOST_TABLES, MOST_FAMILIES = 6, 8
+# families without a point in a map whose reasons are below the map
+MOST_REASONS = 5
 # the pair that people ask for first
 FIRST_PAIR = ("vae", "gan")
 # the columns of the maps: each one across that has numbers, and the first one up that has numbers
@@ -132,11 +134,13 @@ def first_column(names: Sequence[str], table: Table, rows: Sequence[Row]) -> Col
 
 
 def _absent(column: ColumnHead, rows: Sequence[Row]) -> list[str]:
-    """Each family without a number in a column, and the reason of its first row."""
+    """Each family without a number in a column, and the reason of its first row; of many families, only their names."""
     have = {row.model for row in rows if row.values(column.name)}
     lacking = {row.model: row for row in reversed(rows) if row.model not in have}
-    title = _short(column)
-    return [f"{written(model)} has no {title}: {row.why_not(column.name)}" for model, row in reversed(lacking.items())]
+    title, named = _short(column), [(written(model), row) for model, row in reversed(lacking.items())]
+    if len(named) > MOST_REASONS:
+        return [f"{', '.join(name for name, _ in named[:-1])} and {named[-1][0]} have no {title}; the tables say why"]
+    return [f"{name} has no {title}: {row.why_not(column.name)}" for name, row in named]
 
 
 def _sentences(table: Table, rows: Sequence[Row], min_seeds: int) -> list[Sentence]:

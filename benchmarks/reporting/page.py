@@ -29,6 +29,8 @@ from benchmarks.reporting.verdicts import Answer
 
 # values and runs of a row that a verdict shows
 MOST_SHOWN = 20
+# families without claims that the contents name
+MOST_NAMED = 3
 ASSETS = resources.files("benchmarks.reporting") / "templates"
 
 
@@ -108,7 +110,12 @@ def _contents(report: Report, has_opening: bool) -> list[tuple[str, str]]:
     """The sections of the page: their ids and titles."""
     contents = [("opening-1", "Answer")] if has_opening else []
     contents += [("claims", "Verdicts")] if report.answers else []
-    contents += [(f"newcomer-{i}", f"{new.model} against each baseline") for i, new in enumerate(report.newcomers, 1)]
+    if len(report.newcomers) > MOST_NAMED:
+        contents += [("newcomer-1", f"{len(report.newcomers)} more families against each baseline")]
+    else:
+        contents += [
+            (f"newcomer-{i}", f"{new.model} against each baseline") for i, new in enumerate(report.newcomers, 1)
+        ]
     contents += [("across-1", "Across data sets")] if report.across else []
     contents += [("reading", "How to read")]
     contents += [(f"table-{i}", table.title) for i, table in enumerate(report.tables, 1)]

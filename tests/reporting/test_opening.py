@@ -15,9 +15,11 @@ from scipy.spatial import ConvexHull
 
 from benchmarks.records.runs import find_runs
 from benchmarks.records.schemas import MOST_VALUE
+from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.gallery import copy_pictures
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.maps import LINE, MOST_BESIDE, Scale, _best_place, _names, hull, score_map
+from benchmarks.reporting.newcomers import newcomers
 from benchmarks.reporting.opening import Opening, openings
 from benchmarks.reporting.page import page
 from benchmarks.reporting.report import Report
@@ -172,3 +174,24 @@ def test_the_place_of_a_name_hides_the_fewest_points(repeat: int) -> None:
         return sum(distance(spot) <= near + 2 for spot in others), sum(distance(spot) <= 2 for spot in own), near
 
     assert _best_place(places, width, own, others) == min(places, key=badness)
+
+
+def test_a_page_of_many_families_has_a_wide_map_short_contents_and_no_list_of_reasons(tmp_path: Path) -> None:
+    for i in range(10):
+        for seed in range(5):
+            scores: dict[str, float | None] = {"fid": 5.0 + i + seed / 9, "recon_mse": 0.1 + i / 50 + seed / 999}
+            # the last two families have a bound
+            add_run(tmp_path, f"family{i}" if i else "vae", seed, scores | {"elbo": 9.0 + seed if i > 7 else None})
+    tables = make_tables(find_runs(tmp_path), 5)
+    opening = opening_of(tmp_path)
+    wide, narrow = opening.maps
+    assert 'class="map wide" viewBox="0 0 840 480"' in wide
+    assert 'class="map" viewBox="0 0 420 236"' in narrow
+    xs, ys = ([float(value) for value in re.findall(rf'c{axis}="([\d.]+)"', wide)] for axis in "xy")
+    assert max(xs) > 420 < 2 * max(ys), "the points use the room"
+    assert len(re.findall('class="name"', wide)) == 10
+    names = ", ".join(["VAE", *(f"family{i}" for i in range(1, 7))])
+    assert opening.absent == f"{names} and family7 have no ELBO; the tables say why"
+    text = page(Report(tables=tables, newcomers=newcomers(tables, load_claims(), 5)))
+    assert ">9 more families against each baseline</a>" in text
+    assert ">family1 against each baseline</a>" not in text
