@@ -107,6 +107,8 @@ def silence_lightning() -> None:
     # the first turns of a player run before its turn is captured
     warnings.filterwarnings("ignore", ".*capturable=True")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
+    # torch's own use of it, when a first derivative is taken forwards
+    warnings.filterwarnings("ignore", ".*torch.jit.script. is deprecated", category=FutureWarning)
 
 
 def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
