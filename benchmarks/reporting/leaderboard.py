@@ -17,7 +17,6 @@ from benchmarks.records.runs import Run, Score, ScoreSheet, read_sheets
 from benchmarks.reporting.alone import incomparable
 from benchmarks.reporting.cells import Cell
 from benchmarks.reporting.comparisons import Statements, make_statements
-from benchmarks.reporting.cores import are_many, beside
 from benchmarks.reporting.grouping import Member, group_runs
 from benchmarks.reporting.labels import describe_rows
 from benchmarks.reporting.numbers import thousands
@@ -67,39 +66,21 @@ def make_tables(
         min_seeds: rows with fewer finished seeds get no interval, no rank and no comparison. At least 2.
         nicknames: of rows, by config id.
     """
-    grouped = [(members, _by_row(members)) for members in group_runs(runs)]
-
-    def described() -> list[dict[tuple[str, str], tuple[str, Facts]]]:
-        return [describe_rows({row: group[0][0] for row, group in rows.items()}, nicknames) for _, rows in grouped]
-
-    # labels need the configuration of each row, and numbers do not
-    with beside(described, pays=are_many(len(runs))) as labels:
-        summed = [{row: _summed(group) for row, group in rows.items()} for _, rows in grouped]
-    return [
-        _table(members, rows, numbers, of_rows, min_seeds)
-        for (members, rows), numbers, of_rows in zip(grouped, summed, labels[0], strict=True)
-    ]
+    return [_table(members, min_seeds, nicknames) for members in group_runs(runs)]
 
 
-def _by_row(members: Sequence[Member]) -> dict[tuple[str, str], list[Member]]:
-    """The members of a table by the model and the config id of their row."""
-    rows: dict[tuple[str, str], list[Member]] = defaultdict(list)
-    for run, sheet in members:
-        rows[run.record["names"]["model"], run.record["config_id"]].append((run, sheet))
-    return rows
-
-
-def _table(
-    members: Sequence[Member],
-    by_row: Mapping[tuple[str, str], Sequence[Member]],
-    summed: Mapping[tuple[str, str], "_Summed"],
-    described: Mapping[tuple[str, str], tuple[str, Facts]],
-    min_seeds: int,
-) -> Table:
+def _table(members: list[Member], min_seeds: int, nicknames: Mapping[str, str] | None) -> Table:
     first = next((run for run, _ in members if not run.is_external), members[0][0])
     sheet = next((sheet for _, sheet in members if sheet is not None), None)
-    drafts = [_draft(*described[row], *row, group, summed[row]) for row, group in by_row.items()]
-    scores = [of_run for numbers in summed.values() for of_run in numbers.scores]
+    by_config: dict[tuple[str, str], list[Member]] = defaultdict(list)
+    for run, run_sheet in members:
+        by_config[run.record["names"]["model"], run.record["config_id"]].append((run, run_sheet))
+    described = describe_rows({key: group[0][0] for key, group in by_config.items()}, nicknames)
+    drafts, scores = [], list[Sequence[Score]]()
+    for (model, config_id), group in by_config.items():
+        scored = [(run, _with_cost(run, run_sheet)) for run, run_sheet in group]
+        scores += [run_scores for _, run_scores in scored]
+        drafts.append(_draft(*described[model, config_id], model, config_id, group, scored))
     drafts.sort(key=lambda draft: (_place(FAMILY_ORDER, draft.model), draft.label))
     baselines = [] if sheet is None else _baselines(first, sheet.protocol_id)
     heads = _heads(scores, [*(draft.summaries for draft in drafts), *(summaries for _, summaries in baselines)])
@@ -125,25 +106,15 @@ def _table(
     )
 
 
-class _Summed(NamedTuple):
-    """The numbers of a row: the scores of each run, the values of its finished runs by seed, and each column in one number."""
-
-    scores: list[Sequence[Score]]
-    measured: dict[int, dict[str, float]]
-    summaries: dict[str, Summary]
-
-
-def _summed(group: Sequence[Member]) -> _Summed:
-    scored = [(run, _with_cost(run, sheet)) for run, sheet in group]
+def _draft(
+    label: str,
+    facts: Facts,
+    model: str,
+    config_id: str,
+    group: Sequence[Member],
+    scored: Sequence[tuple[Run, Sequence[Score]]],
+) -> Draft:
     finished = [(run, scores) for run, scores in scored if run.status == "finished"]
-    measured = {
-        int(run.record["seed"]): {score.name: score.value for score in scores if score.value is not None}
-        for run, scores in finished
-    }
-    return _Summed([scores for _, scores in scored], measured, _summaries(scores for _, scores in finished))
-
-
-def _draft(label: str, facts: Facts, model: str, config_id: str, group: Sequence[Member], summed: _Summed) -> Draft:
     return Draft(
         label=label,
         facts=facts,
@@ -151,8 +122,11 @@ def _draft(label: str, facts: Facts, model: str, config_id: str, group: Sequence
         config_id=config_id,
         runs=[run for run, _ in group],
         diverged=frozenset(run.path for run, sheet in group if sheet and sheet.status == "diverged"),
-        measured=summed.measured,
-        summaries=summed.summaries,
+        measured={
+            int(run.record["seed"]): {score.name: score.value for score in scores if score.value is not None}
+            for run, scores in finished
+        },
+        summaries=_summaries(scores for _, scores in finished),
     )
 
 

@@ -68,7 +68,7 @@ def _measured(loop: str, config: RunConfig, data: DataModule, seconds: float) ->
         play, cycle = bare(model, data, torch.device(device), cast(How, loop))
         for _ in range(0, warm, cycle // data.batch_size):
             play()
-        return _timed(play, cycle, seconds), "as named"
+        return timed(play, cycle, seconds), "as named"
     if loop == PYTHAE:
         return pythae_speed(model, data, warm, seconds, clock), "as named"
     watch = Stopwatch(data.batch_size, warm, seconds)
@@ -159,7 +159,7 @@ def _autocast(loss: Loss) -> Loss:
     return rounded
 
 
-def _timed(play: Callable[[], None], images: int, seconds: float) -> float:
+def timed(play: Callable[[], None], images: int, seconds: float) -> float:
     """Images a second of a function that plays some images."""
     start = now()
     for i in count(1):

@@ -1,8 +1,6 @@
 """Several seeds of one model at once: parameters are stacked, and each player's loss is mapped over them (torch.func)."""
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 
 import pytorch_lightning as pl
 import torch
@@ -10,9 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from benchmarks.scoring.restore import load_data, load_model
-from benchmarks.studies.loops import bare
+from benchmarks.studies.loops import bare, timed, times
 from benchmarks.training.configure import RunConfig
-from benchmarks.training.speed import clock, now
 from datamodules.base import DataModule
 from models.game import GenerativeModel
 
@@ -62,11 +59,14 @@ def gain(config: RunConfig, seeds: int, seconds: float, rounds: int) -> float:
         for play in alone:
             play()
 
-    ratios = []
+    plays = {"together": together, "one after another": one_after_another}
+    for play in plays.values():
+        play()
+    cycles: dict[str, list[float]] = {way: [] for way in plays}
     for _ in range(rounds):
-        fast, slow = (_seconds(play, seconds) for play in (together, one_after_another))
-        ratios.append(slow / fast)
-    return statistics.median(ratios)
+        for way, play in plays.items():
+            cycles[way].append(timed(play, 1, seconds))
+    return times(cycles, "together", "one after another")
 
 
 def stacked(
@@ -108,14 +108,3 @@ def _mapped(module: nn.Module) -> Callable[[dict[str, Tensor], dict[str, Tensor]
         return value
 
     return vmap(loss, randomness="different")
-
-
-def _seconds(play: Callable[[], None], seconds: float) -> float:
-    """Seconds of a cycle."""
-    play()
-    start = now()
-    for i in count(1):
-        play()
-        if clock() - start >= seconds:
-            return (now() - start) / i
-    raise AssertionError

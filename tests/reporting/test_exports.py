@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.errors import UserError
 from benchmarks.records.runs import Run, find_runs
 from benchmarks.reporting.claim_files import load_claims
-from benchmarks.reporting.exports import _csv, _line, leaderboard_csv
+from benchmarks.reporting.exports import _csv, leaderboard_csv
 from benchmarks.reporting.latex import MOST_COLUMNS, latex
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.report import Report
@@ -72,7 +72,7 @@ def test_a_spreadsheet_takes_no_text_of_a_record_for_a_formula(start: str, tmp_p
 
 @given(st.lists(st.none() | st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False), max_size=8))
 def test_a_number_of_a_csv_is_the_number(numbers: list[float | None]) -> None:
-    line = _line(["=1", True, 1], numbers, ["-x", None])
+    line = ["=1", True, 1, *numbers, "-x", None]
     (cells,) = csv.reader(io.StringIO(_csv([], [line]).partition("\n")[2]))
     assert cells[:3] + cells[len(numbers) + 3 :] == ["'=1", "True", "1", "'-x", ""]
     assert [float(cell) if cell else None for cell in cells[3:-2]] == numbers
