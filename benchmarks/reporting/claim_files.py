@@ -74,7 +74,7 @@ def parse_claim(name: str, text: str, choices: Mapping[str, Choice] | None = Non
     keys["right"] = _sides(name, keys["right"]) if right is None else right
     keys["datamodules"] = tuple(keys.get("datamodules") or ())
     keys["choices"] = tuple(_choice(name, word, choices or {}) for word in keys.get("choices") or ())
-    keys["must_beat"] = _floor(name, keys.get("must_beat"))
+    keys["must_beat"] = _floors(name, keys.get("must_beat"))
     keys["must_exceed"] = _least(name, keys.get("must_exceed"))
     if keys.get("statistic") == "spread":
         keys.setdefault("min_seeds", SPREAD_SEEDS)
@@ -185,15 +185,14 @@ def _choice(name: str, word: Any, choices: Mapping[str, Choice]) -> Choice:
     return choices[word]
 
 
-def _floor(name: str, node: Any) -> tuple[str, str] | None:
+def _floors(name: str, node: Any) -> tuple[tuple[str, str], ...]:
     if node is None:
-        return None
-    if not isinstance(node, dict) or len(node) != 1:
+        return ()
+    if not isinstance(node, dict) or not node:
         raise UserError(
             f"claim {name}: must_beat is {node!r}; expected a score and a baseline row, as in fid: pixel noise"
         )
-    ((score, row),) = node.items()
-    return str(score), str(row)
+    return tuple((str(score), str(row)) for score, row in node.items())
 
 
 def _least(name: str, node: Any) -> tuple[str, float] | None:

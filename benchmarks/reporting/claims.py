@@ -78,14 +78,14 @@ class Specification:
     Args:
         options: the options that were taken.
         left, right: the quantity of each side.
-        floor: the score and the baseline row of `Claim.must_beat`, under the options.
+        floors: the scores and baseline rows of `Claim.must_beat`, under the options.
         least: the score and the number of `Claim.must_exceed`.
     """
 
     options: Options
     left: str
     right: str
-    floor: tuple[str, str] | None = None
+    floors: tuple[tuple[str, str], ...] = ()
     least: tuple[str, float] | None = None
 
     def quantity_of(self, is_right: bool) -> str:
@@ -111,8 +111,9 @@ class Claim:
         over: whether the values of a side are those of its training seeds or of the trials of a search.
         right_quantity: of a run on the right, if different from `quantity`.
         choices: of the ruler. The claim is asked under every combination of their options.
-        must_beat: a score and a baseline row. A row of a model whose mean score is not better than the baseline's has
-            learned too little to be in the test.
+        must_beat: scores, each with a baseline row. A row of a model whose mean score is not better than the baseline's has
+            learned too little to be in the test. Images and points have other baselines: those that a data set lacks are
+            not asked there.
         must_exceed: a score and a number. A row that has the score, and whose mean is not above the number, is in no test.
         min_seeds: the number of values that a side needs; None for the report's number.
         unit: of the quantity.
@@ -134,7 +135,7 @@ class Claim:
     over: Literal["seeds", "trials"] = "seeds"
     right_quantity: str = ""
     choices: tuple[Choice, ...] = ()
-    must_beat: tuple[str, str] | None = None
+    must_beat: tuple[tuple[str, str], ...] = ()
     must_exceed: tuple[str, float] | None = None
     min_seeds: int | None = None
     unit: str = ""
@@ -209,9 +210,9 @@ def as_text(value: Any) -> str:
 def _specifications(claim: Claim) -> Iterator[Specification]:
     for taken in product(*(choice.options for choice in claim.choices)):
         left, right = claim.quantity, claim.right_quantity or claim.quantity
-        floor = claim.must_beat
+        floors = claim.must_beat
         for option in taken:
             left, right = renamed(left, option.left), renamed(right, option.right)
-            floor = (renamed(floor[0], option.left), floor[1]) if floor else None
+            floors = tuple((renamed(score, option.left), row) for score, row in floors)
         options = tuple((choice.title, option.label) for choice, option in zip(claim.choices, taken, strict=True))
-        yield Specification(options, left, right, floor, claim.must_exceed)
+        yield Specification(options, left, right, floors, claim.must_exceed)

@@ -55,7 +55,7 @@ class Asked(NamedTuple):
 
     quantity: str
     as_written: str
-    floor: tuple[str, str] | None
+    floors: tuple[tuple[str, str], ...]
     least: tuple[str, float] | None
 
 
@@ -183,7 +183,7 @@ def why_unmatched(left: Sequence[Group], right: Sequence[Group]) -> str:
 
 def _asked(claim: Claim, specification: Specification, is_right: bool) -> Asked:
     quantity, as_written = specification.quantity_of(is_right), claim.quantity_of(is_right)
-    return Asked(quantity, as_written, specification.floor, specification.least)
+    return Asked(quantity, as_written, specification.floors, specification.least)
 
 
 def _files(row: Row, table: Table) -> Callable[[int], ExampleFile]:
@@ -268,9 +268,12 @@ def _below_floor(row: Row, asked: Asked, table: Table) -> str:
         values = row.values(score)
         if values and sum(values) / len(values) <= number:
             return f"the {in_words(score)} of {row.label} is not above {number:g}"
-    if asked.floor is None:
-        return ""
-    score, name = asked.floor
+    known = [floor for floor in asked.floors if floor[1] in table.baselines]
+    reasons = (_not_above(row, score, name, table) for score, name in known or asked.floors)
+    return next((reason for reason in reasons if reason), "")
+
+
+def _not_above(row: Row, score: str, name: str, table: Table) -> str:
     baseline = table.baselines.get(name)
     column = next((column for column in table.columns if column.name == score), None)
     cells = [of.cells.get(score) for of in (row, baseline) if of is not None]
