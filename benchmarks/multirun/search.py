@@ -229,6 +229,8 @@ class SearchProgram:
         return configure_words([f"model={model}", *words], group=self.settings.search_name)
 
     def _with_seeds(self, model: str, words: Sequence[str]) -> dict[int, RunConfig]:
+        if not self.seeds:
+            return {}
         return configure_seeds([f"model={model}", *words], self.seeds, group=self.settings.search_name)
 
     def _in_role(self, config: RunConfig, role: str, trial: int, label: str) -> RunConfig:

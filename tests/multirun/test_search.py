@@ -202,6 +202,15 @@ def test_a_failed_trial_stops_no_other_and_is_listed_at_the_end_and_tried_again(
     assert found.trials["gan"][0].params == failed.params
 
 
+def test_a_search_without_seeds_of_winners_ends_with_its_trials(searched: Path, tmp_path: Path) -> None:
+    before = records(searched)
+    result = search(searched, "confirm_seeds=[]", f"reports_dir={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    assert records(searched) == before
+    page = (tmp_path / "search" / "index.html").read_text(encoding="utf-8")
+    assert "trial" in page and "0 runs" in result.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
