@@ -5,7 +5,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -208,13 +208,17 @@ def _is_silent() -> bool:
 
 def _planned(config: DictConfig) -> list[list[str]] | None:
     """The overrides of each job of the basic sweeper; None for a sweeper that decides while it runs."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
     if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
         return None
     params = config.hydra.sweeper.get("params") or {}
-    words = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
-    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    return jobs_of([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
+
+
+def jobs_of(words: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job that Hydra's basic sweeper makes of words such as `seed=0,1`."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(list(words)), None)
     return [list(job) for batch in batches for job in batch]
 
 

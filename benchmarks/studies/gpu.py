@@ -11,25 +11,26 @@ longer is stopped, and its training goes on from its checkpoint next time. docs/
 
 from benchmarks.studies.words import study
 
-PARTS = ("works", "speed", "scoring", "published")
+PARTS = ("works", "speed", "scoring", "published", "findings")
 
 
 @study(minutes=9, part=("all", *PARTS), size=("paper", "tiny"))
 def main(minutes: int, part: str, size: str) -> None:
     # importing torch takes seconds, and a wrong word needs none
-    from benchmarks.studies import gpu_runs, gpu_speed
+    from benchmarks.studies import gpu_findings, gpu_runs, gpu_speed
     from benchmarks.studies.ledger import Ledger
     from benchmarks.studies.place import prepared
 
     is_tiny = size == "tiny"
     with prepared(is_tiny, "gpu") as place:
-        steps = {
-            "works": gpu_runs.works(place),
-            "speed": gpu_speed.speed(place),
-            "scoring": gpu_runs.scoring(place),
-            "published": gpu_runs.published(place),
+        steps_of = {
+            "works": gpu_runs.works,
+            "speed": gpu_speed.speed,
+            "scoring": gpu_runs.scoring,
+            "published": gpu_runs.published,
+            "findings": gpu_findings.findings,
         }
-        chosen = [step for name in PARTS if part in ("all", name) for step in steps[name]]
+        chosen = [step for name in PARTS if part in ("all", name) for step in steps_of[name](place)]
         Ledger(place.folder, place.machine).run(chosen, 60.0 * minutes)
 
 

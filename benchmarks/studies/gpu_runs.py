@@ -151,6 +151,7 @@ def published(place: Place) -> list[Step]:
             f"published {family}",
             40.0,
             partial(_published, place, name, family, seed),
+            goes_on=True,
         )
         for name in data
         for seed in seeds
@@ -166,20 +167,30 @@ def _published(place: Place, name: str, family: str, seed: int) -> Tables:
         "network=dcgan",
         f"budget.amount={PUBLISHED_IMAGES}",
     ]
-    config = _train(place.words(*words, "protocol=standard", place.trainer), place.folder / "runs")
-    record, run = read_record(config.path) or {}, read_run(config.path)
-    assert run is not None
-    scores = {score.name: score.value for score in run.sheets[0].scores}
-    shutil.rmtree(checkpoint_path(config.path).parent, ignore_errors=True)  # large; the record alone replays the run
+    record, scores = recorded(place.words(*words, "protocol=standard", place.trainer), place.folder / "runs")
     row = {
-        "data": config.names.datamodule,
+        "data": record["names"]["datamodule"],
         "model": family,
         "seed": seed,
         "FID": scores.get("fid"),
-        "loop": record.get("loop"),
+        "loop": record["loop"],
     }
     row |= {"seconds": record["cost"]["train_seconds"], "images/s": record["cost"]["images_per_second"]}
     return {"Lucic's protocol": [row]}
+
+
+def recorded(words: Sequence[str], runs_dir: Path) -> tuple[dict[str, Any], dict[str, float | None]]:
+    """The record of a run that is trained and scored unless it is done, and its scores by name; none if it diverged.
+
+    The checkpoint, which is large, is removed: the record alone replays the run.
+    """
+    config = configure_words([*words, f"runs_dir={runs_dir}"])
+    outcome = train_and_score(config)
+    record, run = read_record(config.path), read_run(config.path)
+    if outcome.status == "failed" or record is None or run is None:
+        raise RuntimeError(outcome.message)
+    shutil.rmtree(checkpoint_path(config.path).parent, ignore_errors=True)
+    return record, {score.name: score.value for sheet in run.sheets for score in sheet.scores}
 
 
 def _train(words: Sequence[str], runs_dir: Path) -> RunConfig:

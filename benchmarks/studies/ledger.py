@@ -18,6 +18,8 @@ from benchmarks.reporting.numbers import number
 RESERVE = 1.3
 # of the time, for what follows the last step
 TAIL = 2.0
+# a step that goes on where it was stopped starts if so many seconds are left, or what is left of it
+PIECE = 60.0
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
@@ -36,12 +38,14 @@ class Step:
         kind: steps of one kind correct each other's estimates.
         seconds: the length that is guessed for some machine; the lengths of steps that are done correct it.
         work: makes rows, by the title of their table.
+        goes_on: whether what is done of the step is kept when the time is over, so that it may be longer than the time.
     """
 
     name: str
     kind: str
     seconds: float
     work: Callable[[], Tables]
+    goes_on: bool = False
 
 
 @dataclass
@@ -65,11 +69,11 @@ class Ledger:
         for i, step in enumerate(steps, 1):
             if self.result(step) is not None:
                 continue
-            left, needed = deadline - self.clock(), RESERVE * self.estimate(step, steps)
-            if needed > left:
+            left, needed = deadline - self.clock(), self.estimate(step, steps)
+            if RESERVE * (min(needed, PIECE) if step.goes_on else needed) > left:
                 waiting.append(step)
                 continue
-            print(f"[{i}/{len(steps)}] {step.name}: about {needed / RESERVE:.0f} s, {left:.0f} s left", flush=True)
+            print(f"[{i}/{len(steps)}] {step.name}: about {needed:.0f} s, {left:.0f} s left", flush=True)
             if not self._take(step, left):
                 waiting.append(step)
             self.write_tables(steps)
@@ -84,13 +88,17 @@ class Ledger:
         return _read(self._path(step))
 
     def estimate(self, step: Step, steps: Sequence[Step]) -> float:
-        """Seconds: the step's own, times the median of measured over guessed of the done steps of its kind, or else of all."""
+        """Seconds: the step's own, times the median of measured over guessed of the done steps of its kind, or else of all.
+
+        What was spent on the step before is taken off.
+        """
         ratios: dict[bool, list[float]] = {True: [], False: []}
         for other in steps:
             if (result := self.result(other)) is not None:
                 ratios[other.kind == step.kind].append(result["seconds"] / other.seconds)
         known = ratios[True] or ratios[False]
-        return step.seconds * (statistics.median(known) if known else 1.0)
+        whole = step.seconds * (statistics.median(known) if known else 1.0)
+        return max(whole - self._spent(step), 0.1 * whole)
 
     def write_tables(self, steps: Sequence[Step]) -> None:
         """`results.json` and `results.md`: each table with the columns that any of its rows has, and the steps that failed."""
@@ -103,12 +111,16 @@ class Ledger:
         write_text(self.folder / "results.md", "\n".join(_markdown(title, rows) for title, rows in tables.items()))
 
     def _take(self, step: Step, left: float) -> bool:
-        start, target = self.clock(), self._path(step)
+        start, target = self.clock() - self._spent(step), self._path(step)
         try:
             with _alarm(left):
                 tables = step.work()
         except OutOfTime:
-            print("      the time is over; training goes on from its checkpoint next time", flush=True)
+            if step.goes_on:
+                print("      the time is over; training goes on from its checkpoint next time", flush=True)
+                write_json(self._begun(step), {"seconds": round(self.clock() - start, 2)})
+            else:
+                print("      the time is over; the step starts again next time", flush=True)
             return False
         except Exception as fault:  # the other steps can still run, and this one is tried again next time
             message = f"{type(fault).__name__}: {one_line(fault)}"[:300]
@@ -119,6 +131,13 @@ class Ledger:
 
     def _path(self, step: Step) -> Path:
         return self.folder / "steps" / f"{step.name}.json"
+
+    def _spent(self, step: Step) -> float:
+        """The seconds that a step took before the time was over, and need not take again."""
+        return float((_read(self._begun(step)) or {"seconds": 0.0})["seconds"])
+
+    def _begun(self, step: Step) -> Path:
+        return self.folder / "begun" / f"{step.name}.json"
 
     def _failed(self, step: Step) -> Path:
         return self.folder / "failed" / f"{step.name}.json"

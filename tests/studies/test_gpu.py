@@ -29,6 +29,7 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
         "Several seeds at once",
         "Scoring under protocol=full",
         "Lucic's protocol",
+        "Published findings",
     ]
     # on a CPU everything is equal to the bit
     (works,) = tables["It works"]
@@ -44,6 +45,8 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
     assert all(row["10 seeds"] > 0 for row in tables["Several seeds at once"])
     assert list(folder.glob("runs/*/wgan_gp/*/seed=0/run.json"))
     assert not list(folder.glob("runs/*/wgan_gp/*/seed=0/checkpoints"))
+    assert [row["run"] for row in tables["Published findings"]] == ["model.paired=True seed=0"]
+    assert list(folder.glob("findings/rpgan/*/rpgan/*/seed=0/run.json"))
     assert "## Lucic's protocol" in (folder / "results.md").read_text()
     start = time.monotonic()
     again = run("studies.gpu", *words, cwd=tmp_path)
@@ -100,6 +103,30 @@ def test_a_step_that_takes_too_long_is_stopped_and_waits(tmp_path: Path) -> None
     assert time.monotonic() - start < 30
     assert ledger.result(step) is None
     assert not issubclass(OutOfTime, Exception)
+
+
+def test_a_step_that_goes_on_starts_with_a_piece_of_its_time_and_its_seconds_add_up(tmp_path: Path) -> None:
+    clock, left = Clock(), [300.0]
+
+    def work() -> Tables:
+        taken = min(left[0], 130.0)
+        clock.now, left[0] = clock.now + taken, left[0] - taken
+        if left[0]:
+            raise OutOfTime
+        return {"table": [{"step": "long"}]}
+
+    step = Step("long", "long", 300, work, goes_on=True)
+    ledger = Ledger(tmp_path, "a machine", clock)
+    for spent in (130, 260):
+        ledger.run([step], 132)
+        assert (ledger.result(step), ledger.estimate(step, [step])) == (None, 300 - spent)
+    ledger.run([step], 132)
+    result = ledger.result(step)
+    assert result is not None and result["seconds"] == 300
+    assert (
+        Ledger(tmp_path / "whole", "a machine", clock).run([step], 60) is None
+    )  # less than a piece: it does not start
+    assert not (tmp_path / "whole" / "steps").exists()
 
 
 def test_a_step_that_fails_is_in_the_table_and_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
