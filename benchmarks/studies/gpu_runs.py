@@ -20,6 +20,7 @@ from benchmarks.records.paths import RECORD, checkpoint_path
 from benchmarks.records.runs import Score, ScoreSheet, read_record, read_run, sha256_of
 from benchmarks.scoring.restore import load_data, load_trained
 from benchmarks.scoring.scorer import make_scorer
+from benchmarks.studies.gpu_busy import watched
 from benchmarks.studies.ledger import Row, Step, Tables
 from benchmarks.studies.place import CHEAP, FAMILIES, NETWORKS, SHORT, Place
 from benchmarks.training.configure import RunConfig, configure_words
@@ -167,7 +168,8 @@ def _published(place: Place, name: str, family: str, seed: int) -> Tables:
         "network=dcgan",
         f"budget.amount={PUBLISHED_IMAGES}",
     ]
-    record, scores = recorded(place.words(*words, "protocol=standard", place.trainer), place.folder / "runs")
+    with watched() as busy:
+        record, scores = recorded(place.words(*words, "protocol=standard", place.trainer), place.folder / "runs")
     row = {
         "data": record["names"]["datamodule"],
         "model": family,
@@ -176,7 +178,7 @@ def _published(place: Place, name: str, family: str, seed: int) -> Tables:
         "loop": record["loop"],
     }
     row |= {"seconds": record["cost"]["train_seconds"], "images/s": record["cost"]["images_per_second"]}
-    return {"Lucic's protocol": [row]}
+    return {"Lucic's protocol": [{**row, "GPU busy, %": busy.percent}]}
 
 
 def recorded(words: Sequence[str], runs_dir: Path) -> tuple[dict[str, Any], dict[str, float | None]]:

@@ -1,6 +1,7 @@
 """The program for a lent GPU: whole on a CPU at the smallest size; steps within their time; what is done is not repeated."""
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.records.runs import Score
+from benchmarks.studies.gpu_busy import watched
 from benchmarks.studies.gpu_runs import tolerance
 from benchmarks.studies.ledger import RESERVE, Ledger, OutOfTime, Step, Tables
 from tests.conftest import run
@@ -52,6 +54,22 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
     again = run("studies.gpu", *words, cwd=tmp_path)
     assert time.monotonic() - start < 60
     assert re.fullmatch(r"(\d+) of \1 steps are done, about 0.0 minutes are left: .*\n", again.stdout)
+
+
+def test_the_share_of_a_busy_gpu_is_read_while_a_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = tmp_path / "nvidia-smi"
+    reader.write_text("#!/bin/sh\necho 'a warning'\necho 40\necho 60\nexec sleep 60\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with watched() as busy:
+        assert busy.percent is None
+        time.sleep(0.01)
+    assert busy.percent is None  # a file that may not be executed is no reader
+    reader.chmod(0o755)
+    start = time.monotonic()
+    with watched() as busy:
+        time.sleep(1)
+    assert busy.percent == 50
+    assert time.monotonic() - start < 30
 
 
 class Clock:
@@ -122,10 +140,9 @@ def test_a_step_that_goes_on_starts_with_a_piece_of_its_time_and_its_seconds_add
         assert (ledger.result(step), ledger.estimate(step, [step])) == (None, 300 - spent)
     ledger.run([step], 132)
     result = ledger.result(step)
-    assert result is not None and result["seconds"] == 300
-    assert (
-        Ledger(tmp_path / "whole", "a machine", clock).run([step], 60) is None
-    )  # less than a piece: it does not start
+    assert result is not None
+    assert result["seconds"] == 300
+    Ledger(tmp_path / "whole", "a machine", clock).run([step], 60)  # less than a piece: it does not start
     assert not (tmp_path / "whole" / "steps").exists()
 
 
