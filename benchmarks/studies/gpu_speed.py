@@ -4,9 +4,11 @@ import statistics
 from collections.abc import Sequence
 from functools import partial
 
+from benchmarks.scoring.restore import load_model
 from benchmarks.studies.ledger import Step, Tables
-from benchmarks.studies.loops import LIGHTNING, alternate, times
+from benchmarks.studies.loops import LIGHTNING, PYTHAE, alternate, times
 from benchmarks.studies.place import FAMILIES, Place
+from benchmarks.studies.pythae_loop import can_run
 from benchmarks.studies.stacked import gains
 from benchmarks.training.configure import configure_words
 
@@ -58,6 +60,8 @@ def _compare(place: Place, family: str, network: str, batch_size: int, loops: Se
     words = [*place.images(), f"model={family}", f"network={network}", place.trainer]
     config = configure_words([*place.words(*words), f"datamodule.batch_size={batch_size}"])
     chosen = [loop for loop in loops if loop != BASE or place.device == "cuda"]
+    if LIGHTNING in loops and can_run(load_model(config.parts.model)):
+        chosen.append(PYTHAE)
     speeds, ran = alternate(chosen, config, *((0.05, 1) if place.is_tiny else (0.5, ROUNDS)))
     base = BASE if BASE in chosen else "bare eager"
     labels = {"model": family, "network": network, "batch": batch_size, "data": config.names.datamodule}
