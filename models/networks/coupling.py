@@ -25,7 +25,8 @@ class Coupling(nn.Module):
         super().__init__()
         self.register_buffer("mask", mask.clone(memory_format=torch.contiguous_format))
         self.net = net
-        self.scale = nn.Parameter(torch.zeros(len(mask), *[1] * (mask.dim() - 1)))
+        # not 0: s is a product of two factors, and if both started at 0 neither would ever have a gradient
+        self.scale = nn.Parameter(torch.ones(len(mask), *[1] * (mask.dim() - 1)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, *shape) -> y, (B, *shape), and log |det ∂y/∂x|, (B,)."""
@@ -37,7 +38,7 @@ class Coupling(nn.Module):
         return (y - t) * (-s).exp()
 
     def _scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """s and t, 0 where b is 1. s is a learned scale times a tanh (sec. 4.1)."""
+        """s and t, 0 where b is 1. s is a learned scale for each channel times a tanh (sec. 4.1)."""
         s, t = self.net(self.mask * x).chunk(2, dim=1)
         return (1 - self.mask) * self.scale * s.tanh(), (1 - self.mask) * t
 

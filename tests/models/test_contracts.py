@@ -126,6 +126,22 @@ def test_each_players_loss_moves_all_that_it_owns(model: str, datamodule: str, n
             assert weight.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("model", choices("model"))
+def test_no_weight_stays_where_it_starts(model: str) -> None:
+    """A gradient that is 0 at the start, as that of a factor of 0, must not be 0 for ever."""
+    made, shape = make(model, "ring", "mlp", [])
+    before = {name: weight.detach().clone() for name, weight in made.named_parameters()}
+    turns = [(player, player.optimizer(player.modules.parameters())) for player in made.players()]
+    for _ in range(3):
+        for player, optimizer in turns:
+            made.zero_grad()
+            player.loss(examples(shape)).backward()
+            optimizer.step()
+    still = {name for name, weight in made.named_parameters() if torch.equal(weight, before[name])}
+    # the last bias of a critic cancels between real and fake
+    assert still <= {"critic.1.bias"}
+
+
 @pytest.mark.parametrize(("model", "datamodule", "network", "extra"), EVERY)
 def test_one_player_samples_and_players_share_nothing(
     model: str, datamodule: str, network: str, extra: list[str]
