@@ -104,6 +104,13 @@ class Exact(nn.Module):
         return self.p.log_prob(z.squeeze(1)) - self.q.log_prob(z.squeeze(1))
 
 
+def test_an_autoencoder_of_aae_reconstructs_and_fools_the_discriminator() -> None:
+    model, x = AAE(Points(2), reconstruction_weight=7.0, **pieces()), torch.rand(8, 4)
+    error = (model.reconstruct(x) - x).square().sum(1).mean() / 2
+    fooled = -torch.log(torch.sigmoid(model.discriminator(model.encode(x)))).mean()
+    torch.testing.assert_close(model.autoencoder_loss(x), 7 * error + fooled)
+
+
 def test_an_aaes_optimal_discriminator_measures_the_divergence_of_codes_and_prior() -> None:
     """Its loss is 2 log 2 - 2 JS(p ‖ q), and no other discriminator's is lower."""
     trunk = Points(1)

@@ -209,6 +209,7 @@ BAD_OPTIONS: list[tuple[str, list[str], str]] = [
     ("rae", ["model.beta=-1"], "model.beta is -1"),
     ("rae", ["model.prior.components=0"], "model.prior.components is 0"),
     ("wae", ["model.penalty=-1"], "model.penalty is -1"),
+    ("aae", ["model.reconstruction_weight=0"], "model.reconstruction_weight is 0"),
     ("vae_gan", ["model.gamma=-1"], "model.gamma is -1"),
     ("vae_gan", ["model.prior._target_=models.priors.Uniform"], "model.prior is Uniform"),
     ("two_stage", ["model.prior._target_=models.priors.Uniform"], "model.prior is Uniform"),
