@@ -1,8 +1,7 @@
 """Adversarial autoencoder: a discriminator holds the codes to the prior.
 
 Makhzani et al. 2015, sec. 2, with a deterministic encoder. Differs from the paper: the encoder's two phases (reconstruction, then
-fooling the discriminator) are one step on the weighted sum of their losses, with Adam; the prior is N(0, I) without a scale of its
-own.
+fooling the discriminator) are one step on the weighted sum of their losses, with Adam; the prior is N(0, I), without a scale.
 """
 
 from collections.abc import Sequence
