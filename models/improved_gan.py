@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.adversarial import AdversarialModel, Pieces
 from models.losses import discriminator_loss, non_saturating_loss
 from models.networks import with_head
+from models.networks.norm import norm_weights_like
 
 
 class ImprovedGAN(AdversarialModel):
@@ -73,6 +74,7 @@ class Closeness(nn.Module):
         features = cast(int, trunk.features)
         self.trunk, self.kernels = trunk, kernels
         self.tensor = nn.Linear(features, kernels * kernel_dim, bias=False)
+        norm_weights_like(trunk, self.tensor)
         self.features = features + kernels
 
     def forward(self, x: Tensor) -> Tensor:

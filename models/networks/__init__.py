@@ -3,9 +3,8 @@
 from typing import cast
 
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-from models.networks.norm import has_spectral_norm
+from models.networks.norm import norm_weights_like
 
 
 def with_head(trunk: nn.Module, outputs: int) -> nn.Sequential:
@@ -14,4 +13,5 @@ def with_head(trunk: nn.Module, outputs: int) -> nn.Sequential:
     On a trunk with spectral norm the layer has it too: the whole map is Lipschitz.
     """
     head = nn.Linear(cast(int, trunk.features), outputs)
-    return nn.Sequential(trunk, spectral_norm(head) if has_spectral_norm(trunk) else head)
+    norm_weights_like(trunk, head)
+    return nn.Sequential(trunk, head)

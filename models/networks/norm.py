@@ -46,6 +46,11 @@ def norm_weights(norm: Norm, network: nn.Module) -> None:
                 spectral_norm(layer)
 
 
+def norm_weights_like(trunk: nn.Module, layers: nn.Module) -> None:
+    """Gives layers on a trunk spectral norm if the trunk has it, so that the slope of the whole map is bounded."""
+    norm_weights("spectral" if has_spectral_norm(trunk) else "none", layers)
+
+
 def has_batch_norm(module: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.improved_gan import Closeness
 from models.losses import gradient_penalty, squared_gradient
 from models.networks import dcgan, mlp, resnet, with_head
 from models.networks.norm import has_spectral_norm
+from models.networks.pairs import PairCritic
 from models.priors import Normal
 from models.sn_gan import SNGAN
 from tests.models.test_game import Random, fit
@@ -49,6 +51,18 @@ def test_every_layer_and_the_head_has_a_largest_singular_value_of_one(network: s
     for weight in weights(critic):
         assert torch.linalg.svdvals(weight)[0].item() == pytest.approx(1, abs=0.05)
     assert not has_spectral_norm(with_head(mlp.Trunk(SHAPE, [4]), 1))
+
+
+def test_a_papers_own_layers_have_it_where_the_trunk_has_it() -> None:
+    assert all(
+        has_spectral_norm(layer)
+        for critic in (PairCritic(trunk("mlp"), 3), Closeness(trunk("mlp"), 2, 3))
+        for layer in critic.modules()
+        if isinstance(layer, nn.Linear)
+    )
+    plain = mlp.Trunk(SHAPE, [4])
+    assert not has_spectral_norm(PairCritic(plain, 3))
+    assert not has_spectral_norm(Closeness(plain, 2, 3))
 
 
 def test_a_decoder_may_have_it_too() -> None:
