@@ -1,7 +1,7 @@
 """Bidirectional GAN: an encoder learns to invert the generator, because a discriminator sees pairs (x, z).
 
 Donahue et al. 2017; Dumoulin et al. 2017 (ALI) play the same game with a Gaussian q(z|x). Differs from the paper: z is
-normal, and joins the discriminator once, beside the trunk's features.
+normal, and joins the discriminator once, beside the trunk's features; the step size stays as it starts; no weight decay.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,9 @@ Salimans et al. 2016: minibatch discrimination (sec. 3.2), and feature matching 
 3.1), because the paper's best samples are made without it (table 3). Step size, β₁, and the numbers of kernels and
 dimensions are from the authors' code (github.com/openai/improved-gan). Differs from the paper: no labels, label smoothing,
 historical averaging or virtual batch norm; closeness is a mean over the other examples and not a sum, so that it does not
-depend on the batch size; one generator step per minibatch, where the code takes three.
+depend on the batch size. Differs from that code: one generator step per minibatch in place of three; normal latents in place of
+uniform ones; a constant step size, where theirs falls to 0 in the last third; a plain tensor T, where theirs is normalised and
+starts from data.
 """
 
 from typing import ClassVar, Literal, Unpack, cast

@@ -2,7 +2,8 @@
 
 Chen et al. 2016, eq. 6: Q shares the discriminator's trunk; λ = 1, one category of ten and two uniform codes, and Adam with
 step sizes 2e-4 and 1e-3 as for MNIST (app. C and C.1). Differs from the paper: Q is a linear layer on the trunk's features,
-where the paper has a hidden layer of 128; the code is a part of the data set's latents and not beside them; the noise is normal.
+where the paper has a hidden layer of 128; the deviation of Q's Gaussian is 1, as in the authors' code for MNIST, where the
+paper's Q gives it; the code is a part of the data set's latents and not beside them; the noise is normal.
 """
 
 from typing import ClassVar, Unpack

@@ -1,6 +1,7 @@
 """Least-squares GAN: the discriminator regresses onto 1 and 0, and a sample far from the boundary still has a gradient.
 
-Mao et al. 2017, eq. 9: a = 0, b = c = 1 in eq. 2. Differs from the paper: the networks.
+Mao et al. 2017, eq. 9: a = 0, b = c = 1 in eq. 2. Differs from the paper: the networks; the latents are normal, where the
+authors' code draws uniform ones.
 """
 
 from typing import ClassVar

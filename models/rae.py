@@ -1,8 +1,9 @@
 """Regularised autoencoder: small codes and small decoder weights in place of noise, and a density fitted to the codes afterwards.
 
-Ghosh et al. 2020, RAE-L2: eq. 11 and sec. 4.2; a mixture of Gaussians is fitted to the codes after training (sec. 4.3).
-Differs from the paper: the step size stays as it starts, and the mixture is fitted to at most `codes` examples. Errors
-and codes are means over their dimensions, as in the authors' code, which has the weights of the published results.
+Ghosh et al. 2020, RAE-L2: eq. 11 and sec. 3.1; a mixture of Gaussians is fitted to the codes after training (sec. 4).
+Differs from the paper: the step size is Adam's default and stays as it starts, where the authors' code has 5e-4 and halves it on
+plateaus; the mixture is fitted to at most `codes` examples. Errors and codes are means over their dimensions, as in the
+authors' code, which has the weights of the published results.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,7 +45,8 @@ class RAE(CodeModel):
 
     def loss(self, x: Tensor) -> Tensor:
         z = self.encode(x)
-        weights = [w for w in self.decoder.parameters() if w.dim() > 1]  # no biases, as in the authors' code
+        # no biases, as in the authors' code, which leaves out the dense layer too
+        weights = [w for w in self.decoder.parameters() if w.dim() > 1]
         size = torch.stack([w.square().sum() for w in weights]).sum()
         return (self.decode(z) - x).square().mean() + self.beta * z.square().mean() + self.decay * size
 

@@ -1,7 +1,8 @@
 """RealNVP: an invertible network of affine couplings, so that log p(x) is exact.
 
-Dinh et al. 2017, eq. 6 to 9; pixels become logits (sec. 4.1). Differs from the paper: the networks of the couplings have no
-batch norm and no weight norm, and few channels by default.
+Dinh et al. 2017, eq. 6 to 9; pixels become logits (sec. 4.1). Differs from the paper: no batch norm and no weight norm, and so
+no penalty on the scales of weight norm; the networks of the couplings have the same channels at each scale, where the paper
+doubles them; two scales at every size of images, as the paper has for CIFAR-10; no flipped images.
 """
 
 import math

@@ -2,7 +2,9 @@
 
 Miyato et al. 2018: spectral norm (the trunk's `norm`), the hinge loss of eq. 16 and 17, and Adam with step size 2e-4,
 β = (0, 0.9) and five steps of the discriminator per step of the generator, as the authors' code has for CIFAR-10
-(github.com/pfnet-research/sngan_projection). Differs from the paper: the networks.
+(github.com/pfnet-research/sngan_projection). Differs from the paper: the networks. Differs from that code: the step size stays
+as it starts, where theirs falls to 0; the generator's minibatch is as large as the discriminator's, where theirs has twice as
+many samples.
 """
 
 from typing import ClassVar

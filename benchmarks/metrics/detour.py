@@ -2,7 +2,7 @@
 
 The latent space of an autoencoder has holes, and the prior draws latents from the holes. FID of decoded latents shows the
 holes: latents of the prior (`fid`), of a density fitted to the codes (`fid_fitted`), codes (`reconstruction_fid`), and
-points between two codes (`interpolation_fid`). Ghosh et al. 2020 (RAE), sec. 5 and tab. 1.
+points between two codes (`interpolation_fid`). Ghosh et al. 2020 (RAE), sec. 6 and tab. 1.
 """
 
 from collections.abc import Mapping

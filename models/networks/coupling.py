@@ -1,6 +1,7 @@
 """Affine coupling layers, stacked over checkerboards and channels: an invertible network with a cheap Jacobian.
 
-Dinh et al. 2017. Differs from the paper: no batch norm between layers, two-layer perceptrons for points.
+Dinh et al. 2017. Differs from the paper: no batch norm between layers, as many channels at each scale, two-layer perceptrons
+for points.
 """
 
 import math
