@@ -1,7 +1,8 @@
 """Bidirectional GAN: an encoder learns to invert the generator, because a discriminator sees pairs (x, z).
 
 Donahue et al. 2017; Dumoulin et al. 2017 (ALI) play the same game with a Gaussian q(z|x). Differs from the paper: z is
-normal, and joins the discriminator once, beside the trunk's features; the step size stays as it starts; no weight decay.
+normal, and joins the discriminator once, beside the trunk's features; the players take turns in place of one joint step (sec.
+3.4); the step size stays as it starts; no weight decay.
 """
 
 from collections.abc import Sequence
