@@ -8,6 +8,7 @@ doubles them; two scales at every size of images, as the paper has for CIFAR-10;
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -75,7 +76,7 @@ class RealNVP(DensityModel):
         if not self.is_images:
             return x, x.new_zeros(len(x))
         p = self.alpha + (1 - self.alpha) * x
-        p = p.clamp(max=1 - 2**-16)  # a white pixel without noise has no finite logit
+        p = p.clamp(max=1 - torch.finfo(p.dtype).eps)  # a white pixel without noise has no finite logit
         y = p.logit()
         log_det = math.log(1 - self.alpha) + F.softplus(y) + F.softplus(-y)  # dy/dp = 1 / (p (1 - p))
         return y, log_det.flatten(1).sum(1)

@@ -54,6 +54,10 @@ def test_pixels_become_logits_with_their_jacobian() -> None:
         jacobian = torch.autograd.functional.jacobian(lambda x: model.to_logits(x[None])[0].flatten(), x[i])
         torch.testing.assert_close(log_det[i], torch.linalg.slogdet(jacobian.reshape(4, 4)).logabsdet)
     assert model.log_prob(torch.ones(1, 1, 2, 2)).isfinite(), "a white pixel has a density"
+    # the brightest grey value reaches up to 1, and no two of its draws share a logit
+    bright = torch.linspace(255.99, 255.999, 16).view(1, 1, 4, 4) / 256
+    assert len(model.to_logits(bright)[0].unique()) == 16
+    assert model.to_logits(torch.ones(1, 1, 4, 4))[0].isfinite().all()
 
 
 def test_a_flows_density_integrates_to_one() -> None:
