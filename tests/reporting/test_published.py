@@ -1,5 +1,6 @@
 """The verdicts in README and in docs/verdicts.md are those of the records in docs/records."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.summary import verdicts_markdown
-from tests.conftest import ROOT
+from tests.conftest import ROOT, choices
 
 # data sets with published records
 PUBLISHED = ("digits", "fashion_mnist", "mnist")
@@ -110,10 +111,23 @@ def test_the_table_of_families_is_that_of_its_records() -> None:
     columns = ["fid", "fid_random", "recall", "c_t_random", "elbo", "recon_mse", "inversion_mse"]
     text = (ROOT / "docs" / "families.md").read_text(encoding="utf-8").partition("| model | seeds |")[2]
     lines = [line for line in text.splitlines() if line.startswith("| `")]
-    assert len(lines) == len(rows) == 23
+    assert len(lines) == len(rows) == 25
     for line in lines:
         name, seeds, *cells = [cell.strip() for cell in line.split("|")[1:-1]]
         row = rows[name.strip("`")]
         assert seeds == row.seeds, name
         made = [row.cells.get(column) or Cell(None) for column in columns]
         assert cells == ["" if cell.mean is None else cell_text(cell) for cell in made], name
+
+
+def test_what_each_family_showed_is_in_the_table_of_its_records() -> None:
+    above, _, below = (ROOT / "docs" / "families.md").read_text(encoding="utf-8").partition("| model | seeds |")
+    known = {line.split("`")[1]: line for line in below.splitlines() if line.startswith("| `")}
+    shown = {line.split("`")[1]: line.split("|")[-2] for line in above.splitlines() if line.startswith("| `")}
+    assert sorted(shown) == choices("model")
+    for name, text in shown.items():
+        if name in known:
+            fid, *others = re.findall(r"(?:FID|recall|ELBO) \(?([0-9.]*[0-9])", text)
+            cells = [cell.split("±")[0].strip() for cell in known[name].split("|")]
+            assert fid == cells[3], name
+            assert set(others) <= set(cells), name
