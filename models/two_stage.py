@@ -1,9 +1,10 @@
 """Two-stage VAE: a second VAE learns the distribution of the codes of a first one.
 
 Dai & Wipf 2019, sec. 4: the first VAE is trained, then frozen; the second has as many latents as the first, and both learn the
-variance γ of their Gaussian decoders. Differs from the paper: the second stage sees fresh codes of minibatches of images, its
-networks have no skip connections, and the step size stays as it starts. With a moving average of weights, only the first
-stage is averaged.
+variance γ of their Gaussian decoders. Both networks of the second have a skip connection from input to output, as in the authors'
+code (network/two_stage_vae_model.py): without it, codes near N(0, I) leave the second stage where it starts. Differs from the
+paper: the second stage sees fresh codes of minibatches of images, and the step size stays as it starts. With a moving average
+of weights, only the first stage is averaged.
 """
 
 import math
@@ -18,6 +19,7 @@ from models.game import Player
 from models.likelihoods import Gaussian
 from models.losses import gaussian_kl, gaussian_log_prob
 from models.networks import with_head
+from models.networks.mlp import Skip
 from models.priors import Normal
 from models.variational import Pieces, VariationalModel
 
@@ -49,8 +51,8 @@ class TwoStageVAE(VariationalModel):
             raise ValueError(f"model.first_stage is {first_stage}; expected a share between 0 and 1")
         super().__init__(**pieces)
         self.prior, self.first_stage = Normal(2 * prior.dim), first_stage
-        self.second_encoder = with_head(second_trunk, 2 * prior.dim)
-        self.second_decoder = second_decoder
+        self.second_encoder = Skip(with_head(second_trunk, 2 * prior.dim), prior.dim, 2 * prior.dim)
+        self.second_decoder = Skip(second_decoder, prior.dim, prior.dim)
         self.second_likelihood = Gaussian(nn.Identity(), "learned")
 
     def players(self) -> Sequence[Player]:

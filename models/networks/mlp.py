@@ -55,6 +55,18 @@ class Maxout(nn.Module):
         return x.unflatten(1, (-1, self.pieces)).amax(-1)
 
 
+class Skip(nn.Module):
+    """net(x) + A x: the last layer of the network sees its input too. (B, inputs) -> (B, outputs)."""
+
+    def __init__(self, net: nn.Module, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.net, self.skip = net, nn.Linear(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(x) + self.skip(x)
+        return out
+
+
 def _layers(widths: Sequence[int], norm: Norm, activation: nn.Module, pieces: int = 1) -> list[nn.Module]:
     if len(widths) < 2:
         raise ValueError("widths is empty; expected at least one hidden layer")

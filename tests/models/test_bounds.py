@@ -127,12 +127,15 @@ def two_stage(truth: LinearGaussian) -> TwoStageVAE:
     model = TwoStageVAE(Points(3), nn.Linear(3, 3), 0.5, **pieces())
     exact(model, truth)
     a = 0.2 + 0.6 * float(torch.rand(()))
-    head, identity = model.second_encoder[1], torch.eye(3, dtype=torch.float64)
+    # a part of the mean by the network, the rest by the skip connection
+    part, head, identity = a * float(torch.rand(())), model.second_encoder.net[1], torch.eye(3, dtype=torch.float64)
     with torch.no_grad():
-        model.second_decoder.weight.copy_(a * identity)
-        head.weight.copy_(torch.cat([a * identity, 0 * identity]))
+        model.second_decoder.net.weight.copy_(part * identity)
+        model.second_decoder.skip.weight.copy_((a - part) * identity)
+        head.weight.copy_(torch.cat([part * identity, 0 * identity]))
+        model.second_encoder.skip.weight.copy_(torch.cat([(a - part) * identity, 0 * identity]))
         head.bias.copy_(torch.cat([torch.zeros(3), torch.full((3,), math.log(1 - a**2))]))
-        model.second_decoder.bias.zero_()
+        model.second_decoder.net.bias.zero_()
         model.second_likelihood.log_sigma.fill_(0.5 * math.log(1 - a**2))
     return model
 
