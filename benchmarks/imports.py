@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 
+from packaging.requirements import Requirement
+from packaging.version import Version
+
 from benchmarks.errors import UserError, one_line
 
 # the extra of genbench that has each launcher of Hydra; joblib's has none
@@ -28,15 +31,13 @@ def check_torchvision(by_version: bool = False) -> None:
     """Checks that torch and torchvision fit each other.
 
     Args:
-        by_version: whether it is enough that torchvision asks for the version of torch that is installed. Otherwise, and if it
-            asks for another, both are loaded, which takes seconds.
+        by_version: whether it is enough that torchvision accepts the version of torch that is installed. Otherwise, and if it
+            does not accept that version, both are loaded, which takes seconds.
 
     Raises:
         UserError: if they do not. The message says what to install.
     """
-    if by_version and f"torch=={metadata.version('torch').partition('+')[0]}" in (
-        metadata.requires("torchvision") or []
-    ):
+    if by_version and _fit_by_version():
         return
     try:
         with fast_imports():
@@ -49,6 +50,14 @@ def check_torchvision(by_version: bool = False) -> None:
             f"({one_line(error)[:80]}): this torchvision is made for {needs[0] if needs else 'another torch'}; "
             "pip install --upgrade torch torchvision"
         ) from error
+
+
+def _fit_by_version() -> bool:
+    """Whether torchvision's package says that it works with the version of torch that is installed."""
+    torch = Version(metadata.version("torch"))
+    needs = [Requirement(text) for text in metadata.requires("torchvision") or []]
+    accepted = [need.specifier for need in needs if need.name == "torch"]
+    return bool(accepted) and all(torch.public in versions for versions in accepted)
 
 
 def missing_launcher(error: Exception) -> str | None:

@@ -32,6 +32,8 @@ def test_the_command_of_a_sweep_believes_the_versions_and_loads_torch_only_if_th
     versions = mock.patch.object(metadata, "version", lambda name: {"torch": "2.11.0+cu130"}.get(name, "0.26.0"))
     broken = mock.patch.dict(sys.modules, {"torchvision": None})  # its import raises an error
     with versions, broken:
+        with mock.patch.object(metadata, "requires", return_value=["numpy", "torch (>=2.10.0)"]):
+            check_torchvision(by_version=True)
         with mock.patch.object(metadata, "requires", return_value=["numpy", "torch==2.11.0"]):
             check_torchvision(by_version=True)
             with pytest.raises(UserError, match="do not work together"):

@@ -7,6 +7,7 @@ before joblib learns of the signal, and a worker outlives the signal, also witho
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from typing import Any
 from benchmarks.records.locks import LOCK, is_held
 from benchmarks.signals import DEFAULTS, ENDING, Interrupted, handlers, raise_interrupted
 
+# joblib's workers
+LOKY = "joblib.externals.loky"
 # seconds between two looks at the jobs
 POLL = 0.1
 
@@ -55,6 +58,13 @@ def saves_first(folder: Path, jobs: Iterable[int]) -> Iterator[None]:
 def is_worker() -> bool:
     """Whether this process is a worker, which leaves the printing to the command."""
     return _is_worker
+
+
+def end_workers() -> None:
+    """In the command, after the last job: ends joblib's workers at once. They are idle and hold nothing, but a process that has
+    loaded torch takes a second to leave by itself."""
+    if LOKY in sys.modules:
+        sys.modules[LOKY].get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def in_worker(task: Callable[[Any], Any], config: Any) -> Any:

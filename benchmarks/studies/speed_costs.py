@@ -128,7 +128,7 @@ def _costs(place: Place, target: Target) -> Tables:
         "checkpoint, MiB": size / 2**20,
         "point of the curve, s": statistics.median(points[1:]),
         "first point, s": points[0],
-        "samples/s": sampling_speed(model, clock=clock),
+        "samples/s": sampling_speed(model, seconds=0.3, clock=clock),
     }
     return {"Costs beside training": [{**target.row, **row}]}
 

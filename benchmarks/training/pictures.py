@@ -168,4 +168,4 @@ def scatter(points: Tensor, real: Tensor) -> Image.Image:
 
 def _save(path: Path, image: Image.Image) -> None:
     with replacing(path) as temporary:
-        image.save(temporary, format="PNG", optimize=True)
+        image.save(temporary, format="PNG")  # optimize=True takes 8 times as long, and saves 2%

@@ -108,7 +108,7 @@ def round_of(players: Sequence[Player]) -> int:
 def sampling_speed(
     model: GenerativeModel,
     batch_size: int = 256,
-    seconds: float = 0.3,
+    seconds: float = 0.1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Samples a second, drawn and decoded, after a warm-up, in the median batch.
