@@ -1,13 +1,16 @@
 """Signals to workers: one of joblib ends its job and lives on, and the command waits; those of a search leave Ctrl-C alone."""
 
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import joblib
 import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
@@ -108,6 +111,21 @@ def test_jobs_of_joblib_are_started_so(tmp_path: Path) -> None:
     with mock.patch.object(workers, "is_held", return_value=False) as looks, pytest.raises(Interrupted):
         sweep.launch([["seed=0"], ["seed=1"]], initial_job_idx=7)
     assert [call.args[0].parent.name for call in looks.call_args_list] == ["7", "8"]
+
+
+def test_idle_workers_are_ended_at_once_and_none_is_started_to_be_ended() -> None:
+    with mock.patch.dict(sys.modules):
+        sys.modules.pop(workers.LOKY, None)
+        workers.end_workers()
+        assert workers.LOKY not in sys.modules
+    joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(abs)(number) for number in range(2))
+    idle = multiprocessing.active_children()
+    assert idle
+    workers.end_workers()
+    assert not [worker for worker in idle if worker.is_alive()]
+    # the next sweep of the process has workers of its own
+    assert joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(abs)(number) for number in (-1, -2)) == [1, 2]
+    workers.end_workers()
 
 
 @pytest.mark.usefixtures("command")
