@@ -41,13 +41,14 @@ def fit(training: Training) -> Fitted:
     path = checkpoint_path(config.path)
     identity = (config.id, config.seed)
     checkpoint = Checkpoint(path, clock, config.checkpoint_seconds, identity, training.check_lock, lambda: data.info.id)
+    interruption = Interruption(checkpoint.save, config.resume_command)
     callbacks = [
         clock,
         Phases(clock, config.budget),
         Watch(clock, config.budget),
         _curve(training),
         checkpoint,
-        Interruption(checkpoint.save, config.resume_command),
+        interruption,
         ProgressBar(config.label, clock, config.budget),
     ]
     model.turns = make_turns(config)
@@ -57,7 +58,12 @@ def fit(training: Training) -> Fitted:
         extend(training, path)
     resume = resumable(path)
     reset_peak_memory(training.device)
-    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    except Exception as error:
+        interruption.deliver(error)
+        raise
+    interruption.deliver()
     if config.budget.fraction(model, clock.seconds) < 1:
         raise UserError(
             f"the trainer stopped after {model.images:,} images, before the budget was spent: remove the trainer's limits"

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from benchmarks.errors import one_line
 from benchmarks.signals import ENDING, Handler, Interrupted, handlers, raise_interrupted
 from models.game import GenerativeModel
 
@@ -40,7 +41,7 @@ class Interruption(Callback):
         # a signal may reach one of several processes only
         if not trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
             return
-        self.save(trainer)
+        self.save(trainer)  # if this fails, `deliver` hands the signal over
         number, self._received = self._received or signal.SIGTERM, None
         before = self._before.get(number, raise_interrupted)
         if before is raise_interrupted:
@@ -54,6 +55,25 @@ class Interruption(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._installed.close()
+
+    def deliver(self, error: Exception | None = None) -> None:
+        """After the training, hands over a signal that came too late for a checkpoint of its own.
+
+        Args:
+            error: the error that ended the training: a checkpoint that could not be written, for example.
+
+        Raises:
+            Interrupted: for such a signal; without it the other jobs of a sweep would go on.
+        """
+        number, self._received = self._received, None
+        if number is None:
+            return
+        before = self._before.get(number, raise_interrupted)
+        if error is None:
+            before(number, None)
+        elif before is raise_interrupted:
+            advice = f"the training ended with an error ({one_line(error)}); run the same command again"
+            raise Interrupted(number, advice) from error
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._received == signal.SIGINT:

@@ -1,5 +1,6 @@
 """Signals that ask a process to end: a run saves a checkpoint, says how it resumes, and ends as if nothing had come."""
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,25 @@ def test_a_job_that_its_scheduler_queues_again_leaves_with_the_schedulers_status
     assert not (path / "run.json").exists()
     assert run("train", *WORDS, cwd=tmp_path).returncode == 0
     assert ends_of(path) == ends_of(one_run(sweep, "gan"))
+
+
+def test_a_signal_to_a_run_that_cannot_save_ends_the_sweep_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's folder is gone when the signal comes: the run fails, and no other job may begin."""
+    look = Watch.on_train_batch_end
+
+    def lose(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        look(self, trainer, model, outputs, batch, batch_idx)
+        (path,) = tmp_path.glob("runs/digits/gan/*/seed=0")
+        shutil.rmtree(path)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Watch, "on_train_batch_end", lose)
+    cut = run("train", "-m", *WORDS, "seed=0,1", "sweep_name=cut", "launcher=local", cwd=tmp_path)
+    assert cut.returncode == 128 + signal.SIGTERM
+    assert "error: interrupted by SIGTERM; the training ended with an error (" in cut.stderr
+    assert "moved away" in cut.stderr
+    assert "[2/2]" not in cut.stdout
+    assert not list(tmp_path.glob("runs/digits/gan/*/seed=1"))
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
