@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import fail, one_line
 from benchmarks.multirun.progress import done_before, time_left
-from benchmarks.multirun.workers import end_workers, is_worker
+from benchmarks.multirun.workers import is_worker
 from benchmarks.records.files import RecordError
 from benchmarks.records.locks import LOCK, is_held
 from benchmarks.records.outcomes import FILE, Outcome, read_outcome, write_outcome
@@ -77,7 +77,6 @@ class Leaderboard(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         _print_idle()
-        end_workers()
         try:
             is_complete = _end(config)
         except Exception as error:  # Hydra would only warn, and the sweep would seem to have succeeded

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,8 +19,6 @@ from typing import Any
 from benchmarks.records.locks import LOCK, is_held
 from benchmarks.signals import DEFAULTS, ENDING, Interrupted, handlers, raise_interrupted
 
-# joblib's workers
-LOKY = "joblib.externals.loky"
 # seconds between two looks at the jobs
 POLL = 0.1
 
@@ -60,13 +59,6 @@ def is_worker() -> bool:
     return _is_worker
 
 
-def end_workers() -> None:
-    """In the command, after the last job: ends joblib's workers at once. They are idle and hold nothing, but a process that has
-    loaded torch takes a second to leave by itself."""
-    if LOKY in sys.modules:
-        sys.modules[LOKY].get_reusable_executor(reuse=True).shutdown(kill_workers=True)
-
-
 def in_worker(task: Callable[[Any], Any], config: Any) -> Any:
     """Runs a job in a worker. The first signal ends the job, after a checkpoint if the run is in training; no other job begins.
 
@@ -74,6 +66,8 @@ def in_worker(task: Callable[[Any], Any], config: Any) -> Any:
         SystemExit: for a signal, with 128 and its number. No line is printed: the command prints one for all workers.
     """
     global _is_busy, _is_worker
+    if not _is_worker and multiprocessing.parent_process() is not None:
+        weakref.finalize(in_worker, _leave)  # before any job: what a job asks for at the end of the process comes earlier
     _is_worker = True
     for number in ENDING:  # for good: a default handler would end a worker between two jobs
         if signal.getsignal(number) in DEFAULTS:
@@ -85,6 +79,15 @@ def in_worker(task: Callable[[Any], Any], config: Any) -> Any:
         return task(config)
     finally:
         _is_busy = False
+
+
+def _leave() -> None:
+    """At the end of a worker, after loggers have written their last and temporary folders are removed: Python would take a second
+    more to free what torch has loaded."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(0)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

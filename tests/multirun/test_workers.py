@@ -1,18 +1,20 @@
 """Signals to workers: one of joblib ends its job and lives on, and the command waits; those of a search leave Ctrl-C alone."""
 
-import multiprocessing
+import atexit
+import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import joblib
 import pytest
 from filelock import FileLock
+from joblib.externals.loky import get_reusable_executor
 from omegaconf import OmegaConf
 
 from benchmarks.multirun import crew, workers
@@ -113,19 +115,20 @@ def test_jobs_of_joblib_are_started_so(tmp_path: Path) -> None:
     assert [call.args[0].parent.name for call in looks.call_args_list] == ["7", "8"]
 
 
-def test_idle_workers_are_ended_at_once_and_none_is_started_to_be_ended() -> None:
-    with mock.patch.dict(sys.modules):
-        sys.modules.pop(workers.LOKY, None)
-        workers.end_workers()
-        assert workers.LOKY not in sys.modules
-    joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(abs)(number) for number in range(2))
-    idle = multiprocessing.active_children()
-    assert idle
-    workers.end_workers()
-    assert not [worker for worker in idle if worker.is_alive()]
-    # the next sweep of the process has workers of its own
-    assert joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(abs)(number) for number in (-1, -2)) == [1, 2]
-    workers.end_workers()
+def test_a_worker_does_the_last_work_of_its_jobs_and_leaves_without_freeing_what_they_loaded(tmp_path: Path) -> None:
+    class Freed:
+        def __del__(self) -> None:
+            (tmp_path / "freed").touch()
+
+    def job(folder: Path) -> None:  # sent to the worker as it is, so that the worker need not import this file
+        json.kept = Freed(), TemporaryDirectory(dir=folder)  # type: ignore[attr-defined]
+        atexit.register((folder / "last words").touch)
+
+    workers_of_joblib = get_reusable_executor(max_workers=1)
+    workers_of_joblib.submit(partial(in_worker, job), tmp_path).result()
+    assert len(list(tmp_path.iterdir())) == 1
+    workers_of_joblib.shutdown()  # as at the end of the command
+    assert [path.name for path in tmp_path.iterdir()] == ["last words"]
 
 
 @pytest.mark.usefixtures("command")
