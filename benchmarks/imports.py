@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 
-from packaging.requirements import Requirement
-from packaging.version import Version
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
 
 from benchmarks.errors import UserError, one_line
 
@@ -53,11 +53,17 @@ def check_torchvision(by_version: bool = False) -> None:
 
 
 def _fit_by_version() -> bool:
-    """Whether torchvision's package says that it works with the version of torch that is installed."""
-    torch = Version(metadata.version("torch"))
-    needs = [Requirement(text) for text in metadata.requires("torchvision") or []]
+    """Whether torchvision's package names the versions of torch that it works with, and the one that is installed is among them.
+
+    A torchvision built from source may name none, and a torch built from source may have a version in a format of its own.
+    """
+    try:
+        torch = Version(metadata.version("torch"))
+        needs = [Requirement(text) for text in metadata.requires("torchvision") or []]
+    except (InvalidVersion, InvalidRequirement):
+        return False
     accepted = [need.specifier for need in needs if need.name == "torch"]
-    return bool(accepted) and all(torch.public in versions for versions in accepted)
+    return any(accepted) and all(torch.public in versions for versions in accepted)
 
 
 def missing_launcher(error: Exception) -> str | None:

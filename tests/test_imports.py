@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from contextlib import nullcontext
 from importlib import metadata
 from unittest import mock
 
@@ -43,3 +44,24 @@ def test_the_command_of_a_sweep_believes_the_versions_and_loads_torch_only_if_th
             pytest.raises(UserError, match=r"made for torch==2\.12\.0"),
         ):
             check_torchvision(by_version=True)
+
+
+@pytest.mark.parametrize(
+    ("torch", "needs", "is_believed"),
+    [
+        ("2.12.0.dev20260101+cu130", "torch==2.12.0.dev20260101", True),
+        ("2.12.0a0+git1234567", "torch==2.12.0", False),
+        ("2.12.0", "torch", False),  # a torchvision that was built from source
+        ("2.12.0", "torch==2.12.0,", True),
+        ("main", "torch==2.12.0", False),
+        ("2.12.0", "torch==", False),
+    ],
+)
+def test_versions_are_believed_only_if_torchvision_names_some(torch: str, needs: str, is_believed: bool) -> None:
+    with (
+        mock.patch.object(metadata, "version", lambda name: torch),
+        mock.patch.object(metadata, "requires", return_value=[needs]),
+        mock.patch.dict(sys.modules, {"torchvision": None}),
+        nullcontext() if is_believed else pytest.raises(UserError, match="do not work together"),
+    ):
+        check_torchvision(by_version=True)
