@@ -59,7 +59,7 @@ def test_the_command_of_a_sweep_believes_the_versions_and_loads_torch_only_if_th
 )
 def test_versions_are_believed_only_if_torchvision_names_some(torch: str, needs: str, is_believed: bool) -> None:
     with (
-        mock.patch.object(metadata, "version", lambda name: torch),
+        mock.patch.object(metadata, "version", return_value=torch),
         mock.patch.object(metadata, "requires", return_value=[needs]),
         mock.patch.dict(sys.modules, {"torchvision": None}),
         nullcontext() if is_believed else pytest.raises(UserError, match="do not work together"),
