@@ -65,9 +65,8 @@ def nearest_others(x: Tensor, k: int, tile: int = TILE) -> Nearest:
             if rows == columns:
                 squared.fill_diagonal_(torch.inf)
             else:
-                kept.keep(
-                    columns, squared.T.contiguous(), rows.start
-                )  # topk of values that lie apart takes twice as long
+                # topk of values that lie apart takes twice as long
+                kept.keep(columns, squared.T.contiguous(), rows.start)
             kept.keep(rows, squared, columns.start)
     return _in_float64(x, x, kept, cloud.errors(cloud), k, is_own=True)
 
