@@ -67,9 +67,8 @@ def in_worker(task: Callable[[Any], Any], config: Any) -> Any:
     """
     global _is_busy, _is_worker
     if not _is_worker and multiprocessing.parent_process() is not None:
-        weakref.finalize(
-            in_worker, _leave
-        )  # before any job: what a job asks for at the end of the process comes earlier
+        # before any job, because finalizers run in reverse order: those of jobs come first
+        weakref.finalize(in_worker, _leave)
     _is_worker = True
     for number in ENDING:  # for good: a default handler would end a worker between two jobs
         if signal.getsignal(number) in DEFAULTS:
