@@ -6,7 +6,9 @@ starts all of them at once. A turn is captured by itself, so that a round of any
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Protocol, cast, get_args
 
 import torch
@@ -38,7 +40,7 @@ class CudaRecorder:
     """CUDA graphs of one memory pool: turns run one after another, and nothing in the pool outlives a turn."""
 
     def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
+        self._stream = _side_stream(torch.cuda.current_device())
         self._pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, work: Callable[[], None]) -> None:
@@ -49,10 +51,35 @@ class CudaRecorder:
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        # of this thread only: another thread may read the next block to the device meanwhile
-        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-            work()
+        # torch stays on the stream of a capture that fails; the outer block goes back to the stream of before
+        with torch.cuda.stream(torch.cuda.current_stream()):
+            try:
+                # of this thread only: another thread may read the next block to the device meanwhile
+                with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                    work()
+            except BaseException:
+                _abandon_capture(self._pool)
+                raise
         return graph.replay
+
+
+@cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """One stream for all runs of a process: cuBLAS keeps a workspace, of 32 MiB on an H100, for each stream that it has seen."""
+    return torch.cuda.Stream(device)
+
+
+def _abandon_capture(pool: tuple[int, int]) -> None:
+    """Ends what torch 2.11 does not end after a capture that failed.
+
+    The generator still counts the draws of a graph and refuses every other draw on the device ("Offset increment outside graph
+    capture"): a copy of its state, which does not count, takes the state's place. The allocator still serves the graph's pool.
+    """
+    device = torch.cuda.current_device()
+    generator = torch.cuda.default_generators[device]
+    generator.graphsafe_set_state(generator.clone_state())
+    with suppress(AttributeError, RuntimeError):  # it is private; a capture that ended has ended this too
+        torch._C._cuda_endAllocateToPool(device, pool)
 
 
 @dataclass(frozen=True)
@@ -163,7 +190,7 @@ class Turns:
         try:
             replay = self._recorder.record(lambda: turn(place))
         except RuntimeError as error:
-            self._go_eager(f"the {name}'s turn cannot be captured ({' '.join(str(error).split())[:160]})")
+            self._go_eager(f"the {name}'s turn cannot be captured ({' '.join(str(_first(error)).split())[:160]})")
             replay = None
         added = Counter({key: counts[key] - before[key] for key in counts if counts[key] != before[key]})
         counts.subtract(added)
@@ -189,6 +216,13 @@ def make_capturable(optimizer: Optimizer, wanted: bool) -> None:
             if isinstance(step, Tensor):  # the count lives where the step is computed
                 on_device = wanted or bool(group.get("fused"))
                 optimizer.state[weight]["step"] = step.to(weight.device if on_device else "cpu")
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that was raised first. The end of a capture that failed raises one more, which does not say why."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _are_equal(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> bool:

@@ -19,7 +19,7 @@ from benchmarks.training.configure import RunConfig
 from benchmarks.training.speed import WARM, Stopwatch, clock, now
 from datamodules.base import DataModule
 from models.game import GenerativeModel, Player
-from models.turns import Loss, Turns, make_capturable
+from models.turns import WARM_UPS, CudaRecorder, Loss, Turns, make_capturable
 
 LIGHTNING, PYTHAE = "Lightning and a DataLoader", "pythae's trainer"
 # minibatches before a measurement at the smallest size
@@ -138,16 +138,10 @@ def bare(model: GenerativeModel, data: DataModule, device: torch.device, how: Ho
     images, rounds = torch.from_numpy(data.splits["train"]).to(device), max(player.every for player in players)
     play: Callable[[], None] = partial(_cycle, players, optimizers, images, data.batch_size, rounds)
     if how == "bare captured":
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                play()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            play()
-        play = graph.replay
+        recorder = CudaRecorder()
+        for _ in range(WARM_UPS):
+            recorder.warm_up(play)
+        play = recorder.record(play)
     return play, rounds * data.batch_size
 
 

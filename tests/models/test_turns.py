@@ -1,9 +1,11 @@
 """How turns run: captured turns play as eager turns do, compiled losses are the same, and what cannot be captured is told."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from models.game import GenerativeModel
 from models.losses import gradient_penalty
-from models.turns import MOST_CAPTURES, WARM_UPS, Turns, make_capturable
+from models.turns import MOST_CAPTURES, WARM_UPS, CudaRecorder, Turns, make_capturable
 from tests.conftest import SMALL, choices, composed
 from tests.models.test_game import Random, Recorder, fit
 
@@ -171,6 +173,62 @@ def test_a_turn_that_cannot_be_captured_runs_eagerly_and_says_so() -> None:
     turns = Turns("graphs", lines.append)
     _, counts = play(turns, 6, lambda i: 0.1, Refuses)
     assert (counts["critic"], turns.ran) == (6, "eager")
+    assert lines == [
+        "the critic's turn cannot be captured (operation not permitted when stream is capturing): "
+        "turns run without CUDA graphs"
+    ]
+
+
+def test_after_a_capture_that_failed_cuda_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CUDA that is pretended: torch leaves its stream, its generator and its allocator in the state of a capture."""
+    left: set[str] = set()
+    lines, now = list[str](), ["the default stream"]
+    generator = SimpleNamespace(
+        clone_state=lambda: "a copy", graphsafe_set_state=lambda state: left.discard("generator")
+    )
+
+    @contextmanager
+    def on(stream: str) -> Iterator[None]:
+        before, now[0] = now[0], stream
+        try:
+            yield
+        finally:
+            now[0] = before
+
+    @contextmanager
+    def capture(*_: Any, **__: Any) -> Iterator[None]:
+        now[0] = "another stream"
+        left.update({"generator", "allocator"})
+        try:
+            yield
+        except RuntimeError:
+            raise RuntimeError("operation failed due to a previous error during capture") from None
+
+    pretended = {
+        "current_device": lambda: 0,
+        "current_stream": lambda: now[0],
+        "stream": on,
+        "graph_pool_handle": lambda: (0, 1),
+        "CUDAGraph": object,
+        "graph": capture,
+        "default_generators": (generator,),
+    }
+    for name, value in pretended.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr("models.turns._side_stream", lambda device: "another stream")
+    monkeypatch.setattr(
+        torch._C, "_cuda_endAllocateToPool", lambda device, pool: left.remove("allocator"), raising=False
+    )
+
+    def turn(x: Tensor) -> None:
+        if now[0] == "another stream":
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    turns = Turns("graphs", lines.append)
+    turns._recorder = CudaRecorder()
+    turns._warm["critic"] = WARM_UPS
+    turns.play("critic", turn, torch.ones(2, 1), torch.optim.SGD([torch.ones(1)], lr=0.1), Counter())
+    assert (now, left, turns.ran) == (["the default stream"], set(), "eager")
     assert lines == [
         "the critic's turn cannot be captured (operation not permitted when stream is capturing): "
         "turns run without CUDA graphs"
