@@ -130,6 +130,8 @@ def make_trainer(config: RunConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
         UserError: for settings that Lightning refuses.
     """
     settings = {k: v for k, v in config.parts.trainer.items() if k != "loop"} | {"accelerator": config.device}
+    # Lightning leaves torch's setting alone without a word on it, also the setting of the run before in the same process
+    settings.setdefault("deterministic", False)
     if settings["devices"] != 1:  # while one player plays, the other player's parameters are unused
         settings.setdefault("strategy", "ddp_find_unused_parameters_true")
     try:
