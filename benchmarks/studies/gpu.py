@@ -3,6 +3,7 @@
 Each step writes its result into reports/gpu/steps/, and a step with a result is not repeated. After each step,
 reports/gpu/results.md and results.json hold every table. A step starts only if its estimated time is left; a step that takes
 longer is stopped, and its training goes on from its checkpoint next time. docs/gpu.md says what each step shows.
+The first steps of some parts run before the rest, so that a short time shows something of each.
 
     python -m benchmarks.studies.gpu                           all parts in the order of their value, for nine minutes
     python -m benchmarks.studies.gpu minutes=4 part=works      one part
@@ -12,6 +13,8 @@ longer is stopped, and its training goes on from its checkpoint next time. docs/
 from benchmarks.studies.words import study
 
 PARTS = ("works", "speed", "scoring", "published", "findings")
+# steps that run before all others: every family works, is compared with other loops, and has a run of the published table
+FIRST = {"works": 5, "speed": 10, "published": 5}
 
 
 @study(minutes=9, part=("all", *PARTS), size=("paper", "tiny"))
@@ -30,8 +33,10 @@ def main(minutes: int, part: str, size: str) -> None:
             "published": gpu_runs.published,
             "findings": gpu_findings.findings,
         }
-        chosen = [step for name in PARTS if part in ("all", name) for step in steps_of[name](place)]
-        Ledger(place.folder, place.machine).run(chosen, 60.0 * minutes)
+        steps = {name: steps_of[name](place) for name in PARTS if part in ("all", name)}
+        first = [step for name, number in FIRST.items() for step in steps.get(name, [])[:number]]
+        rest = [step for of_part in steps.values() for step in of_part if step not in first]
+        Ledger(place.folder, place.machine, is_usable=place.is_usable).run([*first, *rest], 60.0 * minutes)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def works(place: Place) -> list[Step]:
     families = ("vae", "wgan_gp") if place.is_tiny else FAMILIES
     networks = ("mlp",) if place.is_tiny else tuple(NETWORKS)
     steps = [
-        Step(f"works-{network}-{family}-{precision}", "works", 10.0, partial(_works, place, family, network, precision))
+        Step(f"works-{network}-{family}-{precision}", "works", 20.0, partial(_works, place, family, network, precision))
         for precision in ("32-true", "bf16-mixed")
         for network in networks
         for family in families
@@ -52,7 +52,7 @@ def works(place: Place) -> list[Step]:
 
 
 def _works(place: Place, family: str, network: str, precision: str) -> Tables:
-    work = place.folder / "work" / f"{network}-{family}-{precision}"
+    work = _empty(place.folder / "work" / f"{network}-{family}-{precision}")
     words = [f"model={family}", "datamodule=noise", f"network={network}", *NETWORKS[network], *SHORT, *CHEAP]
     words += [place.trainer, f"trainer.precision={precision}"]
     config = _train(place.words(*words), work / "whole")
@@ -82,9 +82,16 @@ def _works(place: Place, family: str, network: str, precision: str) -> Tables:
 
 def _determinism(place: Place, family: str) -> Tables:
     """Two runs of one seed, with deterministic algorithms and without."""
+    try:
+        return _determinism_rows(place, family)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def _determinism_rows(place: Place, family: str) -> Tables:
     rows = []
     for is_deterministic in (False, True):
-        work = place.folder / "work" / f"determinism-{family}"
+        work = _empty(place.folder / "work" / f"determinism-{family}")
         words = [f"model={family}", "datamodule=noise", "network=dcgan", *SHORT, *CHEAP, place.trainer]
         words = place.words(*words, f"+trainer.deterministic={str(is_deterministic).lower()}")
         one, other = (_train(words, work / name) for name in ("one", "other"))
@@ -193,6 +200,12 @@ def recorded(words: Sequence[str], runs_dir: Path) -> tuple[dict[str, Any], dict
         raise RuntimeError(outcome.message)
     shutil.rmtree(checkpoint_path(config.path).parent, ignore_errors=True)
     return record, {score.name: score.value for sheet in run.sheets for score in sheet.scores}
+
+
+def _empty(folder: Path) -> Path:
+    """The folder, without what a step left there that failed or was stopped."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _train(words: Sequence[str], runs_dir: Path) -> RunConfig:

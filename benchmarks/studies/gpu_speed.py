@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Sequence
 from functools import partial
 
+import torch
+
 from benchmarks.scoring.restore import load_model
 from benchmarks.studies.ledger import Step, Tables
 from benchmarks.studies.loops import LIGHTNING, PYTHAE, alternate, times
@@ -59,6 +61,9 @@ def _compare(place: Place, family: str, network: str, batch_size: int, loops: Se
     """Images a second of each loop: the median of rounds; beside a loop without Lightning: the median of ratios."""
     words = [*place.images(), f"model={family}", f"network={network}", place.trainer]
     config = configure_words([*place.words(*words), f"datamodule.batch_size={batch_size}"])
+    if any(loop.startswith("compiled") for loop in loops):
+        # torch keeps eight compilations of a function, which models share, and then runs the function as it is written
+        torch._dynamo.reset()
     chosen = [loop for loop in loops if loop != BASE or place.device == "cuda"]
     if LIGHTNING in loops and can_run(load_model(config.parts.model)):
         chosen.append(PYTHAE)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import fail, one_line
+from benchmarks.errors import UserError, fail, one_line
 from benchmarks.records.files import write_json, write_text
 from benchmarks.reporting.numbers import number
 
@@ -20,6 +20,8 @@ RESERVE = 1.3
 TAIL = 2.0
 # a step that goes on where it was stopped starts if so many seconds are left, or what is left of it
 PIECE = 60.0
+# seconds between two alarms once the time is over: Python drops an exception that is raised while it frees an object
+AGAIN = 5.0
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
@@ -56,17 +58,23 @@ class Ledger:
         folder: of the results.
         machine: what the tables say of the machine; results of several machines stand in one table, each row with its own.
         clock: in seconds.
+        is_usable: whether this process can still use the device after a step that failed.
     """
 
     folder: Path
     machine: str
     clock: Callable[[], float] = time.monotonic
+    is_usable: Callable[[], bool] = lambda: True
 
     def run(self, steps: Sequence[Step], seconds: float) -> None:
-        """Runs each step in order that has no result and fits into what is left of the time."""
+        """Runs each step in order that has no result and fits into what is left of the time; what failed before comes last.
+
+        Raises:
+            UserError: after a step that leaves the device unusable to this process, in which every later step would fail too.
+        """
         deadline = self.clock() + seconds - TAIL
         waiting = []
-        for i, step in enumerate(steps, 1):
+        for i, step in enumerate(sorted(steps, key=lambda step: self._failed(step).is_file()), 1):
             if self.result(step) is not None:
                 continue
             left, needed = deadline - self.clock(), self.estimate(step, steps)
@@ -74,9 +82,14 @@ class Ledger:
                 waiting.append(step)
                 continue
             print(f"[{i}/{len(steps)}] {step.name}: about {needed:.0f} s, {left:.0f} s left", flush=True)
-            if not self._take(step, left):
-                waiting.append(step)
+            is_done = self._take(step, left)
             self.write_tables(steps)
+            if not is_done:
+                waiting.append(step)
+                if not self.is_usable():
+                    raise UserError(
+                        f"{step.name} left the device unusable to this process: run the same command again for the other steps"
+                    )
         self.write_tables(steps)
         done = sum(self.result(step) is not None for step in steps)
         rest = sum(self.estimate(step, steps) for step in waiting)
@@ -158,7 +171,7 @@ def _alarm(seconds: float) -> Iterator[None]:
         raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), AGAIN)
     try:
         yield
     finally:

@@ -24,8 +24,8 @@ CHEAP = (
 # four blocks, a checkpoint after each
 SHORT = ("budget.amount=5120", "checkpoint_seconds=0", "curve_points=2")
 NETWORKS: Mapping[str, Sequence[str]] = {
-    "mlp": (),
     "dcgan": (),
+    "mlp": (),
     # a quarter of the paper's width, because the CPU scores it too
     "resnet": ("model.trunk.width=32", "model.decoder.width=32"),
 }
@@ -54,6 +54,15 @@ class Place:
     @property
     def trainer(self) -> str:
         return "trainer=gpu_graphs" if self.device == "cuda" else "trainer=cpu"
+
+    def is_usable(self) -> bool:
+        """Whether the device still works for this process. An error inside of a kernel ends that until the process ends."""
+        try:
+            if self.device == "cuda":
+                torch.cuda.synchronize()
+        except RuntimeError:
+            return False
+        return True
 
     def words(self, *words: str) -> list[str]:
         """The words of a run: those of tiny runs replace data, networks and budgets."""
@@ -92,6 +101,8 @@ def prepared(is_tiny: bool, name: str, device: str | None = None) -> Iterator[Pl
     """The place of the study of a name, inside Hydra: on the GPU if there is one, if no device is given."""
     silence_lightning()
     use_float32()
+    # cuBLAS is asked once in a process whether it is deterministic: at its first product, long before a step that wants it to be
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     machine = f"{torch.cuda.get_device_name() if device == 'cuda' else _processor()}, torch {torch.__version__}"
     with initialize_config_module("conf", version_base="1.3"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.errors import UserError
 from benchmarks.records.runs import Score
 from benchmarks.studies.gpu_busy import watched
 from benchmarks.studies.gpu_runs import tolerance
@@ -28,8 +29,8 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
         "What trainer.deterministic=true buys",
         "Speed of training",
         "Several seeds at once",
-        "Scoring under protocol=full",
         "Lucic's protocol",
+        "Scoring under protocol=full",
         "Published findings",
     ]
     # on a CPU everything is equal to the bit
@@ -162,6 +163,47 @@ def test_a_step_that_fails_is_in_the_table_and_tried_again(tmp_path: Path, capsy
     text = (tmp_path / "results.md").read_text()
     assert "Steps that failed" not in text
     assert "| 1.500 | yes | — | a machine |" in text
+
+
+def test_a_device_that_is_lost_ends_the_command_and_the_step_that_failed_comes_last(tmp_path: Path) -> None:
+    """In a process that an error inside of a kernel has cut off from the GPU, every later step would fail as well."""
+    order: list[str] = []
+
+    def step(name: str) -> Step:
+        def work() -> Tables:
+            order.append(name)
+            if order == ["one"]:
+                raise RuntimeError("an illegal memory access was encountered")
+            return {"table": [{"step": name}]}
+
+        return Step(name, name, 1, work)
+
+    steps = [step("one"), step("two")]
+    lost = Ledger(tmp_path, "a machine", is_usable=lambda: False)
+    with pytest.raises(UserError, match="one left the device unusable to this process: run the same command again"):
+        lost.run(steps, 60)
+    assert "an illegal memory access" in (tmp_path / "results.md").read_text()
+    lost.run(steps, 60)
+    assert order == ["one", "two", "one"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_alarm_that_python_drops_rings_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in `__del__` is printed and forgotten."""
+    monkeypatch.setattr("benchmarks.studies.ledger.AGAIN", 0.1)
+
+    class Dropped:
+        def __del__(self) -> None:
+            time.sleep(1)
+
+    def work() -> Tables:
+        Dropped()
+        time.sleep(20)
+        return {}
+
+    start = time.monotonic()
+    Ledger(tmp_path, "a machine").run([Step("slow", "slow", 0.1, work)], 2.3)
+    assert time.monotonic() - start < 15
 
 
 @pytest.mark.parametrize(
