@@ -56,8 +56,8 @@ class PretendedGPU(TorchFunctionMode):
             return GPU if is_on_gpu(args[0]) else torch.device("cpu")
         if func == Tensor.is_cuda.__get__:
             return is_on_gpu(args[0])
-        if func is Tensor.numpy and is_on_gpu(args[0]):
-            raise Mixed("numpy() of a tensor on the GPU")
+        if func in (Tensor.numpy, Tensor.__array__) and is_on_gpu(args[0]):
+            raise Mixed("an array of a tensor on the GPU")
         # where the result is, if the call says it
         named = [leaf for leaf in (*args[1:], kwargs.get("device")) if isinstance(leaf, str | torch.device)]
         asked = next((is_gpu(d) for d in named), None)
@@ -76,6 +76,9 @@ class PretendedGPU(TorchFunctionMode):
         moves = func in (Tensor.to, Tensor.copy_, Tensor.cpu) or name in ("__set__", "__get__", "type_as")
         if len(where) > 1 and not moves:
             raise Mixed(f"{name} of tensors on two devices: {[(tuple(v.shape), is_on_gpu(v)) for v in values]}")
+        # every generator is on the CPU here, and a real one draws on its own device alone
+        if kwargs.get("generator") is not None and (asked or any(where)):
+            raise Mixed(f"{name} on the GPU with a generator on the CPU")
         result = func(*args, **kwargs)
         if func in TO_CPU:
             on_gpu = False

@@ -42,7 +42,13 @@ def test_what_is_mixed_is_found() -> None:
         assert (there.device.type, (2 * there).device.type, there.cpu().device.type) == ("cuda", "cuda", "cpu")
         assert is_on_gpu(here.to(there.device) + there)
         assert is_on_gpu(there[torch.arange(1)])
-        for mix in (lambda: there + here, lambda: torch.cat([here, there]), there.numpy, lambda: np.asarray(there)):
+        drawn = torch.Generator()
+        mixes = (
+            *(lambda: there + here, lambda: torch.cat([here, there]), there.numpy, lambda: np.asarray(there)),
+            *(lambda: there.__array__(), lambda: torch.rand(2, generator=drawn, device="cuda")),
+            lambda: torch.multinomial(there, 1, generator=drawn),
+        )
+        for mix in mixes:
             with pytest.raises(Mixed):
                 mix()
 

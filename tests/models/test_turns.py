@@ -13,12 +13,14 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from models.game import GenerativeModel
 from models.losses import gradient_penalty
 from models.turns import MOST_CAPTURES, WARM_UPS, CudaRecorder, Turns, make_capturable
 from tests.conftest import SMALL, choices, composed
 from tests.models.test_game import Random, Recorder, fit
+from tests.unread import UNREAD, Copied, unread_device
 
 WIDTHS = ("model.trunk.widths=[8]", "model.decoder.widths=[8]")
 
@@ -94,6 +96,45 @@ def test_captured_turns_play_as_eager_turns(name: str, tmp_path: Path) -> None:
         assert torch.equal(value, state[key]), key
     assert captured.turns.ran == "graphs"
     assert captured.turns._captured == {}
+
+
+def test_what_waits_for_a_device_is_found() -> None:
+    with unread_device():
+        x = torch.rand(4, 3, device=UNREAD)
+        assert x.mul(2).sum().device == UNREAD
+        copies = (
+            lambda: torch.tensor(1.0, device=UNREAD),
+            lambda: x * torch.tensor(2.0),
+            x.cpu,
+            lambda: x[torch.ones(1).long()],
+        )
+        for copy in copies:
+            with pytest.raises(Copied):
+                copy()
+        for wait in (lambda: x.sum().item(), lambda: bool((x > 0).all()), lambda: x[x > 0], x.nonzero):
+            with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
+                wait()
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_no_turn_waits_for_the_device(name: str) -> None:
+    """A turn that read a number or copied one from the CPU could not be captured."""
+    model = made(name)
+    # the one process of a run
+    model._trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda x, reduce_op: x))  # type: ignore[assignment]
+    model.configure_model()
+    with unread_device(model):
+        model._device = UNREAD
+        x = torch.rand(4, 1, 2, 2, device=UNREAD)
+        for player in model.players():
+            loss = player.loss(x)
+            assert loss.device == UNREAD
+            loss.backward()
+            if player.project is not None:
+                player.project()
+            model.note(player.name, loss)
+            if player.samples:
+                model._average(player)
 
 
 @pytest.mark.parametrize("name", ["wgan_gp"])
