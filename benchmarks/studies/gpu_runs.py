@@ -61,6 +61,7 @@ def _works(place: Place, family: str, network: str, precision: str) -> Tables:
         run = read_run(config.path)
         assert run is not None
         is_reproduced = replay(run, work / "again", os.environ.get("DATA_DIR"))
+    replayed = read_run(work / "again" / config.path.relative_to(work / "whole"))
     at_hand, on_cpu = run.sheets[0], _score(config, torch.device("cpu"))
     labels = {"model": family, "network": network, "precision": precision}
     row = {
@@ -70,6 +71,8 @@ def _works(place: Place, family: str, network: str, precision: str) -> Tables:
         "peak memory, MiB": record["cost"]["peak_memory_bytes"] / 2**20,
         "largest weight difference after resuming": _difference(config.path, _resumed(config, work / "cut")),
         "after a replay": _difference(config.path, work / "again" / config.path.relative_to(work / "whole")),
+        # a row of one seed has no spread that a replay could be judged by
+        "scores equal after a replay": _equal(at_hand, replayed.sheets[0] if replayed is not None else None),
         "replay says reproduced": is_reproduced,
     }
     tables: Tables = {
@@ -244,6 +247,12 @@ def _difference(run: Path, other: Path) -> float:
     a, b = (torch.load(checkpoint_path(r), map_location="cpu", weights_only=True)["state_dict"] for r in (run, other))
     pairs: list[tuple[Tensor, Tensor]] = [(value.double(), b[name].double()) for name, value in a.items()]
     return max(float((x - y).abs().max()) for x, y in pairs if x.numel())
+
+
+def _equal(sheet: ScoreSheet, other: ScoreSheet | None) -> str:
+    """How many scores of a sheet are equal to the bit in another."""
+    others = {} if other is None else {score.name: score.value for score in other.scores}
+    return f"{sum(others.get(s.name, 'none') == s.value for s in sheet.scores)} of {len(sheet.scores)}"
 
 
 def _agreement(labels: Row, sheet: ScoreSheet, other: ScoreSheet) -> list[Row]:

@@ -1,5 +1,6 @@
 """The record of a run: its budget and cost, its environment, its packages, its commit."""
 
+import gc
 import platform
 import resource
 import subprocess
@@ -131,6 +132,7 @@ def commit() -> dict[str, Any]:
 def reset_peak_memory(device: torch.device) -> None:
     """Starts a new measurement of peak memory."""
     if device.type == "cuda":
+        gc.collect()  # what earlier runs of the process had on the device: their objects point at each other
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of this run, not of the whole sweep

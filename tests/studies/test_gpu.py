@@ -37,6 +37,7 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
     (works,) = tables["It works"]
     assert (works["largest weight difference after resuming"], works["after a replay"]) == (0, 0)
     assert works["replay says reproduced"] is True
+    assert re.fullmatch(r"(\d\d) of \1", works["scores equal after a replay"])
     assert [row["difference"] for row in tables["The same checkpoint scored on this device and on its CPU"]] == [0]
     assert [row["largest weight difference of two runs"] for row in tables["What trainer.deterministic=true buys"]] == [
         0,
