@@ -51,7 +51,10 @@ class Store:
     def gather(self, index: NDArray[np.int64]) -> Tensor:
         """index (K, B) -> examples (K, B, ...), of the store's dtype."""
         if self._tensor is not None:
-            return self._tensor[torch.from_numpy(index).to(self.device)]
+            places = torch.from_numpy(index)
+            if self.device.type == "cuda":  # a copy from other memory would wait for the minibatches before it
+                places = places.pin_memory()
+            return self._tensor[places.to(self.device, non_blocking=True)]
         flat = index.ravel()
         order = np.argsort(flat)  # in the file's order, so that a cold disk is read forwards
         out = np.empty((len(flat), *self._array.shape[1:]), self._array.dtype)

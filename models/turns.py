@@ -4,9 +4,10 @@ A turn of a small network is a hundred small kernels, and Python starts them mor
 starts all of them at once. A turn is captured by itself, so that a round of any players is a sequence of replays.
 """
 
+import gc
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol, cast, get_args
@@ -52,7 +53,7 @@ class CudaRecorder:
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
         # torch stays on the stream of a capture that fails; the outer block goes back to the stream of before
-        with torch.cuda.stream(torch.cuda.current_stream()):
+        with torch.cuda.stream(torch.cuda.current_stream()), _no_collection():
             try:
                 # of this thread only: another thread may read the next block to the device meanwhile
                 with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
@@ -61,6 +62,18 @@ class CudaRecorder:
                 _abandon_capture(self._pool)
                 raise
         return graph.replay
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps garbage meanwhile: among what earlier runs left may be graphs and events, and CUDA destroys none during a capture."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @cache

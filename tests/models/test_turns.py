@@ -1,5 +1,6 @@
 """How turns run: captured turns play as eager turns do, compiled losses are the same, and what cannot be captured is told."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -263,13 +264,14 @@ def test_after_a_capture_that_failed_cuda_is_as_before(monkeypatch: pytest.Monke
 
     def turn(x: Tensor) -> None:
         if now[0] == "another stream":
+            assert not gc.isenabled(), "a graph of an earlier run could be destroyed"
             raise RuntimeError("operation not permitted when stream is capturing")
 
     turns = Turns("graphs", lines.append)
     turns._recorder = CudaRecorder()
     turns._warm["critic"] = WARM_UPS
     turns.play("critic", turn, torch.ones(2, 1), torch.optim.SGD([torch.ones(1)], lr=0.1), Counter())
-    assert (now, left, turns.ran) == (["the default stream"], set(), "eager")
+    assert (now, left, turns.ran, gc.isenabled()) == (["the default stream"], set(), "eager", True)
     assert lines == [
         "the critic's turn cannot be captured (operation not permitted when stream is capturing): "
         "turns run without CUDA graphs"
