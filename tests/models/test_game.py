@@ -144,6 +144,14 @@ def test_losses_are_means_since_they_were_last_forgotten(tmp_path: Path) -> None
     assert model.losses() == {}
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_mean_of_many_losses_is_theirs_under_every_precision(dtype: torch.dtype) -> None:
+    model, losses = Recorder(), torch.rand(2000, dtype=dtype)
+    for loss in losses:
+        model.note("critic", loss)
+    assert model.losses()["critic"] == pytest.approx(float(losses.double().mean()), rel=1e-5)
+
+
 def test_wgan_clips_every_critic_parameter_and_nothing_else(tmp_path: Path) -> None:
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8))
     trunk.features = 8  # type: ignore[assignment]
