@@ -214,10 +214,8 @@ class GenerativeModel(LightningModule, ABC):
 
     def note(self, name: str, value: Tensor) -> None:
         """Adds a scalar to the means of `losses`: each player's loss, and what else a paper follows during training."""
-        if name not in self._loss_sums:
-            # a sum in bfloat16 stops growing at 256 terms
-            precise = torch.promote_types(value.dtype, torch.float32)
-            self._loss_sums[name] = torch.zeros_like(value.detach(), dtype=precise)
+        if name not in self._loss_sums:  # in float32 at least: a sum in bfloat16 stops growing at 256 terms
+            self._loss_sums[name] = torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
         self._loss_sums[name] += value.detach()
         self._loss_counts[name] += 1
 
