@@ -18,6 +18,8 @@ from models.contracts import Decodes, Encodes, Prior
 
 # another round of restarts must lower the floor by this share; otherwise the search has enough restarts
 LEAST_GAIN = 0.05
+# shares of the steps after which paths that are behind end: a later look saves little, an earlier one ends paths that would win
+LOOKS = (0.2, 0.4, 0.6)
 SEED = 500
 
 
@@ -43,6 +45,7 @@ def invert(
     steps: int,
     learning_rate: float,
     label: str = "inversion",
+    drop: float | None = None,
 ) -> Nearest:
     """argmin over z of ‖g(z) - x‖² by Adam from several starts, all at once.
 
@@ -57,28 +60,47 @@ def invert(
         steps: the number of steps of Adam.
         learning_rate: Adam's first step size, in units of a latent.
         label: of the progress bar.
+        drop: after each share of the steps in `LOOKS`, a path ends whose best error exceeds that of the best path of its example by
+            more than this share. None: no path ends early.
     """
-    z = starts.clone()
-    restarts = len(z) // len(x)
-    targets = x.flatten(1).repeat(restarts, 1)
-    best, best_error = z.clone(), torch.full((len(z),), math.inf, device=x.device)
+    paths = torch.arange(len(starts), device=x.device)  # those that go on
+    best, best_error = starts.clone(), torch.full((len(starts),), math.inf, device=x.device)  # of all paths
+    looks = [round(share * steps) for share in LOOKS]
+    z, targets = starts.clone(), x.flatten(1).repeat(len(starts) // len(x), 1)
+    now, now_error = best, best_error  # of the paths that go on
     differentiated = with_pullback(decode)
     optimizer = torch.optim.Adam([z], learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in progress(range(steps), label):
+    for step in progress(range(steps), label):
+        if drop is not None and step in looks:
+            best[paths], best_error[paths] = now, now_error
+            bound = (1 + drop) * best_error.view(-1, len(x)).min(0).values
+            kept = now_error <= bound[paths % len(x)]
+            paths, targets, now, now_error = paths[kept], targets[kept], now[kept], now_error[kept]
+            z = _go_on(optimizer, z, kept)
         decoded, pullback = differentiated(z)
         residual = decoded.flatten(1) - targets
         error = residual.square().sum(1)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best = torch.where(better[:, None], z, best)
+        better = error < now_error
+        now_error = torch.where(better, error, now_error)
+        now = torch.where(better[:, None], z, now)
         z.grad = pullback((2 * residual).view_as(decoded))  # of the sum of errors
         optimizer.step()
         schedule.step()
         z.copy_(prior.project(z))
-    errors, winner = best_error.view(restarts, len(x)).min(0)
-    latents = best.view(restarts, len(x), -1)[winner, torch.arange(len(x), device=x.device)]
+    best[paths], best_error[paths] = now, now_error
+    errors, winner = best_error.view(-1, len(x)).min(0)
+    latents = best.view(-1, len(x), starts.shape[1])[winner, torch.arange(len(x), device=x.device)]
     return Nearest(latents, errors)
+
+
+def _go_on(optimizer: torch.optim.Adam, z: Tensor, kept: Tensor) -> Tensor:
+    """The rows of z that are kept, with Adam's moments of these rows in place of those of z."""
+    state = optimizer.state.pop(z)
+    rows = z[kept]
+    optimizer.param_groups[0]["params"] = [rows]
+    optimizer.state[rows] = {name: value[kept] if value.shape == z.shape else value for name, value in state.items()}
+    return rows
 
 
 class Inversion(Ruler):
@@ -96,6 +118,8 @@ class Inversion(Ruler):
         restarts: the number of draws of the prior that a round starts from.
         learning_rate: Adam's first step size, in units of a latent.
         rounds: the largest number of rounds.
+        drop: as in `invert`.
+        negligible: a floor below this share of the error of the examples asks for no further round. None: none is so small.
 
     Raises:
         ValueError: for numbers out of range.
@@ -107,16 +131,25 @@ class Inversion(Ruler):
     searches_latents = True
 
     def __init__(
-        self, examples: int = 500, steps: int = 200, restarts: int = 3, learning_rate: float = 0.1, rounds: int = 3
+        self,
+        examples: int = 500,
+        steps: int = 200,
+        restarts: int = 3,
+        learning_rate: float = 0.1,
+        rounds: int = 3,
+        drop: float | None = None,
+        negligible: float | None = None,
     ) -> None:
         at_least_one("inversion", examples=examples, steps=steps, restarts=restarts, rounds=rounds)
+        for name, share in {"drop": drop, "negligible": negligible}.items():
+            if share is not None and not 0 < share < math.inf:
+                raise ValueError(f"metric inversion: {name} is {share}; expected more than 0, or null")
         self.examples, self.steps, self.restarts, self.learning_rate = examples, steps, restarts, learning_rate
-        self.rounds = rounds
+        self.rounds, self.drop, self.negligible = rounds, drop, negligible
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         x = torch.cat([x.cpu() for x in subject.real(self.examples)])
-        floor, rounds = self._floor(subject, len(x))
-        latents = self.search(subject, x, rounds)
+        latents, floor, rounds = self._search_with_floor(subject, x)
         nearest = subject.decode(latents)
         detail = {
             "steps": self.steps,
@@ -133,27 +166,27 @@ class Inversion(Ruler):
         values["inversion_norm"] = Value(float(latents.norm(dim=1).mean() / drawn.norm(dim=1).mean()), len(latents))
         return values
 
-    def search(self, subject: Subject, x: Tensor, rounds: int = 1) -> Tensor:
-        """The best latents of examples, (N, ...) -> (N, Z) on the CPU."""
-        nearest = self._round(subject, x, 0)
-        for i in range(1, rounds):
-            nearest = nearest.better_of(self._round(subject, x, i))
-        return nearest.latents
+    def search(self, subject: Subject, x: Tensor) -> Tensor:
+        """The best latents of examples after one round, (N, ...) -> (N, Z) on the CPU."""
+        return self._round(subject, x, 0).latents
 
-    def _floor(self, subject: Subject, n: int) -> tuple[Value, int]:
-        """The floor on n samples of the model, and the number of rounds after which it stops falling."""
-        samples = subject.draw(n)
-        nearest, rounds = self._round(subject, samples, 0), 1
-        floors = [float(nearest.errors.mean())]
-        while rounds < self.rounds:
-            nearest = nearest.better_of(self._round(subject, samples, rounds))
-            rounds += 1
-            floors.append(float(nearest.errors.mean()))
-            if floors[-1] > (1 - LEAST_GAIN) * floors[-2]:
+    def _search_with_floor(self, subject: Subject, x: Tensor) -> tuple[Tensor, Value, int]:
+        """The best latents of the examples, the floor on as many samples of the model, and the number of rounds."""
+        samples = subject.draw(len(x))
+        found, of_samples = self._round(subject, x, 0), self._round(subject, samples, 0)
+        floors = [float(of_samples.errors.mean())]
+        for number in range(1, self.rounds):
+            if self.negligible is not None and floors[-1] < self.negligible * float(found.errors.mean()):
                 break
-        errors = mse(subject.decode(nearest.latents), samples)
+            if number > 1 and floors[-1] > (1 - LEAST_GAIN) * floors[-2]:
+                break
+            found = found.better_of(self._round(subject, x, number))
+            of_samples = of_samples.better_of(self._round(subject, samples, number))
+            floors.append(float(of_samples.errors.mean()))
+        errors = mse(subject.decode(of_samples.latents), samples)
+        rounds = len(floors)
         detail = {"rounds": rounds, "restarts": self.restarts * rounds, "by_round": floors}
-        return Value(float(errors.mean()), n, detail), rounds
+        return found.latents, Value(float(errors.mean()), len(x), detail), rounds
 
     def _round(self, subject: Subject, x: Tensor, number: int) -> Nearest:
         """One search from draws of the prior, and in the first round also from the codes, batch by batch."""
@@ -168,8 +201,7 @@ class Inversion(Ruler):
                 with torch.no_grad():
                     starts = torch.cat([starts, model.prior.project(model.encode(batch))])
             label = f"inversion {i}/{len(batches)}"
-            parts.append(
-                invert(subject.composed_decode, model.prior, batch, starts, self.steps, self.learning_rate, label)
-            )
+            settings = (self.steps, self.learning_rate, label, self.drop)
+            parts.append(invert(subject.composed_decode, model.prior, batch, starts, *settings))
         latents, errors = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
         return Nearest(latents, errors)

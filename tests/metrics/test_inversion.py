@@ -57,6 +57,63 @@ def test_more_restarts_never_make_it_worse() -> None:
     torch.testing.assert_close(mse(decode(two.latents), x), two.errors.double())
 
 
+def errors_by_step(model: Net, x: Tensor, starts: Tensor, steps: int) -> Tensor:
+    """The best error of each path until each step, (steps, K, N), by Adam's formulas and autograd."""
+    z, m, v = starts.clone(), torch.zeros_like(starts), torch.zeros_like(starts)
+    best, by_step = torch.full((len(z),), torch.inf), []
+    for step in range(steps):
+        z.requires_grad_()
+        error = (model.decode(z).flatten(1) - x.flatten(1).repeat(len(z) // len(x), 1)).square().sum(1)
+        (gradient,) = torch.autograd.grad(error.sum(), z)
+        best = torch.minimum(best, error.detach())
+        by_step.append(best)
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient.square()
+        rate = 0.1 * (1 + math.cos(math.pi * step / steps)) / 2
+        corrected = m / (1 - 0.9 ** (step + 1)), v / (1 - 0.999 ** (step + 1))
+        z = z.detach() - rate * corrected[0] / (corrected[1].sqrt() + 1e-8)
+    return torch.stack(by_step).view(steps, -1, len(x))
+
+
+def test_paths_that_are_behind_end_and_the_others_go_on_as_before() -> None:
+    """Paths do not know of each other, so the result follows from the paths of a search that drops none."""
+    model, generator = Net(Normal(3)), torch.Generator().manual_seed(fresh_seed())
+    x, starts = torch.rand(15, 1, 8, 8, generator=generator), model.prior.sample(60, generator)
+    by_step = errors_by_step(model, x, 2 * starts, 100)
+    alive = torch.ones(4, 15, dtype=torch.bool)
+    for look in (20, 40, 60):
+        so_far = by_step[look - 1]
+        alive &= so_far <= 1.02 * so_far.min(0).values
+    expected = by_step[-1].where(alive, torch.inf).min(0).values
+    assert 15 < int(alive.sum()) < 60
+
+    rows = list[int]()
+
+    def decode(z: Tensor) -> Tensor:
+        rows.append(len(z))
+        return model.decode(z)
+
+    found = invert(decode, model.prior, x, 2 * starts, 100, 0.1, drop=0.02)
+    torch.testing.assert_close(found.errors, expected, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(mse(model.decode(found.latents), x).float() * 64, found.errors, rtol=1e-4, atol=1e-6)
+    assert (rows[0], rows[-1]) == (60, int(alive.sum()))
+    # a share that no path exceeds changes nothing, to the bit
+    whole, nothing = (invert(model.decode, model.prior, x, starts, 30, 0.1, drop=drop) for drop in (None, 1e9))
+    assert torch.equal(whole.latents, nothing.latents)
+    assert torch.equal(whole.errors, nothing.errors)
+
+
+def test_a_negligible_floor_asks_for_no_further_round() -> None:
+    model, x = Net(Normal(4)), torch.rand(20, 1, 8, 8)
+
+    def detail(negligible: float | None) -> Any:
+        ruler = Inversion(examples=20, steps=60, restarts=1, negligible=negligible)
+        return ruler.measure(subject(model, FakeData(x), seed=5))["inversion_floor"].detail  # type: ignore[union-attr]
+
+    assert detail(None)["rounds"] > 1
+    assert detail(1e3)["rounds"] == 1
+    assert detail(1e-9) == detail(None)
+
+
 def test_the_floor_is_the_error_of_the_same_search_where_a_latent_without_error_exists() -> None:
     model = Net(Normal(4))
     x = torch.rand(30, 1, 8, 8)
@@ -93,18 +150,17 @@ def test_codes_are_starts_where_there_is_an_encoder() -> None:
 def test_the_ruler_measures_what_it_found_and_leaves_no_gradients() -> None:
     model = Net(Normal(4))
     x = model.sample(30, torch.Generator().manual_seed(1))
-    ruler = Inversion(examples=25, steps=60, restarts=2)
+    ruler = Inversion(examples=25, steps=60, restarts=2, rounds=1)
     given = subject(model, FakeData(x), seed=5)
     with torch.no_grad():  # as scoring does
         values = dict(ruler.measure(given))
         again = ruler.measure(subject(model, FakeData(x), seed=5))
-        rounds = values["inversion_floor"].detail["rounds"]
-        found = given.decode(ruler.search(given, x[:25], rounds))
+        found = given.decode(ruler.search(given, x[:25]))
     assert values == again
     for name, function in {"inversion_mse": mse, "inversion_psnr": psnr, "inversion_ssim": ssim}.items():
         assert values[name].value == pytest.approx(float(function(found, x[:25]).double().mean()), rel=1e-6)
         assert values[name].n == 25
-    assert values["inversion_mse"].detail == {"steps": 60, "restarts": 2 * rounds, "starts_at_code": False}
+    assert values["inversion_mse"].detail == {"steps": 60, "restarts": 2, "starts_at_code": False}
     assert all(weight.grad is None for weight in model.net.parameters())
     assert values["inversion_mse"].value < float(mse(given.draw(25), x[:25]).mean()) / 4
 
@@ -141,6 +197,6 @@ def test_an_image_that_the_decoder_cannot_make_keeps_its_distance() -> None:
 
 def test_it_applies_to_decoders_and_names_what_is_out_of_range() -> None:
     assert Inversion().why_not(subject(FakeSampler((2,)), FakeData(torch.rand(4, 2)))) == "the model has no decoder"
-    for name in ("examples", "steps", "restarts"):
+    for name in ("examples", "steps", "restarts", "drop", "negligible"):
         with pytest.raises(ValueError, match=f"{name} is 0"):
             Inversion(**{name: 0})
