@@ -60,8 +60,8 @@ def invert(
         steps: the number of steps of Adam.
         learning_rate: Adam's first step size, in units of a latent.
         label: of the progress bar.
-        drop: after each share of the steps in `LOOKS`, a path ends whose best error exceeds that of the best path of its example by
-            more than this share. None: no path ends early.
+        drop: after each share of the steps in `LOOKS`, a path ends if its best error exceeds that of the best path of its example
+            by more than this share. None: no path ends early.
     """
     paths = torch.arange(len(starts), device=x.device)  # those that go on
     best, best_error = starts.clone(), torch.full((len(starts),), math.inf, device=x.device)  # of all paths

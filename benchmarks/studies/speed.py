@@ -9,6 +9,7 @@ starts only if its estimated time is left; the same command goes on later. docs/
     python -m benchmarks.studies.speed part=loops model=vae          one part, one family: genbench's loop beside other loops
     python -m benchmarks.studies.speed part=compiled network=mlp     what compiled losses would give
     python -m benchmarks.studies.speed part=scoring minutes=30       what scoring a run costs, metric by metric
+    python -m benchmarks.studies.speed part=inversion minutes=20     searches of latents under standard, beside longer ones
     python -m benchmarks.studies.speed minutes=2 size=tiny           every kind of step at the smallest size
 """
 
@@ -16,7 +17,7 @@ import os
 
 from benchmarks.studies.words import choices, study
 
-PARTS = ("loops", "start", "costs", "growth", "compiled", "bf16", "seeds", "scoring")
+PARTS = ("loops", "start", "costs", "growth", "compiled", "bf16", "seeds", "scoring", "inversion")
 
 
 @study(
@@ -54,6 +55,7 @@ def main(minutes: int, part: str, model: str, network: str, threads: int, size: 
             "bf16": speed_loops.bf16,
             "seeds": speed_loops.seeds,
             "scoring": speed_scoring.scoring,
+            "inversion": speed_scoring.inversion,
         }
         chosen = [step for name in PARTS if part in ("all", name) for step in makers[name](place, targets)]
         Ledger(place.folder, place.machine).run(chosen, 60.0 * minutes)

@@ -76,6 +76,10 @@ def test_costs_and_growth_have_a_row_for_each_case(place: Place, monkeypatch: py
 
 
 def test_scoring_has_the_seconds_of_each_metric_that_applies(place: Place) -> None:
+    (search,) = rows(speed_scoring.inversion(place, [TARGET]))
+    assert (search["rounds"], search["whole rounds"]) in {(n, m) for n in range(1, 5) for m in range(2, 4)}
+    assert search["inversion MSE"] > 0
+    assert search["times that of whole rounds"] > 0.5
     (row,) = rows(speed_scoring.scoring(place, [TARGET]))
     assert {"features of the data", "fid", "ais", "inversion", "reconstruction", "all but ais"} <= set(row)
     assert not {"known_truth", "anomaly", "bound"} & set(row), "do not apply to an autoencoder on digits"
