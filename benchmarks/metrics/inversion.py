@@ -24,16 +24,30 @@ SEED = 500
 
 
 class Nearest(NamedTuple):
-    """The best latents of a search, (N, Z), and their squared errors, (N,)."""
+    """The best latents of a search, (N, Z), their squared errors, (N,), and the best error of each of the K paths, (K, N)."""
 
     latents: Tensor
     errors: Tensor
+    by_path: Tensor
 
     def better_of(self, other: "Nearest") -> "Nearest":
         """The better latent of two searches for each example."""
         is_better = other.errors < self.errors
         latents = torch.where(is_better[:, None], other.latents, self.latents)
-        return Nearest(latents, torch.where(is_better, other.errors, self.errors))
+        errors = torch.where(is_better, other.errors, self.errors)
+        return Nearest(latents, errors, torch.cat([self.by_path, other.by_path]))
+
+    def worth(self, restarts: int) -> float:
+        """By what share the mean error would be larger with one draw of the prior fewer, on average over the draws.
+
+        Args:
+            restarts: the number of paths that start at draws of the prior; the first ones.
+        """
+        if len(self.by_path) < 2:
+            return math.inf
+        (best, second), winner = self.by_path.topk(2, dim=0, largest=False)
+        lost = torch.where(winner[0] < restarts, second - best, 0).mean() / restarts
+        return float(lost / best.mean())
 
 
 @torch.no_grad()
@@ -89,9 +103,10 @@ def invert(
         schedule.step()
         z.copy_(prior.project(z))
     best[paths], best_error[paths] = now, now_error
-    errors, winner = best_error.view(-1, len(x)).min(0)
+    by_path = best_error.view(-1, len(x))
+    errors, winner = by_path.min(0)
     latents = best.view(-1, len(x), starts.shape[1])[winner, torch.arange(len(x), device=x.device)]
-    return Nearest(latents, errors)
+    return Nearest(latents, errors, by_path)
 
 
 def _go_on(optimizer: torch.optim.Adam, z: Tensor, kept: Tensor) -> Tensor:
@@ -119,7 +134,8 @@ class Inversion(Ruler):
         learning_rate: Adam's first step size, in units of a latent.
         rounds: the largest number of rounds.
         drop: as in `invert`.
-        negligible: a floor below this share of the error of the examples asks for no further round. None: none is so small.
+        worth: no further round follows the first one if one draw of the prior fewer would raise the error of the examples by less
+            than this share: paths from codes win then. None: it does not matter.
 
     Raises:
         ValueError: for numbers out of range.
@@ -138,14 +154,14 @@ class Inversion(Ruler):
         learning_rate: float = 0.1,
         rounds: int = 3,
         drop: float | None = None,
-        negligible: float | None = None,
+        worth: float | None = None,
     ) -> None:
         at_least_one("inversion", examples=examples, steps=steps, restarts=restarts, rounds=rounds)
-        for name, share in {"drop": drop, "negligible": negligible}.items():
+        for name, share in {"drop": drop, "worth": worth}.items():
             if share is not None and not 0 < share < math.inf:
                 raise ValueError(f"metric inversion: {name} is {share}; expected more than 0, or null")
         self.examples, self.steps, self.restarts, self.learning_rate = examples, steps, restarts, learning_rate
-        self.rounds, self.drop, self.negligible = rounds, drop, negligible
+        self.rounds, self.drop, self.worth = rounds, drop, worth
 
     def measure(self, subject: Subject) -> Mapping[str, Value | str]:
         x = torch.cat([x.cpu() for x in subject.real(self.examples)])
@@ -176,7 +192,7 @@ class Inversion(Ruler):
         found, of_samples = self._round(subject, x, 0), self._round(subject, samples, 0)
         floors = [float(of_samples.errors.mean())]
         for number in range(1, self.rounds):
-            if self.negligible is not None and floors[-1] < self.negligible * float(found.errors.mean()):
+            if number == 1 and self.worth is not None and found.worth(self.restarts) < self.worth:
                 break
             if number > 1 and floors[-1] > (1 - LEAST_GAIN) * floors[-2]:
                 break
@@ -203,5 +219,5 @@ class Inversion(Ruler):
             label = f"inversion {i}/{len(batches)}"
             settings = (self.steps, self.learning_rate, label, self.drop)
             parts.append(invert(subject.composed_decode, model.prior, batch, starts, *settings))
-        latents, errors = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-        return Nearest(latents, errors)
+        latents, errors, by_path = zip(*parts, strict=True)
+        return Nearest(torch.cat(latents).cpu(), torch.cat(errors).cpu(), torch.cat(by_path, 1).cpu())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.metrics.base import Value
-from benchmarks.metrics.inversion import Inversion, invert
+from benchmarks.metrics.inversion import Inversion, Nearest, invert
 from benchmarks.metrics.reconstruction import mse, psnr, ssim
 from models.contracts import Composition
 from models.networks.dcgan import Decoder
@@ -102,16 +102,27 @@ def test_paths_that_are_behind_end_and_the_others_go_on_as_before() -> None:
     assert torch.equal(whole.errors, nothing.errors)
 
 
-def test_a_negligible_floor_asks_for_no_further_round() -> None:
+def test_the_worth_of_a_restart_is_what_one_restart_fewer_would_cost() -> None:
+    by_path = torch.rand(5, 40, generator=torch.Generator().manual_seed(fresh_seed()))
+    nearest = Nearest(torch.zeros(40, 2), by_path.min(0).values, by_path)
+    without = [by_path[[path for path in range(5) if path != left_out]].min(0).values.mean() for left_out in range(4)]
+    expected = float(torch.stack(without).mean() / nearest.errors.mean()) - 1
+    assert nearest.worth(4) == pytest.approx(expected, rel=1e-4)
+    assert nearest._replace(by_path=by_path[:1]).worth(1) == math.inf
+    by_path[4] = 0.0001  # paths from codes
+    assert nearest.worth(4) == 0
+
+
+def test_restarts_without_worth_ask_for_no_further_round() -> None:
     model, x = Net(Normal(4)), torch.rand(20, 1, 8, 8)
 
-    def detail(negligible: float | None) -> Any:
-        ruler = Inversion(examples=20, steps=60, restarts=1, negligible=negligible)
+    def detail(worth: float | None) -> Any:
+        ruler = Inversion(examples=20, steps=60, restarts=2, worth=worth)
         return ruler.measure(subject(model, FakeData(x), seed=5))["inversion_floor"].detail  # type: ignore[union-attr]
 
     assert detail(None)["rounds"] > 1
     assert detail(1e3)["rounds"] == 1
-    assert detail(1e-9) == detail(None)
+    assert detail(1e-12) == detail(None)
 
 
 def test_the_floor_is_the_error_of_the_same_search_where_a_latent_without_error_exists() -> None:
@@ -197,6 +208,6 @@ def test_an_image_that_the_decoder_cannot_make_keeps_its_distance() -> None:
 
 def test_it_applies_to_decoders_and_names_what_is_out_of_range() -> None:
     assert Inversion().why_not(subject(FakeSampler((2,)), FakeData(torch.rand(4, 2)))) == "the model has no decoder"
-    for name in ("examples", "steps", "restarts", "drop", "negligible"):
+    for name in ("examples", "steps", "restarts", "drop", "worth"):
         with pytest.raises(ValueError, match=f"{name} is 0"):
             Inversion(**{name: 0})
