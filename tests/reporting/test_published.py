@@ -90,6 +90,7 @@ FINDINGS = [
     ("iaf", "findings/bounds"),
     ("vampprior", "findings/bounds"),
     ("pacgan", "findings/pacgan"),
+    ("pacgan", "findings/pacgan_tenth"),
     ("rpgan", "findings/rpgan"),
     ("flow_matching", "findings/flow_matching"),
     ("real_nvp", "findings/real_nvp"),
