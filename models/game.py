@@ -253,7 +253,7 @@ class GenerativeModel(LightningModule, ABC):
         def turn(x: Tensor) -> None:
             self._turn(player, optimizer, x)
 
-        self.turns.play(player.name, turn, x, optimizer.optimizer, self._loss_counts)
+        self.turns.play(player.name, turn, (x,), optimizer.optimizer, self._loss_counts)
         self.steps[player.name] += 1
 
     def _turn(self, player: Player, optimizer: LightningOptimizer, x: Tensor) -> None:

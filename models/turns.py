@@ -97,10 +97,10 @@ def _abandon_capture(pool: tuple[int, int]) -> None:
 
 @dataclass(frozen=True)
 class Captured:
-    """A captured turn: the minibatch that it reads, the optimiser's settings in it, what it adds to the counts of losses."""
+    """A captured turn: the tensors that it reads, the optimiser's settings in it, what it adds to the counts of losses."""
 
     replay: Callable[[], None]
-    x: Tensor
+    inputs: Sequence[Tensor]
     settings: Sequence[Mapping[str, Any]]
     counts: Counter[str]
 
@@ -152,32 +152,39 @@ class Turns:
             make_capturable(optimizer, self._recorder is not None)
 
     def play(
-        self, name: str, turn: Callable[[Tensor], None], x: Tensor, optimizer: Optimizer, counts: Counter[str]
+        self,
+        name: str,
+        turn: Callable[..., None],
+        inputs: Sequence[Tensor],
+        optimizer: Optimizer,
+        counts: Counter[str],
     ) -> None:
         """Runs a turn of a player on a minibatch.
 
         Args:
             name: of the player.
             turn: the function that plays it; the same work on each call, but for its random numbers.
-            x: the minibatch, (B, ...).
+            inputs: the arguments of `turn`: the minibatch, and random numbers that are drawn before the turn.
             optimizer: the player's. After a change of a number among its settings, the turn is captured again.
             counts: what `turn` counts on the CPU.
         """
         if self._recorder is None:
-            turn(x)
+            turn(*inputs)
             return
         if self._warm[name] < WARM_UPS:
             self._warm[name] += 1
-            self._recorder.warm_up(lambda: turn(x))
+            self._recorder.warm_up(lambda: turn(*inputs))
             return
         settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         captured = self._captured.get(name)
-        if captured is None or captured.x.shape != x.shape or not _are_equal(captured.settings, settings):
-            captured = self._capture(name, turn, x, settings, counts)
+        shapes = [x.shape for x in inputs]
+        if captured is None or [x.shape for x in captured.inputs] != shapes or not _are_equal(captured.settings, settings):
+            captured = self._capture(name, turn, inputs, settings, counts)
         if captured is None:
-            turn(x)
+            turn(*inputs)
             return
-        captured.x.copy_(x)
+        for place, x in zip(captured.inputs, inputs, strict=True):
+            place.copy_(x)
         captured.replay()
         counts.update(captured.counts)
 
@@ -189,8 +196,8 @@ class Turns:
     def _capture(
         self,
         name: str,
-        turn: Callable[[Tensor], None],
-        x: Tensor,
+        turn: Callable[..., None],
+        inputs: Sequence[Tensor],
         settings: Sequence[Mapping[str, Any]],
         counts: Counter[str],
     ) -> Captured | None:
@@ -199,9 +206,9 @@ class Turns:
             self._go_eager(f"a setting of the {name}'s optimiser or its batch changed {MOST_CAPTURES} times")
             return None
         assert self._recorder is not None
-        place, before = x.clone(), counts.copy()
+        places, before = [x.clone() for x in inputs], counts.copy()
         try:
-            replay = self._recorder.record(lambda: turn(place))
+            replay = self._recorder.record(lambda: turn(*places))
         except RuntimeError as error:
             self._go_eager(f"the {name}'s turn cannot be captured ({' '.join(str(_first(error)).split())[:160]})")
             replay = None
@@ -209,7 +216,7 @@ class Turns:
         counts.subtract(added)
         if replay is None:
             return None
-        self._captured[name] = Captured(replay, place, settings, added)
+        self._captured[name] = Captured(replay, places, settings, added)
         return self._captured[name]
 
     def _go_eager(self, reason: str) -> None:

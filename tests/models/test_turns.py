@@ -177,7 +177,7 @@ def play(turns: Turns, times: int, lr: Callable[[int], float], recorder: Any) ->
 
     for i in range(times):
         optimizer.param_groups[0]["lr"] = lr(i)
-        turns.play("critic", turn, torch.ones(2, 1), optimizer, counts)
+        turns.play("critic", turn, (torch.ones(2, 1),), optimizer, counts)
     return weight, counts
 
 
@@ -270,7 +270,7 @@ def test_after_a_capture_that_failed_cuda_is_as_before(monkeypatch: pytest.Monke
     turns = Turns("graphs", lines.append)
     turns._recorder = CudaRecorder()
     turns._warm["critic"] = WARM_UPS
-    turns.play("critic", turn, torch.ones(2, 1), torch.optim.SGD([torch.ones(1)], lr=0.1), Counter())
+    turns.play("critic", turn, (torch.ones(2, 1),), torch.optim.SGD([torch.ones(1)], lr=0.1), Counter())
     assert (now, left, turns.ran, gc.isenabled()) == (["the default stream"], set(), "eager", True)
     assert lines == [
         "the critic's turn cannot be captured (operation not permitted when stream is capturing): "

@@ -1,0 +1,388 @@
+"""Several models of one configuration as one: their weights are stacked, and each player's loss is mapped over the stack.
+
+A small network keeps a processor busy with starting operations. A stack of S models starts an operation once for all of them
+(`torch.func`). Each model has its own weights, optimiser state, running statistics, minibatches and random numbers: it becomes
+what it would be alone, to rounding.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+
+from models.game import GenerativeModel, Player
+
+Generators = Mapping[str, torch.Generator]
+Weights = dict[str, Tensor]
+Mapped = Callable[[Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, Weights]]
+
+# optimisers that treat each number of a weight by itself, and share nothing but a count of steps
+ELEMENTWISE = frozenset(("Adam", "AdamW", "RAdam", "Adamax", "RMSprop", "SGD", "Adagrad", "Adadelta", "Rprop"))
+# how each random function of torch fills an empty tensor
+_FILLS: Mapping[Any, str] = {
+    torch.randn: "normal_",
+    torch.randn_like: "normal_",
+    torch.rand: "uniform_",
+    torch.rand_like: "uniform_",
+    torch.randint: "random_",
+    torch.randint_like: "random_",
+}
+# the average of the weights, which each model keeps by itself
+_AVERAGE = "ema."
+# relative differences of a loss that rounding makes, with room; a loss that reads something else differs by more
+_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3}
+_ROUNDING_BELOW = 5e-2
+
+
+class CannotStack(Exception):
+    """Models cannot be trained as a stack; the message says why."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A call of a random function: how an empty tensor is filled, and its layout."""
+
+    fill: str
+    bounds: tuple[int, ...]
+    size: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def for_each(self, generators: Sequence[Generators]) -> Tensor:
+        """(S, ...): what each model would draw alone."""
+        span = 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True)) if self.size.numel() else 0
+        size, stride = (len(generators), *self.size), (span, *self.stride)
+        drawn = torch.empty_strided(size, stride, dtype=self.dtype, device=self.device)
+        for own, generator in zip(drawn, generators, strict=True):
+            getattr(own, self.fill)(*self.bounds, generator=generator[self.device.type])
+        return drawn
+
+
+class _Listen(TorchFunctionMode):
+    """Notes the draws of a loss, and their values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[Draw] = []
+        self.values: list[Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        value = func(*args, **kwargs)
+        if func in _FILLS:
+            _refuse_generator(kwargs)
+            bounds = _bounds(func, args, kwargs)
+            self.draws.append(Draw(_FILLS[func], bounds, value.shape, value.stride(), value.dtype, value.device))
+            self.values.append(value.detach())
+        return value
+
+
+class _Feed(TorchFunctionMode):
+    """Answers the draws of a loss with tensors, in their order."""
+
+    def __init__(self, drawn: Sequence[Tensor]) -> None:
+        super().__init__()
+        self._left = iter(drawn)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _FILLS:
+            try:
+                return next(self._left)
+            except StopIteration:
+                raise CannotStack("a loss draws other random numbers in other turns") from None
+        return func(*args, **(kwargs or {}))
+
+
+class Stack(LightningModule):
+    """Plays the game of several models of one configuration at once.
+
+    Afterwards each model is what it would be alone after as many minibatches: its weights and counts are its own.
+
+    Args:
+        models: two or more, of one configuration, on one device.
+
+    Raises:
+        CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself; in the first turns,
+            for a loss that cannot be mapped over weights.
+    """
+
+    def __init__(self, models: Sequence[GenerativeModel]) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.models = nn.ModuleList(models)
+        # of each model, by kind of device; training sets them
+        self.generators: Sequence[Generators] = []
+        self._sums: dict[str, Tensor] = {}
+        self._draws: dict[int, Sequence[Draw]] = {}
+        # the model whose checkpoint is written
+        self._saving = 0
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    @property
+    def lanes(self) -> Sequence[GenerativeModel]:
+        """The models."""
+        return cast(Sequence[GenerativeModel], list(self.models))
+
+    def configure_model(self) -> None:
+        for model in self.lanes:
+            model.configure_model()
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        self._stack_weights()
+        template = self.lanes[0]
+        self._players = [model.players() for model in self.lanes]
+        self._own = [self._stacked(player, template) for player in self._players[0]]
+        everything = {id(w): w for own in self._own for w in own}.values()
+        self._others = [[w for w in everything if all(w is not mine for mine in own)] for own in self._own]
+        self._plain = [_mapped(_Loss(template, place)) for place in range(len(self._own))]
+        self._losses = [self._as_run(mapped) for mapped in self._plain]
+        optimizers = [player.optimizer(own) for player, own in zip(self._players[0], self._own, strict=True)]
+        for optimizer in optimizers:
+            if type(optimizer).__module__.partition(".")[0] != "torch" or type(optimizer).__name__ not in ELEMENTWISE:
+                raise CannotStack(f"{type(optimizer).__name__} is not known to treat each weight by itself")
+        return optimizers
+
+    def _as_run(self, mapped: Mapped) -> Mapped:
+        return cast(Mapped, self.lanes[0].turns.loss(cast(Any, mapped)))
+
+    def _stack_weights(self) -> None:
+        """Stacks weights and buffers, (S, ...); those of each model become views."""
+        self._weights: Weights = {}
+        self._buffers: Weights = {}
+        for into, name_all in ((self._weights, nn.Module.named_parameters), (self._buffers, nn.Module.named_buffers)):
+            named = [{k: v for k, v in name_all(model) if not k.startswith(_AVERAGE)} for model in self.lanes]
+            for name, first in named[0].items():
+                stacked = torch.stack([own[name].detach() for own in named])
+                for lane, own in enumerate(named):
+                    own[name].data = stacked[lane]
+                into[name] = stacked.requires_grad_(first.requires_grad)
+
+    def _stacked(self, player: Player, model: GenerativeModel) -> list[Tensor]:
+        """The stacked weights that a player trains, in the order of the player's modules."""
+        names = {id(weight): name for name, weight in model.named_parameters()}
+        return [self._weights[names[id(w)]] for w in player.modules.parameters() if w.requires_grad]
+
+    def on_train_start(self) -> None:
+        for name in self.lanes[0]._loss_sums:  # of a resumed run
+            self._share_sums(name, torch.stack([model._loss_sums[name].to(self.device) for model in self.lanes]))
+        self.lanes[0].turns.start(self.device, self.trainer.optimizers, self.trainer.world_size)
+
+    def on_train_end(self) -> None:
+        self.lanes[0].turns.end()
+
+    def training_step(self, blocks: Tensor, batch_idx: int) -> None:
+        """Plays the K minibatches of the models' blocks, (S, K, B, ...)."""
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        if not self._draws:
+            self._try(blocks[:, 0])
+        template = self.lanes[0]
+        for x in blocks.unbind(1):
+            players = self._players[0]
+            plays = [player.plays(template.minibatches + 1, template.spent) for player in players]
+            for model in self.lanes:
+                model.minibatches += 1
+                model.images += x.shape[1]
+            for place, is_due in enumerate(plays):
+                if is_due:
+                    self._play(place, optimizers[place], x)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Makes the checkpoint that of one model, as the model alone would write it."""
+        model = self.lanes[self._saving]
+        # a view would be saved with everything that it is a view of
+        checkpoint["state_dict"] = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        checkpoint["optimizer_states"] = [_part(state, self._saving) for state in checkpoint["optimizer_states"]]
+        model.on_save_checkpoint(checkpoint)
+
+    @contextmanager
+    def saving(self, lane: int) -> Iterator[None]:
+        """A checkpoint that is written meanwhile is that of one model."""
+        self._saving = lane
+        yield
+
+    def _try(self, x: Tensor) -> None:
+        """Learns what each loss draws, and compares the losses of the stack with that of the first model. Trains nothing.
+
+        Raises:
+            CannotStack: if a loss cannot be mapped, or is not what it is alone.
+        """
+        kinds = [x.device] if x.device.type == "cuda" else []
+        kept = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        with torch.random.fork_rng(kinds):
+            for place, player in enumerate(self._players[0]):
+                listener = _Listen()
+                with _quiet(self.lanes[0]), listener:
+                    alone = player.loss(x[0])
+                self._restore(kept)
+                same = x[:1].expand_as(x)
+                drawn = [value.expand(len(self), *value.shape) for value in listener.values]
+                first = {k: w[:1].detach().expand_as(w) for k, w in self._weights.items()}
+                own = {k: w[:1].expand_as(w).clone() for k, w in self._buffers.items()}
+                with _told(player.name):
+                    values, _ = self._plain[place](first, own, same, drawn)
+                precision = _ROUNDING.get(alone.dtype, _ROUNDING_BELOW)
+                if torch.is_autocast_enabled(x.device.type):
+                    precision = _ROUNDING_BELOW
+                scale = max(1.0, float(alone.abs()))
+                if not torch.allclose(values, alone.expand_as(values), rtol=0, atol=precision * scale, equal_nan=True):
+                    raise CannotStack(f"the {player.name}'s loss is {values.tolist()} in a stack and {float(alone)} alone")
+                self._draws[place] = listener.draws
+
+    def _restore(self, kept: Weights) -> None:
+        for name, buffer in self._buffers.items():
+            buffer.copy_(kept[name])
+
+    def _play(self, place: int, optimizer: LightningOptimizer, x: Tensor) -> None:
+        players = [of_model[place] for of_model in self._players]
+        drawn = [draw.for_each(self.generators) for draw in self._draws[place]]
+        name = players[0].name
+
+        def turn(x: Tensor, *drawn: Tensor) -> None:
+            self._turn(place, players, optimizer, x, drawn)
+
+        template = self.lanes[0]
+        is_first = not template.steps[name]
+        with _told(name) if is_first else _nothing():
+            template.turns.play(name, turn, (x, *drawn), optimizer.optimizer, template._loss_counts)
+        for model in self.lanes:
+            model.steps[name] += 1
+            model._loss_counts = Counter(template._loss_counts)
+
+    def _turn(
+        self, place: int, players: Sequence[Player], optimizer: LightningOptimizer, x: Tensor, drawn: Sequence[Tensor]
+    ) -> None:
+        """As `GenerativeModel._turn`, for every model."""
+        for weight in self._others[place]:
+            weight.requires_grad_(False)
+        losses, noted = self._losses[place](self._weights, self._buffers, x, drawn)
+        optimizer.zero_grad()
+        with torch.autocast(x.device.type, enabled=False):
+            self.manual_backward(losses.sum())
+        optimizer.step()
+        for weight in self._others[place]:
+            weight.requires_grad_(True)
+        for player, model in zip(players, self.lanes, strict=True):
+            if player.project is not None:
+                player.project()
+            if player.samples and model.ema is not None:
+                model._average(player)
+        for name, values in (*noted.items(), (players[0].name, losses)):
+            self._note(name, values.detach())
+
+    def _note(self, name: str, values: Tensor) -> None:
+        if name not in self._sums:
+            self._share_sums(name, torch.zeros_like(values, dtype=torch.promote_types(values.dtype, torch.float32)))
+        self._sums[name] += values
+        self.lanes[0]._loss_counts[name] += 1
+
+    def _share_sums(self, name: str, sums: Tensor) -> None:
+        """Sums of a scalar, (S,), of which each model sees its own."""
+        self._sums[name] = sums
+        for lane, model in enumerate(self.lanes):
+            model._loss_sums[name] = sums[lane]
+
+
+class _Loss(nn.Module):
+    """A player's loss as a module, so that `functional_call` finds the weights of the model."""
+
+    def __init__(self, model: GenerativeModel, place: int) -> None:
+        super().__init__()
+        self.model, self.loss = model, model.players()[place].loss
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Weights]:
+        with _quiet(self.model) as noted:
+            return self.loss(x), noted
+
+
+def _mapped(module: _Loss) -> Mapped:
+    def loss(weights: Weights, buffers: Weights, x: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, Weights]:
+        named = {f"model.{name}": value for name, value in (*weights.items(), *buffers.items())}
+        with _Feed(drawn):
+            return cast(tuple[Tensor, Weights], functional_call(module, named, (x,)))
+
+    return cast(Mapped, vmap(loss, randomness="error"))
+
+
+@contextmanager
+def _quiet(model: GenerativeModel) -> Iterator[Weights]:
+    """Keeps what a loss notes apart from the sums of a model."""
+    noted: Weights = {}
+    model.note = noted.__setitem__  # type: ignore[method-assign]
+    try:
+        yield noted
+    finally:
+        del model.note
+
+
+@contextmanager
+def _told(player: str) -> Iterator[None]:
+    """Says of an error in a first turn that the models cannot be stacked."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError, AttributeError, TypeError, ValueError) as error:
+        raise CannotStack(f"the {player}'s turn cannot be stacked ({' '.join(str(error).split())[:160]})") from error
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _part(state: Mapping[str, Any], lane: int) -> dict[str, Any]:
+    """The state of an optimiser for one model."""
+    parts = {
+        index: {k: v[lane].clone() if _is_of_weights(k, v) else v for k, v in own.items()}
+        for index, own in state["state"].items()
+    }
+    return {**state, "state": parts}
+
+
+def stack_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The state of the stack's optimiser from those of the models: the inverse of what a checkpoint does.
+
+    Args:
+        states: of one player's optimiser, one for each model, after equally many steps.
+    """
+    stacked = {
+        index: {
+            k: torch.stack([state["state"][index][k] for state in states]) if _is_of_weights(k, v) else v
+            for k, v in own.items()
+        }
+        for index, own in states[0]["state"].items()
+    }
+    return {**states[0], "state": stacked}
+
+
+def _is_of_weights(key: str, value: Any) -> bool:
+    """Whether an entry of an optimiser's state is of each weight, and not the count of steps, which is that of every model."""
+    return isinstance(value, Tensor) and key != "step"
+
+
+def _refuse_generator(kwargs: Mapping[str, Any]) -> None:
+    if kwargs.get("generator") is not None:
+        raise CannotStack("a loss draws from a generator of its own")
+
+
+def _bounds(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[int, ...]:
+    """The arguments of `random_`: from and to, of the forms randint(high, size) and randint(low, high, size)."""
+    if _FILLS[func] != "random_":
+        return ()
+    numbers = [a for a in (args[1:] if func is torch.randint_like else args) if isinstance(a, int)]
+    if "high" in kwargs:
+        numbers.append(kwargs["high"])
+    if "low" in kwargs:
+        numbers.insert(0, kwargs["low"])
+    return (0, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -1,0 +1,106 @@
+"""A stack of models: each becomes what it would be alone."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from models.game import GenerativeModel
+from models.stack import CannotStack, Stack
+from tests.conftest import choices
+from tests.models.test_turns import made
+
+SEEDS, BLOCKS, MINIBATCHES, BATCH = 3, 4, 7, 6
+
+# families whose turns read more than weights, minibatches and random numbers, and what they read
+ALONE = {
+    "began": "the errors of a critic's turn, on Python's side",
+    "sn_gan": "the singular vectors, which torch changes in place through `out=`",
+}
+
+
+class Loader:
+    def __init__(self, blocks: Tensor) -> None:
+        self.blocks = blocks
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.blocks)
+
+
+@pytest.fixture(autouse=True)
+def precise() -> Any:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def trainer(folder: Any) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=str(folder),
+    )
+
+
+def alone(model: GenerativeModel, blocks: Tensor, state: Tensor, folder: Any) -> GenerativeModel:
+    model = deepcopy(model)
+    model.configure_model()
+    torch.set_rng_state(state)
+    trainer(folder).fit(model, Loader(blocks))
+    return model
+
+
+def together(models: list[GenerativeModel], blocks: Tensor, states: list[Tensor], folder: Any) -> list[GenerativeModel]:
+    stack = Stack(deepcopy(models))
+    stack.generators = []
+    for state in states:
+        generator = torch.Generator()
+        generator.set_state(state)
+        stack.generators = [*stack.generators, {"cpu": generator}]
+    trainer(folder).fit(stack, Loader(blocks.transpose(0, 1)))
+    return list(stack.lanes)
+
+
+def blocks_of(binary: bool = False) -> Tensor:
+    return torch.rand(SEEDS, BLOCKS, MINIBATCHES, BATCH, 1, 2, 2)
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_each_model_of_a_stack_becomes_what_it_is_alone(name: str, tmp_path: Any) -> None:
+    models = [made(name) for _ in range(SEEDS)]
+    for model in models:
+        for module in model.modules():
+            module.to(torch.float64)
+    blocks, states = blocks_of(), []
+    for seed in torch.randint(2**31, (SEEDS,)):
+        torch.manual_seed(int(seed))
+        torch.randn(3)  # half of a pair of draws waits in the state
+        states.append(torch.get_rng_state())
+    if name in ALONE:
+        with pytest.raises(CannotStack):
+            together(models, blocks, states, tmp_path)
+        return
+    stacked = together(models, blocks, states, tmp_path)
+    for lane, model in enumerate(models):
+        expected = alone(model, blocks[lane], states[lane], tmp_path)
+        assert stacked[lane].steps == expected.steps
+        assert (stacked[lane].images, stacked[lane].minibatches) == (expected.images, expected.minibatches)
+        assert stacked[lane].losses() == pytest.approx(expected.losses(), rel=1e-8, abs=1e-10)
+        wanted = expected.state_dict()
+        moved = 0.0
+        for key, value in stacked[lane].state_dict().items():
+            torch.testing.assert_close(value, wanted[key], rtol=1e-7, atol=1e-9, msg=lambda m, key=key: f"{key}: {m}")
+            if key in dict(model.named_parameters()):
+                moved += float((value - model.state_dict()[key]).abs().sum())
+        assert moved > 0
