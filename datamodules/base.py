@@ -1,12 +1,13 @@
 """The base of every data set: splits, identity, and examples as models see them."""
 
+import copy
 import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -84,7 +85,8 @@ class DataModule(LightningDataModule):
         self.batch_size, self.block_size = batch_size, block_size
         self.binarize, self.dequantize = binarize, dequantize
         self._plan = Plan(block_size)
-        self._store: Store | None = None
+        # by device, one at most; shared with twins
+        self._stores: dict[torch.device, Store] = {}
 
     @abstractmethod
     def load(self) -> Mapping[Split, NDArray[Any]]:
@@ -135,11 +137,23 @@ class DataModule(LightningDataModule):
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return self.blocks(device, rank, world_size)
+
+    def blocks(self, device: torch.device, rank: int = 0, world_size: int = 1) -> Blocks:
+        """The training loader on a device, from the position of the plan on."""
         array = self.splits["train"]
-        if self._store is None or self._store.device != device:
-            self._store = Store(array, device)
+        if device not in self._stores:
+            self._stores.clear()
+            self._stores[device] = Store(array, device)
         sampler = Sampler(len(array), self.batch_size, self._plan.seed, rank, world_size)
-        return Blocks(self._plan, self._store, sampler, self._to_float)
+        return Blocks(self._plan, self._stores[device], sampler, self._to_float)
+
+    def twin(self) -> Self:
+        """The same data, in memory once, with a plan of its own."""
+        self.splits  # noqa: B018 - a twin shares what is loaded
+        other = copy.copy(self)
+        other._plan = Plan(self.block_size)
+        return other
 
     def state_dict(self) -> dict[str, Any]:
         return {"position": self._plan.position}

@@ -60,7 +60,9 @@ class Draw:
 
     def for_each(self, generators: Sequence[Generators]) -> Tensor:
         """(S, ...): what each model would draw alone."""
-        span = 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True)) if self.size.numel() else 0
+        span = (
+            1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True)) if self.size.numel() else 0
+        )
         size, stride = (len(generators), *self.size), (span, *self.stride)
         drawn = torch.empty_strided(size, stride, dtype=self.dtype, device=self.device)
         for own, generator in zip(drawn, generators, strict=True):
@@ -123,9 +125,11 @@ class Stack(LightningModule):
         # of each model, by kind of device; training sets them
         self.generators: Sequence[Generators] = []
         self._sums: dict[str, Tensor] = {}
+        # the terms that a turn adds to each sum
+        self._counts = Counter[str]()
         self._draws: dict[int, Sequence[Draw]] = {}
         # the model whose checkpoint is written
-        self._saving = 0
+        self.lane_saved = 0
 
     def __len__(self) -> int:
         return len(self.models)
@@ -148,7 +152,10 @@ class Stack(LightningModule):
         self._others = [[w for w in everything if all(w is not mine for mine in own)] for own in self._own]
         self._plain = [_mapped(_Loss(template, place)) for place in range(len(self._own))]
         self._losses = [self._as_run(mapped) for mapped in self._plain]
-        optimizers = [player.optimizer(own) for player, own in zip(self._players[0], self._own, strict=True)]
+        optimizers = [
+            player.optimizer(cast(list[nn.Parameter], own))
+            for player, own in zip(self._players[0], self._own, strict=True)
+        ]
         for optimizer in optimizers:
             if type(optimizer).__module__.partition(".")[0] != "torch" or type(optimizer).__name__ not in ELEMENTWISE:
                 raise CannotStack(f"{type(optimizer).__name__} is not known to treat each weight by itself")
@@ -159,9 +166,12 @@ class Stack(LightningModule):
 
     def _stack_weights(self) -> None:
         """Stacks weights and buffers, (S, ...); those of each model become views."""
-        self._weights: Weights = {}
-        self._buffers: Weights = {}
-        for into, name_all in ((self._weights, nn.Module.named_parameters), (self._buffers, nn.Module.named_buffers)):
+        self._stacked_weights: Weights = {}
+        self._running: Weights = {}
+        for into, name_all in (
+            (self._stacked_weights, nn.Module.named_parameters),
+            (self._running, nn.Module.named_buffers),
+        ):
             named = [{k: v for k, v in name_all(model) if not k.startswith(_AVERAGE)} for model in self.lanes]
             for name, first in named[0].items():
                 stacked = torch.stack([own[name].detach() for own in named])
@@ -172,7 +182,7 @@ class Stack(LightningModule):
     def _stacked(self, player: Player, model: GenerativeModel) -> list[Tensor]:
         """The stacked weights that a player trains, in the order of the player's modules."""
         names = {id(weight): name for name, weight in model.named_parameters()}
-        return [self._weights[names[id(w)]] for w in player.modules.parameters() if w.requires_grad]
+        return [self._stacked_weights[names[id(w)]] for w in player.modules.parameters() if w.requires_grad]
 
     def on_train_start(self) -> None:
         for name in self.lanes[0]._loss_sums:  # of a resumed run
@@ -201,16 +211,20 @@ class Stack(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Makes the checkpoint that of one model, as the model alone would write it."""
-        model = self.lanes[self._saving]
+        model = self.lanes[self.lane_saved]
         # a view would be saved with everything that it is a view of
         checkpoint["state_dict"] = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        checkpoint["optimizer_states"] = [_part(state, self._saving) for state in checkpoint["optimizer_states"]]
+        checkpoint["optimizer_states"] = [_part(state, self.lane_saved) for state in checkpoint["optimizer_states"]]
         model.on_save_checkpoint(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for model, own in zip(self.lanes, checkpoint["lanes"], strict=True):
+            model.on_load_checkpoint(own)
 
     @contextmanager
     def saving(self, lane: int) -> Iterator[None]:
         """A checkpoint that is written meanwhile is that of one model."""
-        self._saving = lane
+        self.lane_saved = lane
         yield
 
     def _try(self, x: Tensor) -> None:
@@ -220,7 +234,7 @@ class Stack(LightningModule):
             CannotStack: if a loss cannot be mapped, or is not what it is alone.
         """
         kinds = [x.device] if x.device.type == "cuda" else []
-        kept = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        kept = {name: buffer.clone() for name, buffer in self._running.items()}
         with torch.random.fork_rng(kinds):
             for place, player in enumerate(self._players[0]):
                 listener = _Listen()
@@ -229,20 +243,23 @@ class Stack(LightningModule):
                 self._restore(kept)
                 same = x[:1].expand_as(x)
                 drawn = [value.expand(len(self), *value.shape) for value in listener.values]
-                first = {k: w[:1].detach().expand_as(w) for k, w in self._weights.items()}
-                own = {k: w[:1].expand_as(w).clone() for k, w in self._buffers.items()}
+                first = {k: w[:1].detach().expand_as(w) for k, w in self._stacked_weights.items()}
+                own = {k: w[:1].expand_as(w).clone() for k, w in self._running.items()}
                 with _told(player.name):
                     values, _ = self._plain[place](first, own, same, drawn)
                 precision = _ROUNDING.get(alone.dtype, _ROUNDING_BELOW)
                 if torch.is_autocast_enabled(x.device.type):
                     precision = _ROUNDING_BELOW
+                alone, values = alone.detach(), values.detach()
                 scale = max(1.0, float(alone.abs()))
                 if not torch.allclose(values, alone.expand_as(values), rtol=0, atol=precision * scale, equal_nan=True):
-                    raise CannotStack(f"the {player.name}'s loss is {values.tolist()} in a stack and {float(alone)} alone")
+                    raise CannotStack(
+                        f"the {player.name}'s loss is {values.tolist()} in a stack and {float(alone)} alone"
+                    )
                 self._draws[place] = listener.draws
 
     def _restore(self, kept: Weights) -> None:
-        for name, buffer in self._buffers.items():
+        for name, buffer in self._running.items():
             buffer.copy_(kept[name])
 
     def _play(self, place: int, optimizer: LightningOptimizer, x: Tensor) -> None:
@@ -256,10 +273,11 @@ class Stack(LightningModule):
         template = self.lanes[0]
         is_first = not template.steps[name]
         with _told(name) if is_first else _nothing():
-            template.turns.play(name, turn, (x, *drawn), optimizer.optimizer, template._loss_counts)
+            template.turns.play(name, turn, (x, *drawn), optimizer.optimizer, self._counts)
         for model in self.lanes:
             model.steps[name] += 1
-            model._loss_counts = Counter(template._loss_counts)
+            model._loss_counts.update(self._counts)
+        self._counts.clear()
 
     def _turn(
         self, place: int, players: Sequence[Player], optimizer: LightningOptimizer, x: Tensor, drawn: Sequence[Tensor]
@@ -267,7 +285,7 @@ class Stack(LightningModule):
         """As `GenerativeModel._turn`, for every model."""
         for weight in self._others[place]:
             weight.requires_grad_(False)
-        losses, noted = self._losses[place](self._weights, self._buffers, x, drawn)
+        losses, noted = self._losses[place](self._stacked_weights, self._running, x, drawn)
         optimizer.zero_grad()
         with torch.autocast(x.device.type, enabled=False):
             self.manual_backward(losses.sum())
@@ -286,7 +304,7 @@ class Stack(LightningModule):
         if name not in self._sums:
             self._share_sums(name, torch.zeros_like(values, dtype=torch.promote_types(values.dtype, torch.float32)))
         self._sums[name] += values
-        self.lanes[0]._loss_counts[name] += 1
+        self._counts[name] += 1
 
     def _share_sums(self, name: str, sums: Tensor) -> None:
         """Sums of a scalar, (S,), of which each model sees its own."""
@@ -320,7 +338,11 @@ def _mapped(module: _Loss) -> Mapped:
 def _quiet(model: GenerativeModel) -> Iterator[Weights]:
     """Keeps what a loss notes apart from the sums of a model."""
     noted: Weights = {}
-    model.note = noted.__setitem__  # type: ignore[method-assign]
+
+    def note(name: str, value: Tensor) -> None:
+        noted[name] = value
+
+    model.note = note  # type: ignore[method-assign]
     try:
         yield noted
     finally:

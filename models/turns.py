@@ -178,7 +178,11 @@ class Turns:
         settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         captured = self._captured.get(name)
         shapes = [x.shape for x in inputs]
-        if captured is None or [x.shape for x in captured.inputs] != shapes or not _are_equal(captured.settings, settings):
+        if (
+            captured is None
+            or [x.shape for x in captured.inputs] != shapes
+            or not _are_equal(captured.settings, settings)
+        ):
             captured = self._capture(name, turn, inputs, settings, counts)
         if captured is None:
             turn(*inputs)

@@ -22,8 +22,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from benchmarks.errors import fail, one_line, warn
+from benchmarks.errors import UserError, fail, one_line, warn
 from benchmarks.multirun.progress import Reporter
+from benchmarks.multirun.seeds import check_size, groups_of_seeds
 from benchmarks.multirun.width import processes_that_pay
 from benchmarks.multirun.workers import in_worker, saves_first
 from benchmarks.records.sweeps import forget_attempt, has_outcome
@@ -82,6 +83,8 @@ class Persistent(Launcher):
             SystemExit: if the launcher starts no job at all, after an error line.
         """
         jobs: Jobs = dict(enumerate(job_overrides, initial_job_idx))
+        if (size := self.config.get("seeds_per_job")) != 1:
+            jobs = _first_of_each_group(jobs, size)
         deaths, has_started = Counter[int](), False
         with Reporter(self.folder, jobs, before=initial_job_idx):
             while waiting := {
@@ -181,6 +184,16 @@ class AsManyAsPay(Persistent):
         is_chosen = any(word.startswith("threads=") for job in job_overrides for word in job)
         more = [] if is_chosen or self.config.threads is not None else ["threads=1"]
         return super().launch([[*job, *more] for job in job_overrides], initial_job_idx)
+
+
+def _first_of_each_group(jobs: Jobs, size: Any) -> Jobs:
+    """Jobs in another order: those that train seeds together come first, so that no process waits for a stack of another."""
+    try:
+        groups = groups_of_seeds(jobs, check_size(size))
+    except UserError as error:
+        _leave(str(error))
+    first = [group[0] for group in groups]
+    return {n: jobs[n] for n in (*first, *(n for group in groups for n in group[1:]))}
 
 
 def _leave(message: str) -> NoReturn:

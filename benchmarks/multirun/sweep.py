@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.errors import fail, one_line
 from benchmarks.multirun.progress import done_before, time_left
+from benchmarks.multirun.seeds import groups_of_seeds, seed_of
 from benchmarks.multirun.workers import is_worker
 from benchmarks.records.files import RecordError
 from benchmarks.records.locks import LOCK, is_held
@@ -162,6 +163,20 @@ def announce(label: str, run: Path | None = None, budget: tuple[str, float] | No
         _waiting = f"[{done + 1}{of}] {label}{left}"
         if run is None or not (run / RECORD).is_file():
             _print_waiting()
+
+
+def seeds_beside(size: int) -> list[int]:
+    """The seeds, this job's among them, of the jobs of the sweep that one process trains together: `size` at most.
+
+    Empty if the sweep has no plan, or the job is alone.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir).parent
+    if not (folder / PLAN).is_file():
+        return []
+    jobs = dict(enumerate(read_plan(folder).jobs))
+    own = next((group for group in groups_of_seeds(jobs, size) if _number() in group), [])
+    seeds = [seed_of(jobs[number]) for number in own]
+    return [seed for seed in seeds if seed is not None] if len(own) > 1 else []
 
 
 def report_outcome(outcome: Outcome) -> None:

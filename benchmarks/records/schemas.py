@@ -106,6 +106,7 @@ class Environment(TypedDict, total=False):
     cpu_capability: Text | None
     cuda: Text | None
     cudnn: Text | None
+    seeds_together: Whole
 
 
 class MeasuredCosts(TypedDict):

@@ -1,12 +1,10 @@
 """The checkpoint that a run resumes from: the resumed run is bit-identical to a run that never stopped."""
 
-import random
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
@@ -15,6 +13,7 @@ from benchmarks.records.checkpoints import previous_path, rotate, why_damaged
 from benchmarks.records.checks import OTHER_DATA
 from benchmarks.records.files import RecordError
 from benchmarks.training.clock import Clock
+from benchmarks.training.random_states import RandomState, random_state, set_random_state
 
 
 class Checkpoint(Callback):
@@ -30,6 +29,7 @@ class Checkpoint(Callback):
         identity: the config id and the seed of the run; a checkpoint of another run is refused.
         check_lock: raises an error if another process has taken the place of the run.
         data_id: gives the id of the data; a checkpoint of other data is refused.
+        own_random_state: gives the random state of the run, which is that of the process unless runs share it.
     """
 
     # the checksum of the last checkpoint that this process wrote
@@ -45,15 +45,21 @@ class Checkpoint(Callback):
         identity: tuple[str, int] = ("", 0),
         check_lock: Callable[[], None] = lambda: None,
         data_id: Callable[[], str | None] = lambda: None,
+        own_random_state: Callable[[], RandomState] = random_state,
     ) -> None:
         self.path, self.clock, self.every_seconds = path, clock, every_seconds
         self.identity, self.check_lock, self.data_id = identity, check_lock, data_id
+        self.own_random_state = own_random_state
         self._saved_at = time.perf_counter()
         self._states: list[dict[str, Any]] | None = None
 
+    @property
+    def is_due(self) -> bool:
+        return time.perf_counter() - self._saved_at >= self.every_seconds
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._states is not None:
-            _set_random_state(self._states[trainer.global_rank])
+            set_random_state(self._states[trainer.global_rank])
         elif trainer.global_rank > 0:
             # every process has the same seed, for equal initial weights; latents and noise must differ
             torch.manual_seed(torch.initial_seed() + trainer.global_rank * 1_000_003)
@@ -61,8 +67,7 @@ class Checkpoint(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        due = time.perf_counter() - self._saved_at >= self.every_seconds
-        if trainer.strategy.broadcast(due):
+        if trainer.strategy.broadcast(self.is_due):
             self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,7 +83,7 @@ class Checkpoint(Callback):
         self._saved_at = time.perf_counter()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        own = _random_state()
+        own = self.own_random_state()
         if trainer.world_size > 1:
             states: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(states, own)
@@ -143,26 +148,3 @@ def _why_unusable(path: Path) -> str | None:
     except Exception as error:  # torch raises several kinds of errors for a damaged file
         return one_line(error)[:160]
     return reason
-
-
-def _random_state() -> dict[str, Any]:
-    """The random states of Python, numpy and torch, in types that a checkpoint holds without pickled classes."""
-    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    version, internal, gauss = random.getstate()
-    return {
-        "python": [version, list(internal), gauss],
-        "numpy": [torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
-        # the state of the current device only: another machine may have another number of devices
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
-    }
-
-
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] is not None and torch.cuda.is_initialized():
-        torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
@@ -46,7 +47,7 @@ def fit(training: Training) -> Fitted:
         clock,
         Phases(clock, config.budget),
         Watch(clock, config.budget),
-        _curve(training),
+        make_curve(training),
         checkpoint,
         interruption,
         ProgressBar(config.label, clock, config.budget),
@@ -64,25 +65,35 @@ def fit(training: Training) -> Fitted:
         interruption.deliver(error)
         raise
     interruption.deliver()
-    if config.budget.fraction(model, clock.seconds) < 1:
-        raise UserError(
-            f"the trainer stopped after {model.images:,} images, before the budget was spent: remove the trainer's limits"
-        )
-    if isinstance(model, Calibrates):
-        pl.seed_everything(config.seed, verbose=False)
-        model.to(trainer.strategy.root_device)
-        model.calibrate(x.to(model.device) for x in data.batches("val", 256))
-    if isinstance(model, FitsPrior):
-        model.to(trainer.strategy.root_device)
-        with model.scoring():
-            _fit_prior(model, data, config.seed)
-    if isinstance(model, Calibrates | FitsPrior):
+    check_spent(training)
+    if settle(training, trainer.strategy.root_device):
         checkpoint.save(trainer)
     # a run that was killed after its last checkpoint has nothing left to save
     sha256 = checkpoint.sha256 or (checksum(resume) if resume is not None else None)
     if trainer.is_global_zero and sha256 is None:
         raise RuntimeError(f"{path} was not written at the end of training")
     return Fitted(trainer.is_global_zero, sha256, checkpoint.extended_from)
+
+
+def check_spent(training: Training) -> None:
+    """Raises UserError for a run whose budget is not spent."""
+    if training.config.budget.fraction(training.model, training.clock.seconds) < 1:
+        images = f"{training.model.images:,} images"
+        raise UserError(f"the trainer stopped after {images}, before the budget was spent: remove the trainer's limits")
+
+
+def settle(training: Training, device: torch.device) -> bool:
+    """Sets what a model sets after training. Returns whether that is anything."""
+    config, model, data = training.config, training.model, training.data
+    if isinstance(model, Calibrates):
+        pl.seed_everything(config.seed, verbose=False)
+        model.to(device)
+        model.calibrate(x.to(model.device) for x in data.batches("val", 256))
+    if isinstance(model, FitsPrior):
+        model.to(device)
+        with model.scoring():
+            _fit_prior(model, data, config.seed)
+    return isinstance(model, Calibrates | FitsPrior)
 
 
 def _fit_prior(model: GenerativeModel, data: DataModule, seed: int) -> None:
@@ -92,7 +103,8 @@ def _fit_prior(model: GenerativeModel, data: DataModule, seed: int) -> None:
             model.fit_prior(x.to(model.device) for x in data.batches("train", 256))
 
 
-def _curve(training: Training) -> Curve:
+def make_curve(training: Training) -> Curve:
+    """The validation curve of a run."""
     config, data = training.config, training.data
     scorer = make_scorer({**config.parts.curve, "encoder": "auto"}, config.feature_encoder, training.device)
 
@@ -102,7 +114,7 @@ def _curve(training: Training) -> Curve:
         return {f"val_{score.name}": score.value for score in scores if score.value is not None}
 
     path = config.path / CURVE
-    return Curve(path, training.clock, config.budget, config.curve_points, score, training.tracker.log)
+    return Curve(path, training.clock, config.budget, config.curve_points, score, training.log_row)
 
 
 def make_turns(config: RunConfig) -> Turns:

@@ -38,6 +38,8 @@ def describe_run(
     config, model, clock, data = training.config, training.model, training.clock, training.data
     budget = asdict(config.budget)
     cost = training_cost(model, clock, training.device) | dict(more_cost or {})
+    if training.seeds_together > 1:
+        cost |= _shared(cost, training.seeds_together)
     facts = {"budget": budget, "cost": cost, "weights_scored": model.weights_scored}
     return {
         "status": status,
@@ -53,10 +55,10 @@ def describe_run(
         "steps": dict(model.steps),
         "weights_scored": model.weights_scored,
         "batch_norm": "running statistics",
-        "loop": model.turns.ran,
+        "loop": model.turns.ran if training.seeds_together == 1 else "stacked",
         "data": asdict(data.info) | {"id": data.info.id},
         "cost": cost,
-        "environment": environment(training.device),
+        "environment": environment(training.device) | _company(training.seeds_together),
         "packages": packages(),
         "git": commit(),
         "facts": facts_of(config.document, facts),
@@ -75,6 +77,17 @@ def training_cost(model: GenerativeModel, clock: Clock, device: torch.device) ->
         "neighbours": None if clock.neighbours is None else round(clock.neighbours, 3),
         "peak_memory_bytes": _peak_memory(device),
     }
+
+
+def _shared(cost: Mapping[str, Any], seeds: int) -> dict[str, Any]:
+    """What is different in the cost of a run that was trained in a stack: the other seeds are work beside the run, and nobody
+    knows which part of the memory is the run's."""
+    return {"neighbours": round((cost["neighbours"] or 0.0) + seeds - 1, 3), "peak_memory_bytes": None}
+
+
+def _company(seeds: int) -> dict[str, int]:
+    """The number of seeds that were trained together changes the last bits of a run, as a machine does."""
+    return {} if seeds == 1 else {"seeds_together": seeds}
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from benchmarks.training.loggers import Tracker
 from benchmarks.training.pictures import save_pictures
 from benchmarks.training.record import describe_run
 from benchmarks.training.speed import sampling_speed
-from benchmarks.training.task import Training
+from benchmarks.training.task import Fitted, Training
 
 
 def train_and_score(config: RunConfig) -> Outcome:
@@ -113,38 +113,25 @@ def silence_lightning() -> None:
 
 def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
     """Trains a run and writes its record. Returns None if the run finished, otherwise its outcome."""
-    if config.parts.trainer.get("gradient_clip_val") is not None:
-        raise UserError(
-            "trainer.gradient_clip_val has no effect on players that step their own optimisers: leave it out"
-        )
     run = config.path
     pl.seed_everything(config.seed, verbose=False)
-    training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker)
+    training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker.log)
     if not _writes(config):  # a further process of a distributed run
         return _train_alone(training)
     with alone(run, waits=config.has_one_process) as check_lock:
         if has_ended(run):  # another process trained the run meanwhile
             return Outcome(run, "diverged", f"{run} diverged in another process") if _diverged(run) else None
-        remove_leftovers(run, (RECORD, CONFIG, CURVE, *PICTURES.values()))
-        remove_leftovers(checkpoint_path(run).parent, (checkpoint_path(run).name, "checksums.json"))
         return _train_alone(replace(training, check_lock=check_lock))
 
 
 def _train_alone(training: Training) -> Outcome | None:
     config, run = training.config, training.config.path
-    write_text(run / CONFIG, OmegaConf.to_yaml(OmegaConf.create(dict(config.document))))
+    begin(training)
     try:
         fitted = fit(training)
         if not fitted.is_global_zero:  # the other processes of a distributed run are done
             raise SystemExit(0)
-        training.model.to(training.device)
-        training.check_lock()
-        save_pictures(run, training.model, training.data)
-        speed = sampling_speed(training.model)
-        record = describe_run(training, "finished", None, {"sampling_images_per_second": speed})
-        training.check_lock()
-        record |= {"checkpoint": {"sha256": fitted.sha256}}
-        write_record(run, record | ({"extended_from": fitted.extended_from} if fitted.extended_from else {}))
+        finish(training, fitted)
     except Interrupted as interrupted:
         if not _writes(config):  # one line is enough
             raise SystemExit(interrupted.exit_status) from None
@@ -162,6 +149,32 @@ def _train_alone(training: Training) -> Outcome | None:
         write_record(run, describe_run(training, "failed", f"{type(error).__name__}: {one_line(error)}"))
         raise
     return None
+
+
+def begin(training: Training) -> None:
+    """Writes the configuration of a run, into a folder without the leftovers of processes that died."""
+    config, run = training.config, training.config.path
+    if config.parts.trainer.get("gradient_clip_val") is not None:
+        raise UserError(
+            "trainer.gradient_clip_val has no effect on players that step their own optimisers: leave it out"
+        )
+    if _writes(config):
+        remove_leftovers(run, (RECORD, CONFIG, CURVE, *PICTURES.values()))
+        remove_leftovers(checkpoint_path(run).parent, (checkpoint_path(run).name, "checksums.json"))
+    write_text(run / CONFIG, OmegaConf.to_yaml(OmegaConf.create(dict(config.document))))
+
+
+def finish(training: Training, fitted: Fitted) -> None:
+    """Writes the pictures and the record of a run whose training has ended."""
+    run = training.config.path
+    training.model.to(training.device)
+    training.check_lock()
+    save_pictures(run, training.model, training.data)
+    speed = sampling_speed(training.model)
+    record = describe_run(training, "finished", None, {"sampling_images_per_second": speed})
+    training.check_lock()
+    record |= {"checkpoint": {"sha256": fitted.sha256}}
+    write_record(run, record | ({"extended_from": fitted.extended_from} if fitted.extended_from else {}))
 
 
 def _writes(config: RunConfig) -> bool:

@@ -8,20 +8,22 @@ import torch
 
 from benchmarks.training.clock import Clock
 from benchmarks.training.configure import RunConfig
-from benchmarks.training.loggers import Tracker
 from datamodules.base import DataModule
 from models.game import GenerativeModel
 
 
 @dataclass(frozen=True)
 class Training:
-    """A run in training: its configuration, its model and data, its clock and its logger."""
+    """A run in training: its configuration, its model and data, and its clock."""
 
     config: RunConfig
     model: GenerativeModel
     data: DataModule
-    tracker: Tracker
+    # sends a row of the curve to the run's logger
+    log_row: Callable[[Mapping[str, float | None]], None] = lambda row: None
     clock: Clock = field(default_factory=Clock)
+    # the runs that one stack of models trains
+    seeds_together: int = 1
     # raises an error if the folder of the run is no longer the one that this process has locked
     check_lock: Callable[[], None] = lambda: None
 
