@@ -6,9 +6,8 @@ what it would be alone, to rounding.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -17,92 +16,20 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import Optimizer
-from torch.overrides import TorchFunctionMode
 
+from models.draws import CannotStack as CannotStack
+from models.draws import Draw, Feed, Generators, Listen
 from models.game import GenerativeModel, Player
+from models.optimizer_states import ELEMENTWISE, part_of
 
-Generators = Mapping[str, torch.Generator]
 Weights = dict[str, Tensor]
 Mapped = Callable[[Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, Weights]]
 
-# optimisers that treat each number of a weight by itself, and share nothing but a count of steps
-ELEMENTWISE = frozenset(("Adam", "AdamW", "RAdam", "Adamax", "RMSprop", "SGD", "Adagrad", "Adadelta", "Rprop"))
-# how each random function of torch fills an empty tensor
-_FILLS: Mapping[Any, str] = {
-    torch.randn: "normal_",
-    torch.randn_like: "normal_",
-    torch.rand: "uniform_",
-    torch.rand_like: "uniform_",
-    torch.randint: "random_",
-    torch.randint_like: "random_",
-}
 # the average of the weights, which each model keeps by itself
 _AVERAGE = "ema."
 # relative differences of a loss that rounding makes, with room; a loss that reads something else differs by more
 _ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3}
 _ROUNDING_BELOW = 5e-2
-
-
-class CannotStack(Exception):
-    """Models cannot be trained as a stack; the message says why."""
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A call of a random function: how an empty tensor is filled, and its layout."""
-
-    fill: str
-    bounds: tuple[int, ...]
-    size: torch.Size
-    stride: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-
-    def for_each(self, generators: Sequence[Generators]) -> Tensor:
-        """(S, ...): what each model would draw alone."""
-        span = (
-            1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True)) if self.size.numel() else 0
-        )
-        size, stride = (len(generators), *self.size), (span, *self.stride)
-        drawn = torch.empty_strided(size, stride, dtype=self.dtype, device=self.device)
-        for own, generator in zip(drawn, generators, strict=True):
-            getattr(own, self.fill)(*self.bounds, generator=generator[self.device.type])
-        return drawn
-
-
-class _Listen(TorchFunctionMode):
-    """Notes the draws of a loss, and their values."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.draws: list[Draw] = []
-        self.values: list[Tensor] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        value = func(*args, **kwargs)
-        if func in _FILLS:
-            _refuse_generator(kwargs)
-            bounds = _bounds(func, args, kwargs)
-            self.draws.append(Draw(_FILLS[func], bounds, value.shape, value.stride(), value.dtype, value.device))
-            self.values.append(value.detach())
-        return value
-
-
-class _Feed(TorchFunctionMode):
-    """Answers the draws of a loss with tensors, in their order."""
-
-    def __init__(self, drawn: Sequence[Tensor]) -> None:
-        super().__init__()
-        self._left = iter(drawn)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _FILLS:
-            try:
-                return next(self._left)
-            except StopIteration:
-                raise CannotStack("a loss draws other random numbers in other turns") from None
-        return func(*args, **(kwargs or {}))
 
 
 class Stack(LightningModule):
@@ -121,7 +48,7 @@ class Stack(LightningModule):
     def __init__(self, models: Sequence[GenerativeModel]) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.models = nn.ModuleList(models)
+        self.models, self.lanes = nn.ModuleList(models), tuple(models)
         # of each model, by kind of device; training sets them
         self.generators: Sequence[Generators] = []
         self._sums: dict[str, Tensor] = {}
@@ -133,11 +60,6 @@ class Stack(LightningModule):
 
     def __len__(self) -> int:
         return len(self.models)
-
-    @property
-    def lanes(self) -> Sequence[GenerativeModel]:
-        """The models."""
-        return cast(Sequence[GenerativeModel], list(self.models))
 
     def configure_model(self) -> None:
         for model in self.lanes:
@@ -167,10 +89,10 @@ class Stack(LightningModule):
     def _stack_weights(self) -> None:
         """Stacks weights and buffers, (S, ...); those of each model become views."""
         self._stacked_weights: Weights = {}
-        self._running: Weights = {}
+        self._stacked_buffers: Weights = {}
         for into, name_all in (
             (self._stacked_weights, nn.Module.named_parameters),
-            (self._running, nn.Module.named_buffers),
+            (self._stacked_buffers, nn.Module.named_buffers),
         ):
             named = [{k: v for k, v in name_all(model) if not k.startswith(_AVERAGE)} for model in self.lanes]
             for name, first in named[0].items():
@@ -214,7 +136,7 @@ class Stack(LightningModule):
         model = self.lanes[self.lane_saved]
         # a view would be saved with everything that it is a view of
         checkpoint["state_dict"] = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        checkpoint["optimizer_states"] = [_part(state, self.lane_saved) for state in checkpoint["optimizer_states"]]
+        checkpoint["optimizer_states"] = [part_of(state, self.lane_saved) for state in checkpoint["optimizer_states"]]
         model.on_save_checkpoint(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -234,17 +156,17 @@ class Stack(LightningModule):
             CannotStack: if a loss cannot be mapped, or is not what it is alone.
         """
         kinds = [x.device] if x.device.type == "cuda" else []
-        kept = {name: buffer.clone() for name, buffer in self._running.items()}
+        kept = {name: buffer.clone() for name, buffer in self._stacked_buffers.items()}
         with torch.random.fork_rng(kinds):
             for place, player in enumerate(self._players[0]):
-                listener = _Listen()
+                listener = Listen()
                 with _quiet(self.lanes[0]), listener:
                     alone = player.loss(x[0])
                 self._restore(kept)
                 same = x[:1].expand_as(x)
                 drawn = [value.expand(len(self), *value.shape) for value in listener.values]
                 first = {k: w[:1].detach().expand_as(w) for k, w in self._stacked_weights.items()}
-                own = {k: w[:1].expand_as(w).clone() for k, w in self._running.items()}
+                own = {k: w[:1].expand_as(w).clone() for k, w in self._stacked_buffers.items()}
                 with _told(player.name):
                     values, _ = self._plain[place](first, own, same, drawn)
                 precision = _ROUNDING.get(alone.dtype, _ROUNDING_BELOW)
@@ -259,7 +181,7 @@ class Stack(LightningModule):
                 self._draws[place] = listener.draws
 
     def _restore(self, kept: Weights) -> None:
-        for name, buffer in self._running.items():
+        for name, buffer in self._stacked_buffers.items():
             buffer.copy_(kept[name])
 
     def _play(self, place: int, optimizer: LightningOptimizer, x: Tensor) -> None:
@@ -285,7 +207,7 @@ class Stack(LightningModule):
         """As `GenerativeModel._turn`, for every model."""
         for weight in self._others[place]:
             weight.requires_grad_(False)
-        losses, noted = self._losses[place](self._stacked_weights, self._running, x, drawn)
+        losses, noted = self._losses[place](self._stacked_weights, self._stacked_buffers, x, drawn)
         optimizer.zero_grad()
         with torch.autocast(x.device.type, enabled=False):
             self.manual_backward(losses.sum())
@@ -328,7 +250,7 @@ class _Loss(nn.Module):
 def _mapped(module: _Loss) -> Mapped:
     def loss(weights: Weights, buffers: Weights, x: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, Weights]:
         named = {f"model.{name}": value for name, value in (*weights.items(), *buffers.items())}
-        with _Feed(drawn):
+        with Feed(drawn):
             return cast(tuple[Tensor, Weights], functional_call(module, named, (x,)))
 
     return cast(Mapped, vmap(loss, randomness="error"))
@@ -361,50 +283,3 @@ def _told(player: str) -> Iterator[None]:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
-
-
-def _part(state: Mapping[str, Any], lane: int) -> dict[str, Any]:
-    """The state of an optimiser for one model."""
-    parts = {
-        index: {k: v[lane].clone() if _is_of_weights(k, v) else v for k, v in own.items()}
-        for index, own in state["state"].items()
-    }
-    return {**state, "state": parts}
-
-
-def stack_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The state of the stack's optimiser from those of the models: the inverse of what a checkpoint does.
-
-    Args:
-        states: of one player's optimiser, one for each model, after equally many steps.
-    """
-    stacked = {
-        index: {
-            k: torch.stack([state["state"][index][k] for state in states]) if _is_of_weights(k, v) else v
-            for k, v in own.items()
-        }
-        for index, own in states[0]["state"].items()
-    }
-    return {**states[0], "state": stacked}
-
-
-def _is_of_weights(key: str, value: Any) -> bool:
-    """Whether an entry of an optimiser's state is of each weight, and not the count of steps, which is that of every model."""
-    return isinstance(value, Tensor) and key != "step"
-
-
-def _refuse_generator(kwargs: Mapping[str, Any]) -> None:
-    if kwargs.get("generator") is not None:
-        raise CannotStack("a loss draws from a generator of its own")
-
-
-def _bounds(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[int, ...]:
-    """The arguments of `random_`: from and to, of the forms randint(high, size) and randint(low, high, size)."""
-    if _FILLS[func] != "random_":
-        return ()
-    numbers = [a for a in (args[1:] if func is torch.randint_like else args) if isinstance(a, int)]
-    if "high" in kwargs:
-        numbers.append(kwargs["high"])
-    if "low" in kwargs:
-        numbers.insert(0, kwargs["low"])
-    return (0, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])

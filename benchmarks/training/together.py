@@ -21,7 +21,8 @@ from benchmarks.training.random_states import RandomState, generators, random_st
 from benchmarks.training.record import reset_peak_memory
 from benchmarks.training.task import Fitted, Training
 from datamodules.stacked import StackedData
-from models.stack import CannotStack, Stack, stack_states
+from models.optimizer_states import stacked
+from models.stack import CannotStack, Stack
 
 # what a checkpoint of the stack keeps of the checkpoint of each seed, besides weights, optimisers and Lightning's counts
 OF_THE_STACK = {"state_dict", "optimizer_states", "lr_schedulers", "loops"}
@@ -224,7 +225,7 @@ def _combined(paths: Sequence[Path]) -> Iterator[Path | None]:
         **own[0],
         "state_dict": {f"models.{i}.{key}": v for i, part in enumerate(own) for key, v in part["state_dict"].items()},
         "optimizer_states": [
-            stack_states(states) for states in zip(*(part["optimizer_states"] for part in own), strict=True)
+            stacked(states) for states in zip(*(part["optimizer_states"] for part in own), strict=True)
         ],
         "callbacks": {},
         "lanes": [{key: value for key, value in part.items() if key not in OF_THE_STACK} for part in own],

@@ -1,0 +1,230 @@
+"""Seeds that are trained together: each run is what it would be alone, and can go on alone."""
+
+import csv
+import json
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.records.paths import checkpoint_path
+from benchmarks.training import callbacks, together
+from benchmarks.training.callbacks import Watch
+from models.stack import Stack
+from tests.conftest import TINY, one_run, run
+
+WORDS = (*TINY, "checkpoint_seconds=0", "seed=0,1", "seeds_per_job=2")
+
+
+def curve_of(path: Path) -> list[dict[str, float]]:
+    """The curve without its clock."""
+    rows = csv.DictReader((path / "curve.csv").read_text().splitlines())
+    return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def record_of(path: Path) -> Any:
+    return json.loads((path / "run.json").read_text())
+
+
+def scores_of(path: Path) -> dict[str, float]:
+    (sheet,) = path.glob("scores/*.json")
+    return {score["name"]: score["value"] for score in json.loads(sheet.read_text())["scores"]}
+
+
+def seeds(folder: Path, model: str) -> list[Path]:
+    return sorted(folder.glob(f"runs/digits/{model}/*/seed=*"))
+
+
+def content_of(path: Path) -> Any:
+    return torch.load(checkpoint_path(path), weights_only=True)
+
+
+def assert_close(value: Any, expected: Any, rel: float) -> None:
+    """Compares nested numbers and tensors."""
+    if isinstance(expected, torch.Tensor):
+        torch.testing.assert_close(value, expected, rtol=rel, atol=rel, equal_nan=True)
+    elif isinstance(expected, dict):
+        assert value.keys() == expected.keys()
+        for key in expected:
+            assert_close(value[key], expected[key], rel)
+    elif isinstance(expected, list | tuple):
+        assert len(value) == len(expected)
+        for one, other in zip(value, expected, strict=True):
+            assert_close(one, other, rel)
+    elif isinstance(expected, float) and math.isfinite(expected):
+        assert value == pytest.approx(expected, rel=rel, abs=rel)
+    elif not isinstance(expected, float):
+        assert value == expected
+
+
+def stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str, at: int = 5) -> Any:
+    """A sweep that a signal interrupts in a block of minibatches."""
+    look = Watch.on_train_batch_end
+
+    def interrupt(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        look(self, trainer, model, outputs, batch, batch_idx)
+        if batch_idx == at:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Watch, "on_train_batch_end", interrupt)
+        return run("train", "-m", *words, cwd=folder)
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_each_run_is_what_it_is_alone(model: str, sweep: Path, tmp_path: Path) -> None:
+    result = run("train", "-m", f"model={model}", *WORDS, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    for seed in (0, 1):
+        path, alone = one_run(tmp_path, model, seed), one_run(sweep, model, seed)
+        record, expected = record_of(path), record_of(alone)
+        assert (record["loop"], record["environment"]["seeds_together"]) == ("stacked", 2)
+        assert record["cost"]["neighbours"] >= 1, "its times are not those of a run alone"
+        assert record["cost"]["peak_memory_bytes"] is None
+        for key in ("steps", "config_id", "seed", "budget", "status", "data"):
+            assert record[key] == expected[key]
+        assert record["spent"]["images"] == expected["spent"]["images"]
+        for row, wanted in zip(curve_of(path), curve_of(alone), strict=True):
+            assert row == pytest.approx(wanted, rel=2e-2)
+        state, wanted = content_of(path), content_of(alone)
+        for parts in (state, wanted):
+            del parts["callbacks"]  # the curve, as above, and the clock
+            if model == "vae":
+                del parts["random_states"]  # a decoder is calibrated after the training, with the seed of the run
+        assert_close(state, wanted, 2e-2)
+        assert scores_of(path).keys() == scores_of(alone).keys()
+        files = {file.relative_to(path) for file in path.rglob("*")}
+        assert files == {file.relative_to(alone) for file in alone.rglob("*")}
+
+
+def test_runs_that_were_interrupted_together_go_on_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    words = ("model=gan", "model.ema_decay=0.9", *WORDS)
+    assert run("train", "-m", *words, cwd=whole).returncode == 0
+    result = stopped(parts, monkeypatch, *words)
+    assert "the run is saved after" in result.stderr
+    assert [len(list(path.glob("checkpoints/*.ckpt"))) for path in seeds(parts, "gan")] == [2, 2]
+    assert not list(parts.rglob("run.json"))
+    assert run("train", "-m", *words, cwd=parts).returncode == 0
+    for path, other in zip(seeds(parts, "gan"), seeds(whole, "gan"), strict=True):
+        assert record_of(path)["loop"] == "stacked"
+        assert (curve_of(path), scores_of(path)) == (curve_of(other), scores_of(other)), "to the bit"
+
+
+def test_a_run_goes_on_alone_where_its_stack_stopped(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(tmp_path, monkeypatch, "model=vae", *WORDS)
+    alone = [word for word in WORDS if not word.startswith("seed")]
+    assert run("train", "model=vae", *alone, "seed=1", cwd=tmp_path).returncode == 0
+    path = one_run(tmp_path, "vae", 1)
+    assert record_of(path)["loop"] == "eager"
+    for row, wanted in zip(curve_of(path), curve_of(one_run(sweep, "vae", 1)), strict=True):
+        assert row == pytest.approx(wanted, rel=2e-2)
+
+
+def test_seeds_whose_checkpoints_are_of_different_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was killed between two checkpoints: the last moment that all seeds have counts."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    assert run("train", "-m", "model=gan", *WORDS, cwd=whole).returncode == 0
+    stopped(parts, monkeypatch, "model=gan", *WORDS)
+    first, second = seeds(parts, "gan")
+    checkpoint_path(second).unlink()
+    result = run("train", "-m", "model=gan", *WORDS, cwd=parts)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [record_of(path)["loop"] for path in (first, second)] == ["stacked"] * 2
+    for path, other in zip(seeds(parts, "gan"), seeds(whole, "gan"), strict=True):
+        assert (curve_of(path), scores_of(path)) == (curve_of(other), scores_of(other)), "to the bit"
+    again = tmp_path / "again"
+    again.mkdir()
+    stopped(again, monkeypatch, "model=gan", *WORDS)
+    for file in checkpoint_path(seeds(again, "gan")[1]).parent.glob("*"):
+        file.unlink()
+    result = run("train", "-m", "model=gan", *WORDS, cwd=again)
+    assert result.stderr == (
+        "warning: seeds are trained one after another: the checkpoints of the seeds are of different moments\n"
+    )
+    assert [record_of(path)["loop"] for path in seeds(again, "gan")] == ["eager"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("model=began",), "BEGAN is not attached"),
+        (("model=vae", "budget=seconds", "budget.amount=1"), "a budget of seconds is shared by the seeds of a stack"),
+        (("model=ae", "model.optimizer._target_=torch.optim.NAdam", "~model.optimizer.fused"), "NAdam is not known"),
+    ],
+)
+def test_what_cannot_be_stacked_is_trained_one_after_another(
+    words: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    kept = [word for word in WORDS if not ("seconds" in words[1:2] and word.startswith("budget"))]
+    result = run("train", "-m", *kept, *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: seeds are trained one after another: ")
+    assert reason in line
+    assert [record_of(path)["loop"] for path in tmp_path.glob("runs/digits/*/*/seed=*")] == ["eager"] * 2
+
+
+def test_a_seed_that_diverges_leaves_the_others_alone(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Stack.training_step
+
+    def spoil(self: Stack, blocks: Any, batch_idx: int) -> None:
+        step(self, blocks, batch_idx)
+        if batch_idx == 3:
+            with torch.no_grad():
+                for weight in self.lanes[0].parameters():
+                    weight.fill_(math.nan)
+
+    monkeypatch.setattr(Stack, "training_step", spoil)
+    monkeypatch.setattr(callbacks, "BLOCKS_BETWEEN_LOOKS", 1)
+    result = run("train", "-m", "model=vae", *WORDS, cwd=tmp_path)
+    assert "diverged" in result.stderr
+    bad, good = seeds(tmp_path, "vae")
+    assert record_of(bad)["status"] == "diverged"
+    assert record_of(bad)["spent"]["images"] < record_of(good)["spent"]["images"]
+    assert record_of(good)["status"] == "finished"
+    for row, wanted in zip(curve_of(good), curve_of(one_run(sweep, "vae", 1)), strict=True):
+        assert row == pytest.approx(wanted, rel=2e-2)
+
+
+def test_only_runs_that_have_not_ended_are_trained_together(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[list[int]] = []
+    fit = together.fit_together
+
+    def note(lanes: Any, tell: Any) -> Any:
+        trained.append([lane.training.config.seed for lane in lanes])
+        return fit(lanes, tell)
+
+    monkeypatch.setattr("benchmarks.training.seeds.fit_together", note)
+    words = [word for word in WORDS if not word.startswith("seed")]
+    assert run("train", "model=ae", *words, "seed=2", cwd=tmp_path).returncode == 0
+    result = run("train", "-m", "model=ae", *words, "seed=0,1,2,3,4,5", "seeds_per_job=4", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert trained == [[0, 1, 3], [4, 5]]
+    assert [record_of(path)["environment"].get("seeds_together") for path in seeds(tmp_path, "ae")] == [3, 3, None, 3, 2, 2]
+
+
+def test_a_stack_is_for_sweeps_and_of_a_number(tmp_path: Path) -> None:
+    result = run("train", "model=ae", *TINY, "seeds_per_job=2", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "error: seeds_per_job is for sweeps, which have several seeds: -m seed=0,1,2,3,4 seeds_per_job=5\n",
+    )
+    for size in ("0", "-1"):
+        result = run("train", "-m", "model=ae", *TINY, f"seeds_per_job={size}", "launcher=local", cwd=tmp_path)
+        assert result.returncode == 1
+        assert "expected a whole number of 1 or more" in result.stderr
+    assert not list(tmp_path.rglob("run.json"))
