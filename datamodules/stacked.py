@@ -11,7 +11,7 @@ from datamodules.loader import Blocks
 
 
 class StackedBlocks:
-    """Blocks (S, K, B, ...) of S loaders that are at the same position."""
+    """Blocks (K, S, B, ...) of S loaders that are at the same position."""
 
     def __init__(self, loaders: Sequence[Blocks]) -> None:
         self.loaders = loaders
@@ -21,7 +21,7 @@ class StackedBlocks:
 
     def __iter__(self) -> Iterator[Tensor]:
         for blocks in zip(*self.loaders, strict=True):
-            yield torch.stack(blocks)
+            yield torch.stack(blocks, dim=1)
 
 
 class StackedData(LightningDataModule):

@@ -114,14 +114,14 @@ class Stack(LightningModule):
     def on_train_end(self) -> None:
         self.lanes[0].turns.end()
 
-    def training_step(self, blocks: Tensor, batch_idx: int) -> None:
-        """Plays the K minibatches of the models' blocks, (S, K, B, ...)."""
+    def training_step(self, block: Tensor, batch_idx: int) -> None:
+        """Plays the K minibatches of the models' block, (K, S, B, ...), in one call by Lightning."""
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         if not self._draws:
-            self._try(blocks[:, 0])
+            self._try(block[0])
         template = self.lanes[0]
-        for x in blocks.unbind(1):
+        for x in block:
             players = self._players[0]
             plays = [player.plays(template.minibatches + 1, template.spent) for player in players]
             for model in self.lanes:

@@ -45,6 +45,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *(*BELOW, "benchmarks.signals", "benchmarks.scoring", "benchmarks.metrics.base"),
         # the pictures of a run search latents, and training images
         *("benchmarks.metrics.inversion", "benchmarks.metrics.nearest", *OBJECTS),
+        # several seeds at once
+        *("models.stack", "models.optimizer_states", "datamodules.stacked"),
     ),
     "benchmarks/reporting": BELOW,
     "benchmarks/multirun": (

@@ -29,7 +29,7 @@ def speed(place: Place) -> list[Step]:
         ("compiled", "compiled_graphs", BASE),
     )
     stacks = [
-        Step(f"seeds-{network}-{f}", "seeds", 15.0, partial(_seeds, place, f, network))
+        Step(f"seeds-{network}-{f}", "seeds", 30.0, partial(_seeds, place, f, network))
         for network in networks
         for f in families
     ]
@@ -51,10 +51,14 @@ def speed(place: Place) -> list[Step]:
 
 
 def _seeds(place: Place, family: str, network: str) -> Tables:
-    """Several seeds at once, as stacked parameters, beside one after another; both one operation at a time."""
+    """Several seeds at once, as stacked parameters, beside one after another: one operation at a time, and as graphs."""
     config = configure_words(place.words(*place.images(), f"model={family}", f"network={network}", place.trainer))
-    found = gains(config, *((0.05, 1) if place.is_tiny else (0.5, ROUNDS)))
-    return {"Several seeds at once": [{"model": family, "network": network, "batch": 64, **found}]}
+    rows = [
+        {"model": family, "network": network, "batch": 64, "loop": kind, **found}
+        for kind in ("eager", "graphs")
+        if (found := gains(config, *((0.05, 1) if place.is_tiny else (0.5, ROUNDS)), kind))
+    ]
+    return {"Several seeds at once": rows}
 
 
 def _compare(place: Place, family: str, network: str, batch_size: int, loops: Sequence[str]) -> Tables:

@@ -44,7 +44,7 @@ def alternate(
     ran: dict[str, str] = {}
     for _ in range(rounds):
         for loop, values in speeds.items():
-            speed, ran[loop] = _measured(loop, config, data, seconds)
+            speed, ran[loop] = measured(loop, config, data, seconds)
             values.append(speed)
     return speeds, ran
 
@@ -59,7 +59,7 @@ def times(speeds: Mapping[str, Sequence[float]], loop: str, other: str) -> float
     return statistics.median(ratios(speeds, loop, other))
 
 
-def _measured(loop: str, config: RunConfig, data: DataModule, seconds: float) -> tuple[float, str]:
+def measured(loop: str, config: RunConfig, data: DataModule, seconds: float) -> tuple[float, str]:
     """Images a second of one loop, and the path that it took."""
     pl.seed_everything(0, verbose=False)
     model, device = load_model(config.parts.model), config.device

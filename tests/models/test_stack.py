@@ -68,12 +68,8 @@ def together(models: list[GenerativeModel], blocks: Tensor, states: list[Tensor]
         generator = torch.Generator()
         generator.set_state(state)
         stack.generators = [*stack.generators, {"cpu": generator}]
-    trainer(folder).fit(stack, Loader(blocks.transpose(0, 1)))
+    trainer(folder).fit(stack, Loader(blocks.permute(1, 2, 0, 3, 4, 5, 6)))
     return list(stack.lanes)
-
-
-def blocks_of(binary: bool = False) -> Tensor:
-    return torch.rand(SEEDS, BLOCKS, MINIBATCHES, BATCH, 1, 2, 2)
 
 
 @pytest.mark.parametrize("name", choices("model"))
@@ -82,7 +78,7 @@ def test_each_model_of_a_stack_becomes_what_it_is_alone(name: str, tmp_path: Any
     for model in models:
         for module in model.modules():
             module.to(torch.float64)
-    blocks, states = blocks_of(), []
+    blocks, states = torch.rand(SEEDS, BLOCKS, MINIBATCHES, BATCH, 1, 2, 2), []
     for seed in torch.randint(2**31, (SEEDS,)):
         torch.manual_seed(int(seed))
         torch.randn(3)  # half of a pair of draws waits in the state
