@@ -7,7 +7,7 @@ what it would be alone, to rounding.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -41,8 +41,8 @@ class Stack(LightningModule):
         models: two or more, of one configuration, on one device.
 
     Raises:
-        CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself; in the first turns,
-            for a loss that cannot be mapped over weights.
+        CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself, compiled losses, and
+            losses that are scaled (float16); in the first turns, for a loss that cannot be mapped over weights.
     """
 
     def __init__(self, models: Sequence[GenerativeModel]) -> None:
@@ -72,8 +72,7 @@ class Stack(LightningModule):
         self._own = [self._stacked(player, template) for player in self._players[0]]
         everything = {id(w): w for own in self._own for w in own}.values()
         self._others = [[w for w in everything if all(w is not mine for mine in own)] for own in self._own]
-        self._plain = [_mapped(_Loss(template, place)) for place in range(len(self._own))]
-        self._losses = [self._as_run(mapped) for mapped in self._plain]
+        self._losses = [_mapped(_Loss(template, place)) for place in range(len(self._own))]
         optimizers = [
             player.optimizer(cast(list[nn.Parameter], own))
             for player, own in zip(self._players[0], self._own, strict=True)
@@ -81,10 +80,13 @@ class Stack(LightningModule):
         for optimizer in optimizers:
             if type(optimizer).__module__.partition(".")[0] != "torch" or type(optimizer).__name__ not in ELEMENTWISE:
                 raise CannotStack(f"{type(optimizer).__name__} is not known to treat each weight by itself")
+        # torch 2.11 compiles no part of a mapped loss that answers random functions, and does not say so
+        if template.turns.is_compiled:
+            raise CannotStack("trainer.loop compiles losses, and a compiled loss cannot be mapped over weights")
+        # GradScaler leaves out the step of every model, and lowers the scale of all, if the gradient of one is not finite
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            raise CannotStack("the losses of float16 have a scale, which each model chooses for itself")
         return optimizers
-
-    def _as_run(self, mapped: Mapped) -> Mapped:
-        return cast(Mapped, self.lanes[0].turns.loss(cast(Any, mapped)))
 
     def _stack_weights(self) -> None:
         """Stacks weights and buffers, (S, ...); those of each model become views."""
@@ -143,42 +145,36 @@ class Stack(LightningModule):
         for model, own in zip(self.lanes, checkpoint["lanes"], strict=True):
             model.on_load_checkpoint(own)
 
-    @contextmanager
-    def saving(self, lane: int) -> Iterator[None]:
-        """A checkpoint that is written meanwhile is that of one model."""
-        self.lane_saved = lane
-        yield
-
     def _try(self, x: Tensor) -> None:
-        """Learns what each loss draws, and compares the losses of the stack with that of the first model. Trains nothing.
+        """Learns what each loss draws, and compares the losses of the stack with that of each model. Trains nothing.
 
         Raises:
             CannotStack: if a loss cannot be mapped, or is not what it is alone.
         """
         kinds = [x.device] if x.device.type == "cuda" else []
         kept = {name: buffer.clone() for name, buffer in self._stacked_buffers.items()}
+        weights = {name: weight.detach() for name, weight in self._stacked_weights.items()}
         with torch.random.fork_rng(kinds):
             for place, player in enumerate(self._players[0]):
-                listener = Listen()
-                with _quiet(self.lanes[0]), listener:
-                    alone = player.loss(x[0])
+                losses, listeners = [], [Listen() for _ in self.lanes]
+                for model, players, own, listener in zip(self.lanes, self._players, x, listeners, strict=True):
+                    with _quiet(model), listener:
+                        losses.append(players[place].loss(own).detach())
                 self._restore(kept)
-                same = x[:1].expand_as(x)
-                drawn = [value.expand(len(self), *value.shape) for value in listener.values]
-                first = {k: w[:1].detach().expand_as(w) for k, w in self._stacked_weights.items()}
-                own = {k: w[:1].expand_as(w).clone() for k, w in self._stacked_buffers.items()}
                 with _told(player.name):
-                    values, _ = self._plain[place](first, own, same, drawn)
-                precision = _ROUNDING.get(alone.dtype, _ROUNDING_BELOW)
-                if torch.is_autocast_enabled(x.device.type):
-                    precision = _ROUNDING_BELOW
-                alone, values = alone.detach(), values.detach()
-                scale = max(1.0, float(alone.abs()))
-                if not torch.allclose(values, alone.expand_as(values), rtol=0, atol=precision * scale, equal_nan=True):
-                    raise CannotStack(
-                        f"the {player.name}'s loss is {values.tolist()} in a stack and {float(alone)} alone"
-                    )
-                self._draws[place] = listener.draws
+                    of_models = (listener.values for listener in listeners)
+                    drawn = [torch.stack(values) for values in zip(*of_models, strict=True)]
+                    values, _ = self._losses[place](weights, self._stacked_buffers, x, drawn)
+                self._restore(kept)
+                self._compare(player.name, values.detach(), torch.stack(losses))
+                self._draws[place] = listeners[0].draws
+
+    def _compare(self, player: str, losses: Tensor, alone: Tensor) -> None:
+        precision = _ROUNDING.get(alone.dtype, _ROUNDING_BELOW)
+        if torch.is_autocast_enabled(alone.device.type):
+            precision = _ROUNDING_BELOW
+        if not torch.allclose(losses, alone, rtol=precision, atol=precision, equal_nan=True):
+            raise CannotStack(f"the {player}'s losses are {losses.tolist()} in a stack and {alone.tolist()} alone")
 
     def _restore(self, kept: Weights) -> None:
         for name, buffer in self._stacked_buffers.items():
@@ -194,7 +190,7 @@ class Stack(LightningModule):
 
         template = self.lanes[0]
         is_first = not template.steps[name]
-        with _told(name) if is_first else _nothing():
+        with _told(name) if is_first else nullcontext():
             template.turns.play(name, turn, (x, *drawn), optimizer.optimizer, self._counts)
         for model in self.lanes:
             model.steps[name] += 1
@@ -251,7 +247,8 @@ def _mapped(module: _Loss) -> Mapped:
     def loss(weights: Weights, buffers: Weights, x: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, Weights]:
         named = {f"model.{name}": value for name, value in (*weights.items(), *buffers.items())}
         with Feed(drawn):
-            return cast(tuple[Tensor, Weights], functional_call(module, named, (x,)))
+            value: tuple[Tensor, Weights] = functional_call(module, named, (x,))
+            return value
 
     return cast(Mapped, vmap(loss, randomness="error"))
 
@@ -278,8 +275,3 @@ def _told(player: str) -> Iterator[None]:
         yield
     except (RuntimeError, NotImplementedError, AttributeError, TypeError, ValueError) as error:
         raise CannotStack(f"the {player}'s turn cannot be stacked ({' '.join(str(error).split())[:160]})") from error
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

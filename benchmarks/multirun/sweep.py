@@ -168,15 +168,15 @@ def announce(label: str, run: Path | None = None, budget: tuple[str, float] | No
 def seeds_beside(size: int) -> list[int]:
     """The seeds, this job's among them, of the jobs of the sweep that one process trains together: `size` at most.
 
-    Empty if the sweep has no plan, or the job is alone.
+    Fewer than two if the sweep has no plan, or the job is alone.
     """
     folder = Path(HydraConfig.get().runtime.output_dir).parent
     if not (folder / PLAN).is_file():
         return []
     jobs = dict(enumerate(read_plan(folder).jobs))
     own = next((group for group in groups_of_seeds(jobs, size) if _number() in group), [])
-    seeds = [seed_of(jobs[number]) for number in own]
-    return [seed for seed in seeds if seed is not None] if len(own) > 1 else []
+    seeds = dict.fromkeys(seed_of(jobs[number]) for number in own)
+    return [seed for seed in seeds if seed is not None]
 
 
 def report_outcome(outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""The clock of a run: seconds of training, without scoring and checkpoints."""
+"""The clock of a run: seconds of training, without scoring and checkpoints, and how many runs shared them."""
 
 import time
 from collections.abc import Iterator
@@ -16,6 +16,9 @@ class Clock(Callback):
 
     Scoring, checkpoints and pictures pause the clock; a resumed run continues the count.
     """
+
+    # the runs that were trained together in these seconds, at most
+    runs = 1
 
     def __init__(self) -> None:
         self.others = Others()
@@ -52,11 +55,12 @@ class Clock(Callback):
         self._stop()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "others": self.others.seconds}
+        return {"seconds": self.seconds, "others": self.others.seconds, "runs": self.runs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = state_dict["seconds"]
         self.others.seconds = state_dict.get("others")  # checkpoints of earlier versions do not say
+        self.runs = max(self.runs, state_dict.get("runs", 1))
 
     def _start(self) -> None:
         self._since = time.perf_counter()

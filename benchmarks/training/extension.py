@@ -1,8 +1,9 @@
 """A run with a larger budget goes on from the end of a shorter run, as if the shorter run had not ended there.
 
 The result is equal to the bit to that of a run from the start. Where it would not be, the run starts from the start: after a
-budget of seconds, on several devices, on another machine, with other packages or another commit of genbench, for players with a
-phase of the budget, on other images, and for data with noise if the shorter run ended inside a block of minibatches.
+budget of seconds, on several devices, on another machine, with other packages or another commit of genbench, beside another
+number of seeds (`seeds_per_job`), for players with a phase of the budget, on other images, and for data with noise if the
+shorter run ended inside a block of minibatches.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ def extend(training: Training, path: Path) -> None:
     config, model, data = training.config, training.model, training.data
     if not config.document.get("extend", True) or not _can_be_extended(model, config):
         return
-    run = _shorter_run(config, training.device)
+    run = _shorter_run(config, environment(training.device, training.clock.runs))
     if run is None or run.record["data"].get("id") != data.info.id:
         return
     state = _end_of_training(run, isinstance(model, Calibrates | FitsPrior))
@@ -72,7 +73,7 @@ def _has_noise(data: DataModule) -> bool:
     return data.dequantize or data.binarize == "dynamic"
 
 
-def _shorter_run(config: RunConfig, device: torch.device) -> Run | None:
+def _shorter_run(config: RunConfig, here: Mapping[str, Any]) -> Run | None:
     """The longest finished run that differs in nothing but a smaller budget, made here; None if there is none."""
     found: list[Run] = []
     for record in sorted(config.path.parents[1].glob(f"*/{SEED}{config.seed}/{RECORD}")):
@@ -83,7 +84,7 @@ def _shorter_run(config: RunConfig, device: torch.device) -> Run | None:
             check_place(run)
         except RecordError:  # the run is of no use here; a report names it
             continue
-        if _is_of_here(run.record, device):
+        if _is_of(run.record, here):
             found.append(run)
     return max(found, key=lambda run: run.record["budget"]["amount"], default=None)
 
@@ -100,10 +101,10 @@ def _is_shorter(run: Run, config: RunConfig) -> bool:
     )
 
 
-def _is_of_here(record: Mapping[str, Any], device: torch.device) -> bool:
-    """Whether a run was made with this machine, these packages and this commit of genbench."""
-    is_same_machine = record.get("environment") == environment(device) and record.get("packages") == packages()
-    return is_same_machine and record.get("git") == commit()
+def _is_of(record: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Whether a run was made in an environment, with these packages and this commit of genbench."""
+    is_same_environment = record.get("environment") == here and record.get("packages") == packages()
+    return is_same_environment and record.get("git") == commit()
 
 
 def _end_of_training(run: Run, is_changed_afterwards: bool) -> dict[str, Any] | None:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import sys
+from pathlib import Path
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
@@ -68,11 +70,20 @@ def fit(training: Training) -> Fitted:
     check_spent(training)
     if settle(training, trainer.strategy.root_device):
         checkpoint.save(trainer)
-    # a run that was killed after its last checkpoint has nothing left to save
-    sha256 = checkpoint.sha256 or (checksum(resume) if resume is not None else None)
-    if trainer.is_global_zero and sha256 is None:
-        raise RuntimeError(f"{path} was not written at the end of training")
+    sha256 = last_checksum(checkpoint, resume) if trainer.is_global_zero else None
     return Fitted(trainer.is_global_zero, sha256, checkpoint.extended_from)
+
+
+def last_checksum(checkpoint: Checkpoint, resumed: Path | None) -> str:
+    """The checksum of the checkpoint of the end of training.
+
+    Args:
+        checkpoint: the callback that wrote it.
+        resumed: the checkpoint that the training went on from: it is the last one of a run that was killed after it.
+    """
+    if checkpoint.sha256 is None and resumed is None:
+        raise RuntimeError(f"{checkpoint.path} was not written at the end of training")
+    return checkpoint.sha256 or checksum(cast(Path, resumed))
 
 
 def check_spent(training: Training) -> None:

@@ -38,8 +38,8 @@ def describe_run(
     config, model, clock, data = training.config, training.model, training.clock, training.data
     budget = asdict(config.budget)
     cost = training_cost(model, clock, training.device) | dict(more_cost or {})
-    if training.seeds_together > 1:
-        cost |= _shared(cost, training.seeds_together)
+    if clock.runs > 1:
+        cost |= _shared(cost, clock.runs)
     facts = {"budget": budget, "cost": cost, "weights_scored": model.weights_scored}
     return {
         "status": status,
@@ -55,10 +55,10 @@ def describe_run(
         "steps": dict(model.steps),
         "weights_scored": model.weights_scored,
         "batch_norm": "running statistics",
-        "loop": model.turns.ran if training.seeds_together == 1 else "stacked",
+        "loop": model.turns.ran if clock.runs == 1 else "stacked",
         "data": asdict(data.info) | {"id": data.info.id},
         "cost": cost,
-        "environment": environment(training.device) | _company(training.seeds_together),
+        "environment": environment(training.device, clock.runs),
         "packages": packages(),
         "git": commit(),
         "facts": facts_of(config.document, facts),
@@ -85,13 +85,9 @@ def _shared(cost: Mapping[str, Any], seeds: int) -> dict[str, Any]:
     return {"neighbours": round((cost["neighbours"] or 0.0) + seeds - 1, 3), "peak_memory_bytes": None}
 
 
-def _company(seeds: int) -> dict[str, int]:
-    """The number of seeds that were trained together changes the last bits of a run, as a machine does."""
-    return {} if seeds == 1 else {"seeds_together": seeds}
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """The machine: what a result may depend on besides its configuration and its packages."""
+def environment(device: torch.device, seeds_together: int = 1) -> dict[str, Any]:
+    """What a result may depend on besides its configuration and its packages: the machine, and the number of seeds that were
+    trained together, which changes the last bits of a result as a machine does."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -103,6 +99,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         # the instruction set changes the last bits of sums
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        **({} if seeds_together == 1 else {"seeds_together": seeds_together}),
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from pathlib import Path
 
 import pytorch_lightning as pl
 
@@ -14,17 +14,22 @@ from benchmarks.signals import interruptible
 from benchmarks.training.callbacks import Diverged
 from benchmarks.training.clock import Clock
 from benchmarks.training.configure import RunConfig
+from benchmarks.training.loggers import Tracker
 from benchmarks.training.record import describe_run
 from benchmarks.training.run import begin, finish, silence_lightning
 from benchmarks.training.task import Training
-from benchmarks.training.together import Lane, fit_together
+from benchmarks.training.together import Lane, OtherMoments, fit_together
 from models.stack import CannotStack
+
+# folders of the configurations whose seeds this process could not train together
+_refused: set[Path] = set()
 
 
 def train_together(configs: Sequence[RunConfig]) -> None:
     """Trains those of some runs that have not ended, as one stack, and writes their records. Scores nothing.
 
-    Runs that cannot be trained so are left, after a line that says why: each is then trained by its own job.
+    Runs that cannot be trained so are left, after a line that says why: each is then trained by its own job. This process does
+    not try again.
 
     Args:
         configs: of one configuration, with different seeds.
@@ -32,15 +37,19 @@ def train_together(configs: Sequence[RunConfig]) -> None:
     Raises:
         UserError, Interrupted: as `train_and_score`.
     """
-    if all(has_ended(config.path) for config in configs):
+    left = [config for config in configs if not has_ended(config.path)]
+    if len(left) < 2 or left[0].path.parent.absolute() in _refused:
+        return
+    if len({config.id for config in left}) > 1:
+        warn(
+            "seeds are trained one after another: a setting follows the seed, so that they are of several configurations"
+        )
         return
     with interruptible(), ExitStack() as locks:
         silence_lightning()
-        set_threads(configs[0].threads)
+        set_threads(left[0].threads)
         use_float32()
-        lanes = _open(configs, locks)
-        for lane in lanes:
-            lane.training = replace(lane.training, seeds_together=len(lanes))
+        lanes = _open(left, locks)
         if len(lanes) > 1:
             _train(lanes)
 
@@ -50,8 +59,6 @@ def _open(configs: Sequence[RunConfig], locks: ExitStack) -> list[Lane]:
     clock, lanes = Clock(), list[Lane]()
     # every process takes the locks in one order, so that none waits for a process that waits for it
     for config in sorted(configs, key=lambda config: config.seed):
-        if has_ended(config.path):
-            continue
         check_lock = locks.enter_context(alone(config.path))
         if has_ended(config.path):  # another process trained the run meanwhile
             continue
@@ -59,6 +66,7 @@ def _open(configs: Sequence[RunConfig], locks: ExitStack) -> list[Lane]:
         model = load_model(config.parts.model)
         data = lanes[0].training.data.twin() if lanes else load_data(config.parts.datamodule)
         lanes.append(Lane(Training(config, model, data, clock=clock, check_lock=check_lock)))
+    clock.runs = len(lanes)
     return lanes
 
 
@@ -67,14 +75,19 @@ def _train(lanes: Sequence[Lane]) -> None:
         begin(lane.training)
     try:
         fitted = fit_together(lanes, _write_diverged)
+    except OtherMoments as error:  # the seeds that have no checkpoint yet may still be trained together
+        warn(f"seeds are trained one after another: {one_line(error)}")
+        return
     except CannotStack as error:
         warn(f"seeds are trained one after another: {one_line(error)}")
+        _refused.add(lanes[0].training.config.path.parent.absolute())
         return
     except Exception as error:  # what is wrong with a run shows again where it is trained alone, and its record says so
         if is_users(error):
             raise
         reason = f"{type(error).__name__}: {one_line(error)}"
         warn(f"seeds are trained one after another, because their training together failed: {reason}")
+        _refused.add(lanes[0].training.config.path.parent.absolute())
         return
     for lane, end in zip(lanes, fitted, strict=True):
         if end is not None:
@@ -82,5 +95,12 @@ def _train(lanes: Sequence[Lane]) -> None:
 
 
 def _write_diverged(lane: Lane, error: Diverged) -> None:
+    config = lane.training.config
     lane.training.check_lock()
-    write_record(lane.training.config.path, describe_run(lane.training, "diverged", one_line(error)))
+    write_record(config.path, describe_run(lane.training, "diverged", one_line(error)))
+    with Tracker(
+        config
+    ) as tracker:  # the job of the seed finds nothing to do; that of a finished run sends the curve itself
+        for row in lane.curve.rows:
+            tracker.log(row)
+        tracker.close(failed=True)

@@ -22,8 +22,6 @@ class Training:
     # sends a row of the curve to the run's logger
     log_row: Callable[[Mapping[str, float | None]], None] = lambda row: None
     clock: Clock = field(default_factory=Clock)
-    # the runs that one stack of models trains
-    seeds_together: int = 1
     # raises an error if the folder of the run is no longer the one that this process has locked
     check_lock: Callable[[], None] = lambda: None
 

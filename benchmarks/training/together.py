@@ -1,6 +1,6 @@
 """Trains several seeds of one configuration as one stack of models. Each seed has the files of a run that was trained alone."""
 
-import tempfile
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from benchmarks.records.checkpoints import previous_path, why_damaged
@@ -15,7 +16,7 @@ from benchmarks.records.paths import checkpoint_path
 from benchmarks.training.callbacks import Curve, Diverged, Phases, ProgressBar, Watch
 from benchmarks.training.checkpoint import Checkpoint
 from benchmarks.training.extension import extend
-from benchmarks.training.fit import check_spent, make_curve, make_trainer, make_turns, settle
+from benchmarks.training.fit import check_spent, last_checksum, make_curve, make_trainer, make_turns, settle
 from benchmarks.training.interruption import Interruption
 from benchmarks.training.random_states import RandomState, generators, random_state
 from benchmarks.training.record import reset_peak_memory
@@ -23,6 +24,11 @@ from benchmarks.training.task import Fitted, Training
 from datamodules.stacked import StackedData
 from models.optimizer_states import stacked
 from models.stack import CannotStack, Stack
+
+
+class OtherMoments(CannotStack):
+    """The checkpoints of runs are not of one moment."""
+
 
 # what a checkpoint of the stack keeps of the checkpoint of each seed, besides weights, optimisers and Lightning's counts
 OF_THE_STACK = {"state_dict", "optimizer_states", "lr_schedulers", "loops"}
@@ -42,6 +48,8 @@ class Lane:
     watch: Watch = field(init=False)
     curve: Curve = field(init=False)
     checkpoint: Checkpoint = field(init=False)
+    # the checkpoint that the training goes on from
+    resumed: Path | None = None
     generators: dict[str, torch.Generator] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,6 +71,8 @@ class Lane:
 
     def present_random_state(self) -> RandomState:
         """The random state that the process would have if it trained this seed alone."""
+        if not self.generators:  # the training had ended before this process began
+            return self.random_state
         states = {kind: generator.get_state() for kind, generator in self.generators.items()}
         return {**self.random_state, "torch": states["cpu"], "cuda": states.get("cuda")}
 
@@ -86,7 +96,9 @@ def fit_together(lanes: Sequence[Lane], tell_diverged: Callable[[Lane, Diverged]
     if config.budget.unit == "seconds":
         raise CannotStack("a budget of seconds is shared by the seeds of a stack")
     stack = Stack([lane.training.model for lane in lanes])
-    stack.lanes[0].turns = make_turns(config)
+    turns = make_turns(config)
+    for model in stack.lanes:
+        model.turns = turns
     callbacks = _Callbacks(lanes, stack, tell_diverged)
     trainer = make_trainer(config, [clock, callbacks])
     minibatches = config.budget.minibatches(first.model, first.data.batch_size, 1)
@@ -96,13 +108,14 @@ def fit_together(lanes: Sequence[Lane], tell_diverged: Callable[[Lane, Diverged]
         if not path.exists() and not previous_path(path).exists():
             extend(lane.training, path)
     reset_peak_memory(first.device)
-    with _combined([lane.checkpoint.path for lane in lanes]) as resume:
-        try:
-            each = StackedData([lane.training.data for lane in lanes])
-            trainer.fit(stack, datamodule=each, ckpt_path=resume, weights_only=True)
-        except Exception as error:
-            callbacks.interruption.deliver(error)
-            raise
+    _resume(lanes)
+    each = StackedData([lane.training.data for lane in lanes])
+    try:
+        trainer.strategy.checkpoint_io = _Combined([lane.resumed for lane in lanes if lane.resumed])
+        trainer.fit(stack, datamodule=each, ckpt_path=lanes[0].resumed, weights_only=True)
+    except Exception as error:
+        callbacks.interruption.deliver(error)
+        raise
     callbacks.interruption.deliver()
     return [None if lane.error else _end(lane, callbacks, trainer) for lane in lanes]
 
@@ -112,9 +125,7 @@ def _end(lane: Lane, callbacks: "_Callbacks", trainer: Trainer) -> Fitted:
     check_spent(training)
     if settle(training, trainer.strategy.root_device):
         callbacks.save(trainer, lane)
-    if lane.checkpoint.sha256 is None:
-        raise RuntimeError(f"{lane.checkpoint.path} was not written at the end of training")
-    return Fitted(True, lane.checkpoint.sha256, lane.checkpoint.extended_from)
+    return Fitted(True, last_checksum(lane.checkpoint, lane.resumed), lane.checkpoint.extended_from)
 
 
 class _Callbacks(Callback):
@@ -176,8 +187,8 @@ class _Callbacks(Callback):
             self.save(trainer, lane)
 
     def save(self, trainer: Trainer, lane: Lane) -> None:
-        with self.stack.saving(self.lanes.index(lane)):
-            lane.checkpoint.save(trainer)
+        self.stack.lane_saved = self.lanes.index(lane)
+        lane.checkpoint.save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Writes the parts of a run's checkpoint that the stack does not write."""
@@ -206,34 +217,25 @@ class _Callbacks(Callback):
             trainer.should_stop = all(lane.error is not None for lane in self.lanes)
 
 
-@contextmanager
-def _combined(paths: Sequence[Path]) -> Iterator[Path | None]:
-    """A file with the checkpoint of a stack, made of those of its runs; None if no run has one.
+def _resume(lanes: Sequence[Lane]) -> None:
+    """Finds the checkpoints of the last moment of which every run has one; none if no run has a checkpoint.
 
     Raises:
-        CannotStack: if not every run has a checkpoint at one position.
+        OtherMoments: if there is no such moment.
     """
-    found = [_positions(path) for path in paths]
-    if not any(found):
-        yield None
+    paths = [lane.checkpoint.path for lane in lanes]
+    if not any(path.exists() or previous_path(path).exists() for path in paths):
         return
-    common = set(found[0]).intersection(*found)
+    positions = [_positions(path) for path in paths]
+    common = set(positions[0]).intersection(*positions)
     if not common:
-        raise CannotStack("the checkpoints of the seeds are of different moments")
-    own = [torch.load(of_run[max(common)], map_location="cpu", weights_only=True) for of_run in found]
-    combined = {
-        **own[0],
-        "state_dict": {f"models.{i}.{key}": v for i, part in enumerate(own) for key, v in part["state_dict"].items()},
-        "optimizer_states": [
-            stacked(states) for states in zip(*(part["optimizer_states"] for part in own), strict=True)
-        ],
-        "callbacks": {},
-        "lanes": [{key: value for key, value in part.items() if key not in OF_THE_STACK} for part in own],
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stack.ckpt"
-        torch.save(combined, path)
-        yield path
+        raise OtherMoments("the checkpoints of the seeds are of different moments, or damaged")
+    for lane, path, of_lane in zip(lanes, paths, positions, strict=True):
+        lane.resumed = of_lane[max(common)]
+        if lane.resumed != path and path in of_lane.values():
+            # of a moment that other seeds have not. In the place of the previous checkpoint it would take that of this moment away
+            os.replace(lane.resumed, path)
+            lane.resumed = path
 
 
 def _positions(path: Path) -> dict[int, Path]:
@@ -245,3 +247,22 @@ def _positions(path: Path) -> dict[int, Path]:
                 content: Any = torch.load(candidate, map_location="cpu", weights_only=True, mmap=True)
                 positions[int(content["game"]["minibatches"])] = candidate
     return positions
+
+
+class _Combined(TorchCheckpointIO):
+    """Reads the checkpoints of runs, which are of one moment, as the checkpoint of their stack."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        own: list[Any] = [torch.load(path, map_location="cpu", weights_only=True) for path in self.paths]
+        weights = {f"models.{i}.{key}": v for i, part in enumerate(own) for key, v in part["state_dict"].items()}
+        states = zip(*(part["optimizer_states"] for part in own), strict=True)
+        return {
+            **own[0],
+            "state_dict": weights,
+            "optimizer_states": [stacked(of_player) for of_player in states],
+            "callbacks": {},
+            "lanes": [{key: value for key, value in part.items() if key not in OF_THE_STACK} for part in own],
+        }
