@@ -233,7 +233,7 @@ def _resume(lanes: Sequence[Lane]) -> None:
     for lane, path, of_lane in zip(lanes, paths, positions, strict=True):
         lane.resumed = of_lane[max(common)]
         if lane.resumed != path and path in of_lane.values():
-            # of a moment that other seeds have not. In the place of the previous checkpoint it would take that of this moment away
+            # other seeds have no such moment, and as the previous checkpoint it would take the place of the common one
             os.replace(lane.resumed, path)
             lane.resumed = path
 
