@@ -29,7 +29,7 @@ Mapped = Callable[[Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, We
 _AVERAGE = "ema."
 # relative differences of a loss that rounding makes, with room; a loss that reads something else differs by more
 _ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3}
-_ROUNDING_BELOW = 5e-2
+_WHOLE = ("32-true", "64-true")
 
 
 class Stack(LightningModule):
@@ -42,7 +42,7 @@ class Stack(LightningModule):
 
     Raises:
         CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself, compiled losses, and
-            losses that are scaled (float16); in the first turns, for a loss that cannot be mapped over weights.
+            mixed precision; in the first turns, for a loss that cannot be mapped over weights.
     """
 
     def __init__(self, models: Sequence[GenerativeModel]) -> None:
@@ -83,9 +83,10 @@ class Stack(LightningModule):
         # torch 2.11 compiles no part of a mapped loss that answers random functions, and does not say so
         if template.turns.is_compiled:
             raise CannotStack("trainer.loop compiles losses, and a compiled loss cannot be mapped over weights")
-        # GradScaler leaves out the step of every model, and lowers the scale of all, if the gradient of one is not finite
-        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
-            raise CannotStack("the losses of float16 have a scale, which each model chooses for itself")
+        # torch 2.11 casts the parts of a mapped layer, not the layer: a bias makes its output float32. And GradScaler (float16)
+        # leaves out the step of every model if the gradient of one is not finite
+        if self.trainer.precision not in _WHOLE:
+            raise CannotStack(f"trainer.precision is {self.trainer.precision}, which casts otherwise in a mapped loss")
         return optimizers
 
     def _stack_weights(self) -> None:
@@ -170,9 +171,7 @@ class Stack(LightningModule):
                 self._draws[place] = listeners[0].draws
 
     def _compare(self, player: str, losses: Tensor, alone: Tensor) -> None:
-        precision = _ROUNDING.get(alone.dtype, _ROUNDING_BELOW)
-        if torch.is_autocast_enabled(alone.device.type):
-            precision = _ROUNDING_BELOW
+        precision = _ROUNDING[alone.dtype]
         if not torch.allclose(losses, alone, rtol=precision, atol=precision, equal_nan=True):
             raise CannotStack(f"the {player}'s losses are {losses.tolist()} in a stack and {alone.tolist()} alone")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.game import GenerativeModel
 from models.stack import CannotStack, Stack
+from models.turns import Turns
 from tests.conftest import choices
 from tests.models.test_turns import made
 
@@ -41,7 +42,7 @@ def precise() -> Any:
     torch.set_default_dtype(torch.float32)
 
 
-def trainer(folder: Any) -> pl.Trainer:
+def trainer(folder: Any, **settings: Any) -> pl.Trainer:
     return pl.Trainer(
         accelerator="cpu",
         max_epochs=1,
@@ -50,6 +51,7 @@ def trainer(folder: Any) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=str(folder),
+        **settings,
     )
 
 
@@ -100,3 +102,20 @@ def test_each_model_of_a_stack_becomes_what_it_is_alone(name: str, tmp_path: Any
             if key in dict(model.named_parameters()):
                 moved += float((value - model.state_dict()[key]).abs().sum())
         assert moved > 0
+
+
+def test_a_model_that_reads_what_is_no_weight_is_no_lane(tmp_path: Any) -> None:
+    """A stack would read it from the first model, for every model."""
+    models: list[Any] = [made("vae") for _ in range(2)]
+    models[1].beta = 2 * models[0].beta
+    with pytest.raises(CannotStack, match="the autoencoder's losses are .* in a stack and .* alone"):
+        together(models, torch.rand(2, 1, 1, BATCH, 1, 2, 2), [torch.get_rng_state()] * 2, tmp_path)
+
+
+def test_losses_that_torch_cannot_map_are_refused(tmp_path: Any) -> None:
+    stack = Stack([made("ae") for _ in range(2)])
+    with pytest.raises(CannotStack, match="trainer.precision is bf16-mixed"):
+        trainer(tmp_path, precision="bf16-mixed").fit(stack, Loader(torch.rand(1, 1, 2, BATCH, 1, 2, 2)))
+    stack.lanes[0].turns = Turns("compiled")
+    with pytest.raises(CannotStack, match=r"trainer\.loop compiles losses"):
+        trainer(tmp_path).fit(stack, Loader(torch.rand(1, 1, 2, BATCH, 1, 2, 2)))

@@ -4,16 +4,21 @@ import csv
 import json
 import math
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra import initialize_config_module
 
 from benchmarks.records.paths import checkpoint_path
+from benchmarks.signals import Interrupted
 from benchmarks.training import callbacks, together
 from benchmarks.training.callbacks import Watch
-from models.stack import Stack
+from benchmarks.training.configure import RunConfig, configure_seeds
+from benchmarks.training.seeds import train_together
+from models.stack import CannotStack, Stack
 from tests.conftest import TINY, one_run, run
 
 WORDS = (*TINY, "checkpoint_seconds=0", "seed=0,1", "seeds_per_job=2")
@@ -202,9 +207,7 @@ def test_a_seed_that_diverges_leaves_the_others_alone(
         assert row == pytest.approx(wanted, rel=2e-2)
 
 
-def test_only_runs_that_have_not_ended_are_trained_together(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_runs_that_have_not_ended_are_trained_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[list[int]] = []
     fit = together.fit_together
 
@@ -215,17 +218,67 @@ def test_only_runs_that_have_not_ended_are_trained_together(
     monkeypatch.setattr("benchmarks.training.seeds.fit_together", note)
     words = [word for word in WORDS if not word.startswith("seed")]
     assert run("train", "model=ae", *words, "seed=2", cwd=tmp_path).returncode == 0
-    result = run("train", "-m", "model=ae", *words, "seed=0,1,2,3,4,5", "seeds_per_job=4", cwd=tmp_path)
+    result = run("train", "-m", "model=ae", *words, "seed=0,0,1,2,3", "seeds_per_job=3", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert trained == [[0, 1, 3], [4, 5]]
-    assert [record_of(path)["environment"].get("seeds_together") for path in seeds(tmp_path, "ae")] == [
-        3,
-        3,
-        None,
-        3,
-        2,
-        2,
-    ]
+    assert trained == [[0, 1]], "a seed that is named twice is one run"
+    together_with = [record_of(path)["environment"].get("seeds_together") for path in seeds(tmp_path, "ae")]
+    assert together_with == [2, 2, None, None]
+
+
+def configs_of(folder: Path, *words: str, numbers: Sequence[int] = (0, 1)) -> list[RunConfig]:
+    with initialize_config_module("conf", version_base="1.3"):
+        return list(configure_seeds([*TINY, *words, f"runs_dir={folder}/runs"], numbers).values())
+
+
+def test_a_process_that_died_after_the_training_leaves_a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A calibrated decoder is calibrated again, and is equal to the bit."""
+    configs = configs_of(tmp_path, "model=vae")
+
+    def die(training: Any, fitted: Any) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr("benchmarks.training.seeds.finish", die)
+        train_together(configs)
+    expected = [content_of(config.path)["state_dict"] for config in configs]
+    train_together(configs)
+    assert [record_of(config.path)["loop"] for config in configs] == ["stacked"] * 2
+    for config, weights in zip(configs, expected, strict=True):
+        assert_close(content_of(config.path)["state_dict"], weights, 0)
+
+
+def test_a_longer_run_goes_on_from_as_many_seeds_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.training.run.save_pictures", lambda *parts: None)
+    monkeypatch.setattr("benchmarks.training.run.sampling_speed", lambda model: 1.0)
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    train_together(configs_of(parts, "model=ae", "budget.amount=1280", numbers=(0, 1)))
+    train_together(configs_of(parts, "model=ae", "budget.amount=1280", numbers=(2, 3, 4)))
+    for folder in (parts, whole):
+        for numbers in ((0, 1), (2, 3)):
+            train_together(configs_of(folder, "model=ae", numbers=numbers))
+    for config, other, goes_on in zip(
+        configs_of(parts, "model=ae", numbers=range(4)),
+        configs_of(whole, "model=ae", numbers=range(4)),
+        (True, True, False, False),
+        strict=True,
+    ):
+        assert ("extended_from" in record_of(config.path)) is goes_on
+        assert_close(content_of(config.path)["state_dict"], content_of(other.path)["state_dict"], 0)
+
+
+def test_a_refusal_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(lanes: Any, tell: Any) -> Any:
+        raise CannotStack("the reason")
+
+    monkeypatch.setattr("benchmarks.training.seeds.fit_together", refuse)
+    for _ in range(2):
+        train_together(configs_of(tmp_path, "model=ae"))
+    line = "warning: seeds are trained one after another: the reason\n"
+    assert capsys.readouterr().err == line
+    train_together(configs_of(tmp_path, "model=vae", "model.beta=${seed}", numbers=(1, 2)))
+    assert "a setting follows the seed" in capsys.readouterr().err
 
 
 def test_a_stack_is_for_sweeps_and_of_a_number(tmp_path: Path) -> None:
