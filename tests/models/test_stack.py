@@ -108,13 +108,13 @@ def test_a_model_that_reads_what_is_no_weight_is_no_lane(tmp_path: Any) -> None:
     """A stack would read it from the first model, for every model."""
     models: list[Any] = [made("vae") for _ in range(2)]
     models[1].beta = 2 * models[0].beta
-    with pytest.raises(CannotStack, match="the autoencoder's losses are .* in a stack and .* alone"):
+    with pytest.raises(CannotStack, match=r"the autoencoder's losses are .* in a stack and .* alone"):
         together(models, torch.rand(2, 1, 1, BATCH, 1, 2, 2), [torch.get_rng_state()] * 2, tmp_path)
 
 
 def test_losses_that_torch_cannot_map_are_refused(tmp_path: Any) -> None:
     stack = Stack([made("ae") for _ in range(2)])
-    with pytest.raises(CannotStack, match="trainer.precision is bf16-mixed"):
+    with pytest.raises(CannotStack, match=r"trainer\.precision is bf16-mixed"):
         trainer(tmp_path, precision="bf16-mixed").fit(stack, Loader(torch.rand(1, 1, 2, BATCH, 1, 2, 2)))
     stack.lanes[0].turns = Turns("compiled")
     with pytest.raises(CannotStack, match=r"trainer\.loop compiles losses"):

@@ -237,9 +237,10 @@ def test_a_process_that_died_after_the_training_leaves_a_stack(tmp_path: Path, m
     def die(training: Any, fitted: Any) -> None:
         raise Interrupted(signal.SIGTERM)
 
-    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+    with monkeypatch.context() as patched:
         patched.setattr("benchmarks.training.seeds.finish", die)
-        train_together(configs)
+        with pytest.raises(Interrupted):
+            train_together(configs)
     expected = [content_of(config.path)["state_dict"] for config in configs]
     train_together(configs)
     assert [record_of(config.path)["loop"] for config in configs] == ["stacked"] * 2
