@@ -186,7 +186,9 @@ def configure(cfg: DictConfig, choices: Mapping[str, str], words: Sequence[str],
     names = Names(*(Path(choices[name]).name for name in Names._fields))
     # the user's own name of the data, as in baseline rows, encoders and rows from elsewhere
     names = names._replace(datamodule=_data_name(document["datamodule"].get("name", names.datamodule)))
-    kept = [word for word in words if not word.startswith(("runs_dir=", "reports_dir="))]
+    # the command trains this run alone: seeds_per_job is for sweeps
+    left_out = ("runs_dir=", "reports_dir=", "seeds_per_job=")
+    kept = [word for word in words if not word.startswith(left_out)]
     document["names"] = names._asdict()
     document["command"] = " ".join(["python -m benchmarks.train", shlex.join(kept)]).rstrip()
     document["group"] = group

@@ -92,6 +92,7 @@ def test_each_run_is_what_it_is_alone(model: str, sweep: Path, tmp_path: Path) -
         path, alone = one_run(tmp_path, model, seed), one_run(sweep, model, seed)
         record, expected = record_of(path), record_of(alone)
         assert (record["loop"], record["environment"]["seeds_together"]) == ("stacked", 2)
+        assert "seeds_per_job" not in record["command"], "the command is for one run, and would be refused"
         assert record["cost"]["neighbours"] >= 1, "its times are not those of a run alone"
         assert record["cost"]["peak_memory_bytes"] is None
         for key in ("steps", "config_id", "seed", "budget", "status", "data"):
