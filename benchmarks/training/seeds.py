@@ -38,12 +38,12 @@ def train_together(configs: Sequence[RunConfig]) -> None:
         UserError, Interrupted: as `train_and_score`.
     """
     left = [config for config in configs if not has_ended(config.path)]
-    if len(left) < 2 or left[0].path.parent.absolute() in _refused:
+    folders = {_folder(config) for config in left}
+    if len(left) < 2 or folders & _refused:
         return
-    if len({config.id for config in left}) > 1:
-        warn(
-            "seeds are trained one after another: a setting follows the seed, so that they are of several configurations"
-        )
+    if len(folders) > 1:
+        _tell("a setting follows the seed, so that each has another configuration")
+        _refused.update(folders)
         return
     with interruptible(), ExitStack() as locks:
         silence_lightning()
@@ -76,18 +76,16 @@ def _train(lanes: Sequence[Lane]) -> None:
     try:
         fitted = fit_together(lanes, _write_diverged)
     except OtherMoments as error:  # the seeds that have no checkpoint yet may still be trained together
-        warn(f"seeds are trained one after another: {one_line(error)}")
-        return
-    except CannotStack as error:
-        warn(f"seeds are trained one after another: {one_line(error)}")
-        _refused.add(lanes[0].training.config.path.parent.absolute())
+        _tell(one_line(error))
         return
     except Exception as error:  # what is wrong with a run shows again where it is trained alone, and its record says so
         if is_users(error):
             raise
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        warn(f"seeds are trained one after another, because their training together failed: {reason}")
-        _refused.add(lanes[0].training.config.path.parent.absolute())
+        told = isinstance(error, CannotStack)
+        _tell(
+            one_line(error) if told else f"their training together failed ({type(error).__name__}: {one_line(error)})"
+        )
+        _refused.add(_folder(lanes[0].training.config))
         return
     for lane, end in zip(lanes, fitted, strict=True):
         if end is not None:
@@ -96,11 +94,19 @@ def _train(lanes: Sequence[Lane]) -> None:
 
 def _write_diverged(lane: Lane, error: Diverged) -> None:
     config = lane.training.config
+    warn(f"{config.label} diverged, the other seeds go on: {one_line(error)}")
     lane.training.check_lock()
     write_record(config.path, describe_run(lane.training, "diverged", one_line(error)))
-    with Tracker(
-        config
-    ) as tracker:  # the job of the seed finds nothing to do; that of a finished run sends the curve itself
+    # the job of this seed will find nothing to do; that of a seed that finishes sends the curve itself
+    with Tracker(config) as tracker:
         for row in lane.curve.rows:
             tracker.log(row)
         tracker.close(failed=True)
+
+
+def _folder(config: RunConfig) -> Path:
+    return config.path.parent.absolute()
+
+
+def _tell(reason: str) -> None:
+    warn(f"seeds are trained one after another: {reason}")
