@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.types import HydraContext
 
 
 class PersistentBasicSweeper(BasicSweeper):
     """The basic sweeper, with a launcher that starts jobs again whose process died."""
 
     def setup(self, **parts: Any) -> None:
+        from benchmarks.multirun.composing import SeedLoader
         from benchmarks.multirun.launching import persistent
 
+        context = parts["hydra_context"]
+        parts["hydra_context"] = HydraContext(SeedLoader(context.config_loader), context.callbacks)  # type: ignore[arg-type]
         super().setup(**parts)
         self.launcher = persistent(self.launcher, **parts)
 

@@ -83,7 +83,7 @@ class Persistent(Launcher):
             SystemExit: if the launcher starts no job at all, after an error line.
         """
         jobs: Jobs = dict(enumerate(job_overrides, initial_job_idx))
-        if (size := self.config.get("seeds_per_job")) != 1:
+        if (size := self.config.get("seeds_per_job", 1)) != 1:
             jobs = _first_of_each_group(jobs, size)
         deaths, has_started = Counter[int](), False
         with Reporter(self.folder, jobs, before=initial_job_idx):

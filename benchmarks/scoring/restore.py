@@ -1,9 +1,11 @@
 """From a configuration on disk to data and models, on a device."""
 
+import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.errors import UserError, one_line
 from benchmarks.records.checkpoints import find_checkpoint
+from benchmarks.records.configurations import IMAGES
 from benchmarks.records.paths import CONFIG
 from benchmarks.scoring.trust import read_trusted_config
 from datamodules.base import DataModule
@@ -116,7 +119,7 @@ def at_folders(
 
 
 def load_data(node: Mapping[str, Any]) -> DataModule:
-    """The data module of a `datamodule` group, with its splits read.
+    """The data module of a `datamodule` group, with its splits read. The data that the process read last are not read again.
 
     Args:
         node: the group, resolved. For a group that comes from a record, `benchmarks.scoring.trust` checks what it names, and
@@ -125,6 +128,17 @@ def load_data(node: Mapping[str, Any]) -> DataModule:
     Raises:
         DataError: for data that are missing or damaged.
     """
+    if IMAGES in node:  # a folder of images may change
+        return _read_data(node)
+    return _data_of(json.dumps(dict(node), default=str)).twin()
+
+
+@lru_cache(maxsize=1)  # a sweep asks for the same data twice in each of its runs
+def _data_of(node: str) -> DataModule:
+    return _read_data(json.loads(node))
+
+
+def _read_data(node: Mapping[str, Any]) -> DataModule:
     data: DataModule = instantiate(OmegaConf.create(dict(node)), _convert_="all")
     data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
     return data

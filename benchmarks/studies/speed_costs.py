@@ -15,25 +15,28 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from benchmarks.records.checkpoints import previous_path
 from benchmarks.records.paths import checkpoint_path
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.studies.ledger import Step, Tables
 from benchmarks.studies.loops import times
-from benchmarks.studies.place import TINY, Place, Target
+from benchmarks.studies.place import CHEAP, TINY, Place, Target
 from benchmarks.studies.speed_loops import compare, configured
 from benchmarks.training.checkpoint import Checkpoint
 from benchmarks.training.clock import Clock
 from benchmarks.training.configure import configure_words
 from benchmarks.training.speed import clock, sampling_speed
 
+# a run of one minibatch, with a checkpoint after it
+_ONE_STEP = ("budget.amount=1", "checkpoint_seconds=0", "curve_points=0")
 BATCHES, SIZES, JOBS = (16, 64, 256), (1_000, 10_000, 60_000), (1, 4, 8)
 
 
 def start(place: Place, targets: Sequence[Target]) -> list[Step]:
-    """From the command to the end of the first training step, in a process of its own."""
+    """From the command to the end of the first training step, in a process of its own, and from a job of a sweep to the next."""
     chosen = [t for t in targets if t.model in (targets[0].model, targets[-1].model)]
-    return [_step("start", t, 10.0, partial(_start, place, t)) for t in chosen]
+    return [_step("start", t, 40.0, partial(_start, place, t)) for t in chosen]
 
 
 def costs(place: Place, targets: Sequence[Target]) -> list[Step]:
@@ -64,13 +67,31 @@ def _start(place: Place, target: Target) -> Tables:
             measured.append(_first_step([*place.words(*place.images(), *target.words, place.trainer)], Path(folder)))
     seconds, processor, memory = (statistics.median(values) for values in zip(*measured, strict=True))
     row = {"seconds": seconds, "of the processor": processor, "peak memory, MiB": memory}
+    row["next job, s"] = statistics.median(_next_jobs(place, target, 2 if place.is_tiny else 5))
     return {"From the command to the first training step": [{**target.row, **row}]}
+
+
+def _next_jobs(place: Place, target: Target, jobs: int) -> list[float]:
+    """Seconds from the last file of a job of a sweep to the first checkpoint of the next one, in one process."""
+    seeds = ",".join(map(str, range(jobs)))
+    words = ["launcher=local", *place.words(*target.words, *place.images(), *CHEAP, place.trainer), *_ONE_STEP]
+    with tempfile.TemporaryDirectory() as folder:
+        folders = [f"runs_dir={folder}/runs", f"reports_dir={folder}/reports"]
+        _sweep([*words, f"model={target.model}", f"seed={seeds}", f"threads={torch.get_num_threads()}", *folders])
+        runs = [next(Path(folder, "runs").glob(f"*/*/*/seed={seed}")) for seed in range(jobs)]
+        ended = [max(sheet.stat().st_mtime for sheet in run.glob("scores/*.json")) for run in runs]
+        # the second checkpoint of a run is that of its end
+        began = [previous_path(checkpoint_path(run)).stat().st_mtime for run in runs]
+    return [start - end for end, start in zip(ended, began[1:], strict=False)]
+
+
+def _sweep(words: Sequence[str]) -> None:
+    subprocess.run([sys.executable, "-m", "benchmarks.train", "-m", *words], check=True, capture_output=True)
 
 
 def _first_step(words: Sequence[str], folder: Path) -> tuple[float, float, float]:
     """Seconds, processor seconds and the peak of memory in MiB of a training process until its first step is done."""
-    short = ("budget.amount=1", "checkpoint_seconds=0", "curve_points=0", f"threads={torch.get_num_threads()}")
-    words = [*words, *short, f"runs_dir={folder}"]
+    words = [*words, *_ONE_STEP, f"threads={torch.get_num_threads()}", f"runs_dir={folder}"]
     path, errors = checkpoint_path(configure_words(words).path), folder / "errors"
     began = time.time()
     with errors.open("wb") as file:
@@ -159,10 +180,10 @@ def _jobs(place: Place, model: str) -> Tables:
     for jobs in (1,) if place.is_tiny else JOBS:
         with tempfile.TemporaryDirectory() as folder:
             seeds = ",".join(map(str, range(jobs)))
-            words = ["-m", f"model={model}", f"seed={seeds}", *TINY, "trainer=cpu", f"runs_dir={folder}/runs"]
+            words = [f"model={model}", f"seed={seeds}", *TINY, "trainer=cpu", f"runs_dir={folder}/runs"]
             words += [f"reports_dir={folder}/reports", f"threads={torch.get_num_threads()}"]
             began, before = time.perf_counter(), _children()
-            subprocess.run([sys.executable, "-m", "benchmarks.train", *words], check=True, capture_output=True)
+            _sweep(words)
             row = {"model": model, "jobs": jobs, "seconds": time.perf_counter() - began}
             rows.append({**row, "of the processor": _children() - before})
     return {"Growth with the jobs of a sweep": rows}

@@ -92,6 +92,7 @@ def test_the_first_step_of_a_process_is_timed(place: Place) -> None:
     (row,) = rows(speed_costs.start(place, [TARGET]))
     assert row["of the processor"] > 0.5
     assert row["peak memory, MiB"] > 100
+    assert 0 < row["next job, s"] < row["seconds"], "a process that has trained a run has loaded torch"
 
 
 def test_a_compiled_loss_is_timed_and_bf16_beside_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
