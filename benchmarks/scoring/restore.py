@@ -5,7 +5,6 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,9 @@ from models.game import GenerativeModel
 
 # of a model that a record describes: 4 GiB of weights
 MOST_PARAMETERS = 2**30
+
+# the data that this process read last, by their settings: a sweep asks for them twice in each of its runs
+_read: dict[str, DataModule] = {}
 
 
 @dataclass(frozen=True)
@@ -128,20 +130,13 @@ def load_data(node: Mapping[str, Any]) -> DataModule:
     Raises:
         DataError: for data that are missing or damaged.
     """
-    if IMAGES in node:  # a folder of images may change
-        return _read_data(node)
-    return _data_of(json.dumps(dict(node), default=str)).twin()
-
-
-@lru_cache(maxsize=1)  # a sweep asks for the same data twice in each of its runs
-def _data_of(node: str) -> DataModule:
-    return _read_data(json.loads(node))
-
-
-def _read_data(node: Mapping[str, Any]) -> DataModule:
-    data: DataModule = instantiate(OmegaConf.create(dict(node)), _convert_="all")
-    data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
-    return data
+    key = json.dumps(dict(node), default=repr)
+    if key not in _read or IMAGES in node:  # a folder of images may change
+        data: DataModule = instantiate(OmegaConf.create(dict(node)), _convert_="all")
+        data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
+        _read.clear()
+        _read[key] = data
+    return _read[key].twin()
 
 
 def load_model(node: Mapping[str, Any]) -> GenerativeModel:

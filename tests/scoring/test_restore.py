@@ -225,3 +225,26 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be loaded"):
         load_trained(tmp_path, node("model", "model=ae"), CPU)
     assert not canary.exists()
+
+
+def test_data_are_read_once_and_each_order_is_its_own() -> None:
+    group = {**node("datamodule", "datamodule=noise", "shape=[1,2,2]", "datamodule.size=60"), "batch_size": 4}
+    first, second = load_data(group), load_data(group)
+    assert first.splits["train"] is second.splits["train"]
+    for data, seed in ((first, 0), (second, 1)):
+        data.plan(seed, 3)
+    one, other = (torch.cat(list(data.train_dataloader())) for data in (first, second))
+    assert not torch.equal(one, other)
+    first.load_state_dict({"position": 2})
+    assert (len(torch.cat(list(first.train_dataloader()))), second.state_dict()) == (1, {"position": 3})
+    assert load_data(group).state_dict() == {"position": 0}
+    assert load_data({**group, "size": 61}).splits["train"] is not first.splits["train"]
+
+
+def test_a_folder_of_images_is_read_again(tmp_path: Path) -> None:
+    pictures = folder_of_images(tmp_path / "pictures", 30, 8, 8)
+    words = ("datamodule=image_folder", f"datamodule.folder={pictures}", "datamodule.size=8", f"data_dir={tmp_path}")
+    group = node("datamodule", *words)
+    before = load_data(group).info
+    folder_of_images(pictures / "more", 10, 8, 8)
+    assert load_data(group).info != before
