@@ -1,8 +1,9 @@
 """Several models of one configuration as one: their weights are stacked, and each player's loss is mapped over the stack.
 
 A small network keeps a processor busy with starting operations. A stack of S models starts an operation once for all of them
-(`torch.func`). Each model has its own weights, optimiser state, running statistics, minibatches and random numbers: it becomes
-what it would be alone, to rounding.
+(`torch.func`), and the operations of a turn, its gradients among them, are recorded once and then repeated: neither autograd nor
+vmap works at each turn. Each model has its own weights, optimiser state, running statistics, minibatches and random numbers: it
+becomes what it would be alone, to rounding.
 """
 
 from collections import Counter
@@ -14,16 +15,19 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 
 from models.draws import CannotStack as CannotStack
-from models.draws import Draw, Feed, Generators, Listen
+from models.draws import Draw, Generators, Listen
 from models.game import GenerativeModel, Player
+from models.mapped_loss import Weights, mapped_loss, quiet
 from models.optimizer_states import ELEMENTWISE, part_of
 
-Weights = dict[str, Tensor]
-Mapped = Callable[[Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, Weights]]
+# of the player's weights, the other weights, buffers, a minibatch and random numbers: losses, what they note, and gradients
+Gradients = Callable[
+    [Weights, Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, Weights, Sequence[Tensor | None]]
+]
 
 # the average of the weights, which each model keeps by itself
 _AVERAGE = "ema."
@@ -41,8 +45,8 @@ class Stack(LightningModule):
         models: two or more, of one configuration, on one device.
 
     Raises:
-        CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself, compiled losses, and
-            mixed precision; in the first turns, for a loss that cannot be mapped over weights.
+        CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself, and mixed
+            precision; in the first turns, for a loss that cannot be mapped over weights.
     """
 
     def __init__(self, models: Sequence[GenerativeModel]) -> None:
@@ -70,19 +74,14 @@ class Stack(LightningModule):
         template = self.lanes[0]
         self._players = [model.players() for model in self.lanes]
         self._own = [self._stacked(player, template) for player in self._players[0]]
-        everything = {id(w): w for own in self._own for w in own}.values()
-        self._others = [[w for w in everything if all(w is not mine for mine in own)] for own in self._own]
-        self._losses = [_mapped(_Loss(template, place)) for place in range(len(self._own))]
+        self._gradients: dict[int, Gradients] = {}
         optimizers = [
-            player.optimizer(cast(list[nn.Parameter], own))
+            player.optimizer(cast(list[nn.Parameter], list(own.values())))
             for player, own in zip(self._players[0], self._own, strict=True)
         ]
         for optimizer in optimizers:
             if type(optimizer).__module__.partition(".")[0] != "torch" or type(optimizer).__name__ not in ELEMENTWISE:
                 raise CannotStack(f"{type(optimizer).__name__} is not known to treat each weight by itself")
-        # torch 2.11 compiles no part of a mapped loss that answers random functions, and does not say so
-        if template.turns.is_compiled:
-            raise CannotStack("trainer.loop compiles losses, and a compiled loss cannot be mapped over weights")
         # torch 2.11 casts the parts of a mapped layer, not the layer: a bias makes its output float32. And GradScaler (float16)
         # leaves out the step of every model if the gradient of one is not finite
         if self.trainer.precision not in _WHOLE:
@@ -104,10 +103,11 @@ class Stack(LightningModule):
                     own[name].data = stacked[lane]
                 into[name] = stacked.requires_grad_(first.requires_grad)
 
-    def _stacked(self, player: Player, model: GenerativeModel) -> list[Tensor]:
+    def _stacked(self, player: Player, model: GenerativeModel) -> Weights:
         """The stacked weights that a player trains, in the order of the player's modules."""
         names = {id(weight): name for name, weight in model.named_parameters()}
-        return [self._stacked_weights[names[id(w)]] for w in player.modules.parameters() if w.requires_grad]
+        trained = [names[id(w)] for w in player.modules.parameters() if w.requires_grad]
+        return {name: self._stacked_weights[name] for name in trained}
 
     def on_train_start(self) -> None:
         for name in self.lanes[0]._loss_sums:  # of a resumed run
@@ -154,21 +154,52 @@ class Stack(LightningModule):
         """
         kinds = [x.device] if x.device.type == "cuda" else []
         kept = {name: buffer.clone() for name, buffer in self._stacked_buffers.items()}
-        weights = {name: weight.detach() for name, weight in self._stacked_weights.items()}
         with torch.random.fork_rng(kinds):
             for place, player in enumerate(self._players[0]):
                 losses, listeners = [], [Listen() for _ in self.lanes]
                 for model, players, own, listener in zip(self.lanes, self._players, x, listeners, strict=True):
-                    with _quiet(model), listener:
+                    with quiet(model), listener:
                         losses.append(players[place].loss(own).detach())
                 self._restore(kept)
                 with _told(player.name):
                     of_models = (listener.values for listener in listeners)
                     drawn = [torch.stack(values) for values in zip(*of_models, strict=True)]
-                    values, _ = self._losses[place](weights, self._stacked_buffers, x, drawn)
+                    self._record(place, x, drawn)
+                    self._restore(kept)
+                    values = self._losses_and_gradients(place, x, drawn)[0]
                 self._restore(kept)
-                self._compare(player.name, values.detach(), torch.stack(losses))
+                self._compare(player.name, values, torch.stack(losses))
                 self._draws[place] = listeners[0].draws
+
+    def _record(self, place: int, x: Tensor, drawn: Sequence[Tensor]) -> None:
+        """Records the operations of a player's loss and of its gradients."""
+        mapped = mapped_loss(self.lanes[0], place)
+
+        def gradients(
+            own: Weights, others: Weights, buffers: Weights, x: Tensor, drawn: Sequence[Tensor]
+        ) -> tuple[Tensor, Weights, Sequence[Tensor | None]]:
+            losses, noted = mapped(own | others, buffers, x, drawn)
+            # the gradient of a model's weights is that of its loss
+            found = torch.autograd.grad(losses.sum(), list(own.values()), allow_unused=True)
+            # fused steps of optimisers take for granted that gradients are laid out as weights
+            laid_out = [gradient if gradient is None else gradient.contiguous() for gradient in found]
+            return losses.detach(), {name: value.detach() for name, value in noted.items()}, laid_out
+
+        own, others = self._split(place)
+        own = {name: weight.detach().requires_grad_() for name, weight in own.items()}
+        recorded = make_fx(gradients)(own, others, self._stacked_buffers, x, list(drawn))
+        self._gradients[place] = cast(Gradients, self.lanes[0].turns.loss(cast(Any, recorded)))
+
+    def _split(self, place: int) -> tuple[Weights, Weights]:
+        """The weights that a player trains, and all other weights, without gradients."""
+        own = {name: weight.detach() for name, weight in self._own[place].items()}
+        return own, {name: w.detach() for name, w in self._stacked_weights.items() if name not in own}
+
+    def _losses_and_gradients(
+        self, place: int, x: Tensor, drawn: Sequence[Tensor]
+    ) -> tuple[Tensor, Weights, Sequence[Tensor | None]]:
+        with torch.no_grad():
+            return self._gradients[place](*self._split(place), self._stacked_buffers, x, list(drawn))
 
     def _compare(self, player: str, losses: Tensor, alone: Tensor) -> None:
         precision = _ROUNDING[alone.dtype]
@@ -200,22 +231,17 @@ class Stack(LightningModule):
         self, place: int, players: Sequence[Player], optimizer: LightningOptimizer, x: Tensor, drawn: Sequence[Tensor]
     ) -> None:
         """As `GenerativeModel._turn`, for every model."""
-        for weight in self._others[place]:
-            weight.requires_grad_(False)
-        losses, noted = self._losses[place](self._stacked_weights, self._stacked_buffers, x, drawn)
-        optimizer.zero_grad()
-        with torch.autocast(x.device.type, enabled=False):
-            self.manual_backward(losses.sum())
+        losses, noted, gradients = self._losses_and_gradients(place, x, drawn)
+        for weight, gradient in zip(self._own[place].values(), gradients, strict=True):
+            weight.grad = gradient
         optimizer.step()
-        for weight in self._others[place]:
-            weight.requires_grad_(True)
         for player, model in zip(players, self.lanes, strict=True):
             if player.project is not None:
                 player.project()
             if player.samples and model.ema is not None:
                 model._average(player)
         for name, values in (*noted.items(), (players[0].name, losses)):
-            self._note(name, values.detach())
+            self._note(name, values)
 
     def _note(self, name: str, values: Tensor) -> None:
         if name not in self._sums:
@@ -228,43 +254,6 @@ class Stack(LightningModule):
         self._sums[name] = sums
         for lane, model in enumerate(self.lanes):
             model._loss_sums[name] = sums[lane]
-
-
-class _Loss(nn.Module):
-    """A player's loss as a module, so that `functional_call` finds the weights of the model."""
-
-    def __init__(self, model: GenerativeModel, place: int) -> None:
-        super().__init__()
-        self.model, self.loss = model, model.players()[place].loss
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Weights]:
-        with _quiet(self.model) as noted:
-            return self.loss(x), noted
-
-
-def _mapped(module: _Loss) -> Mapped:
-    def loss(weights: Weights, buffers: Weights, x: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, Weights]:
-        named = {f"model.{name}": value for name, value in (*weights.items(), *buffers.items())}
-        with Feed(drawn):
-            value: tuple[Tensor, Weights] = functional_call(module, named, (x,))
-            return value
-
-    return cast(Mapped, vmap(loss, randomness="error"))
-
-
-@contextmanager
-def _quiet(model: GenerativeModel) -> Iterator[Weights]:
-    """Keeps what a loss notes apart from the sums of a model."""
-    noted: Weights = {}
-
-    def note(name: str, value: Tensor) -> None:
-        noted[name] = value
-
-    model.note = note  # type: ignore[method-assign]
-    try:
-        yield noted
-    finally:
-        del model.note
 
 
 @contextmanager
