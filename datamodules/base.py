@@ -150,7 +150,7 @@ class DataModule(LightningDataModule):
 
     def twin(self) -> Self:
         """The same data, in memory once, with a plan of its own."""
-        self.splits  # noqa: B018 - a twin shares what is loaded
+        self.info  # noqa: B018 - a twin shares what is loaded and hashed
         other = copy.copy(self)
         other._plan = Plan(self.block_size)
         return other
