@@ -157,3 +157,19 @@ def test_a_captured_stack_plays_as_an_eager_one(name: str, tmp_path: Path) -> No
         assert (one.losses(), one.steps) == (other.losses(), other.steps)
         wanted = other.state_dict()
         assert all(torch.equal(value, wanted[key]) for key, value in one.state_dict().items())
+
+
+def test_a_compiled_stack_plays_as_an_eager_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the last stage of compilation, which takes seconds."""
+    compile_: Callable[..., Any] = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda turn, **_: compile_(turn, dynamic=False, backend="aot_eager"))
+    models, blocks, states = stackable("wgan_gp")
+
+    def compiled(stack: Stack) -> None:
+        for model in stack.lanes:
+            model.turns = Turns("compiled")
+
+    eager, other = together(models, blocks, states, tmp_path), together(models, blocks, states, tmp_path, compiled)
+    for one, wanted in zip(other, eager, strict=True):
+        for key, value in one.state_dict().items():
+            torch.testing.assert_close(value, wanted.state_dict()[key], rtol=1e-7, atol=1e-9)
