@@ -265,14 +265,14 @@ def test_a_longer_run_goes_on_from_as_many_seeds_together(tmp_path: Path, monkey
     monkeypatch.setattr("benchmarks.training.run.save_pictures", lambda *parts: None)
     monkeypatch.setattr("benchmarks.training.run.sampling_speed", lambda model: 1.0)
     parts, whole = tmp_path / "parts", tmp_path / "whole"
-    train_together(configs_of(parts, "model=ae", "budget.amount=1280", numbers=(0, 1)))
-    train_together(configs_of(parts, "model=ae", "budget.amount=1280", numbers=(2, 3, 4)))
+    train_together(configs_of(parts, "model=ae", "curve_points=1", "budget.amount=1280", numbers=(0, 1)))
+    train_together(configs_of(parts, "model=ae", "curve_points=1", "budget.amount=1280", numbers=(2, 3, 4)))
     for folder in (parts, whole):
         for numbers in ((0, 1), (2, 3)):
-            train_together(configs_of(folder, "model=ae", numbers=numbers))
+            train_together(configs_of(folder, "model=ae", "curve_points=1", numbers=numbers))
     for config, other, goes_on in zip(
-        configs_of(parts, "model=ae", numbers=range(4)),
-        configs_of(whole, "model=ae", numbers=range(4)),
+        configs_of(parts, "model=ae", "curve_points=1", numbers=range(4)),
+        configs_of(whole, "model=ae", "curve_points=1", numbers=range(4)),
         (True, True, False, False),
         strict=True,
     ):
