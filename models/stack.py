@@ -19,7 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 
 from models.draws import CannotStack as CannotStack
-from models.draws import Draw, Generators, Listen
+from models.draws import Draw, Feed, Generators, Listen
 from models.game import GenerativeModel, Player
 from models.mapped_loss import Weights, mapped_loss, quiet
 from models.optimizer_states import ELEMENTWISE, part_of
@@ -161,6 +161,10 @@ class Stack(LightningModule):
                     with quiet(model), listener:
                         losses.append(players[place].loss(own).detach())
                 self._restore(kept)
+                with quiet(self.lanes[0]), _later(self.lanes[0]), Feed(listeners[0].values):
+                    if not _are_close(player.loss(x[0]).detach(), losses[0]):
+                        raise CannotStack(f"the {player.name}'s loss changes as the training goes on")
+                self._restore(kept)
                 with _told(player.name):
                     of_models = (listener.values for listener in listeners)
                     drawn = [torch.stack(values) for values in zip(*of_models, strict=True)]
@@ -202,8 +206,7 @@ class Stack(LightningModule):
             return self._gradients[place](*self._split(place), self._stacked_buffers, x, list(drawn))
 
     def _compare(self, player: str, losses: Tensor, alone: Tensor) -> None:
-        precision = _ROUNDING[alone.dtype]
-        if not torch.allclose(losses, alone, rtol=precision, atol=precision, equal_nan=True):
+        if not _are_close(losses, alone):
             raise CannotStack(f"the {player}'s losses are {losses.tolist()} in a stack and {alone.tolist()} alone")
 
     def _restore(self, kept: Weights) -> None:
@@ -254,6 +257,23 @@ class Stack(LightningModule):
         self._sums[name] = sums
         for lane, model in enumerate(self.lanes):
             model._loss_sums[name] = sums[lane]
+
+
+def _are_close(losses: Tensor, others: Tensor) -> bool:
+    precision = _ROUNDING[others.dtype]
+    return torch.allclose(losses, others, rtol=precision, atol=precision, equal_nan=True)
+
+
+@contextmanager
+def _later(model: GenerativeModel) -> Iterator[None]:
+    """Counts as they may be later in the training. A recorded loss would keep what they are now."""
+    before = model.minibatches, model.images, model.steps, model.spent
+    model.minibatches, model.images = model.minibatches + 10**9, model.images + 10**9
+    model.steps, model.spent = Counter({player.name: 10**9 for player in model.players()}), lambda: 0.75
+    try:
+        yield
+    finally:
+        model.minibatches, model.images, model.steps, model.spent = before
 
 
 @contextmanager

@@ -173,3 +173,13 @@ def test_a_compiled_stack_plays_as_an_eager_one(tmp_path: Path, monkeypatch: pyt
     for one, wanted in zip(other, eager, strict=True):
         for key, value in one.state_dict().items():
             torch.testing.assert_close(value, wanted.state_dict()[key], rtol=1e-7, atol=1e-9)
+
+
+def test_a_loss_that_changes_with_the_training_is_refused(tmp_path: Any) -> None:
+    """What is recorded once would keep its first weight of the KL."""
+    models: list[Any] = [made("vae") for _ in range(2)]
+    for model in models:
+        del model.beta
+        model.__class__ = type("Warm", (type(model),), {"beta": property(lambda own: min(1.0, own.minibatches / 10))})
+    with pytest.raises(CannotStack, match="the autoencoder's loss changes as the training goes on"):
+        together(models, torch.rand(2, 1, 1, BATCH, 1, 2, 2), [torch.get_rng_state()] * 2, tmp_path)
