@@ -20,14 +20,14 @@ FIRST = {"works": 5, "speed": 10, "published": 5}
 @study(minutes=9, part=("all", *PARTS), size=("paper", "tiny"))
 def main(minutes: int, part: str, size: str) -> None:
     # importing torch takes seconds, and a wrong word needs none
-    from benchmarks.studies import gpu_findings, gpu_runs, gpu_speed
+    from benchmarks.studies import gpu_findings, gpu_runs, gpu_speed, gpu_together
     from benchmarks.studies.ledger import Ledger
     from benchmarks.studies.place import prepared
 
     is_tiny = size == "tiny"
     with prepared(is_tiny, "gpu") as place:
         steps_of = {
-            "works": gpu_runs.works,
+            "works": lambda place: [*gpu_runs.works(place), *gpu_together.together(place)],
             "speed": gpu_speed.speed,
             "scoring": gpu_runs.scoring,
             "published": gpu_runs.published,

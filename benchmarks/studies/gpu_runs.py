@@ -52,7 +52,7 @@ def works(place: Place) -> list[Step]:
 
 
 def _works(place: Place, family: str, network: str, precision: str) -> Tables:
-    work = _empty(place.folder / "work" / f"{network}-{family}-{precision}")
+    work = empty(place.folder / "work" / f"{network}-{family}-{precision}")
     words = [f"model={family}", "datamodule=noise", f"network={network}", *NETWORKS[network], *SHORT, *CHEAP]
     words += [place.trainer, f"trainer.precision={precision}"]
     config = _train(place.words(*words), work / "whole")
@@ -69,8 +69,8 @@ def _works(place: Place, family: str, network: str, precision: str) -> Tables:
         "loop": record.get("loop"),
         "images/s": record["cost"]["images_per_second"],
         "peak memory, MiB": record["cost"]["peak_memory_bytes"] / 2**20,
-        "largest weight difference after resuming": _difference(config.path, _resumed(config, work / "cut")),
-        "after a replay": _difference(config.path, work / "again" / config.path.relative_to(work / "whole")),
+        "largest weight difference after resuming": difference(config.path, _resumed(config, work / "cut")),
+        "after a replay": difference(config.path, work / "again" / config.path.relative_to(work / "whole")),
         # a row of one seed has no spread that a replay could be judged by
         "scores equal after a replay": _equal(at_hand, replayed.sheets[0] if replayed is not None else None),
         "replay says reproduced": is_reproduced,
@@ -94,13 +94,13 @@ def _determinism(place: Place, family: str) -> Tables:
 def _determinism_rows(place: Place, family: str) -> Tables:
     rows = []
     for is_deterministic in (False, True):
-        work = _empty(place.folder / "work" / f"determinism-{family}")
+        work = empty(place.folder / "work" / f"determinism-{family}")
         words = [f"model={family}", "datamodule=noise", "network=dcgan", *SHORT, *CHEAP, place.trainer]
         words = place.words(*words, f"+trainer.deterministic={str(is_deterministic).lower()}")
         one, other = (_train(words, work / name) for name in ("one", "other"))
         record = read_record(one.path) or {}
         row = {"model": family, "deterministic": is_deterministic, "images/s": record["cost"]["images_per_second"]}
-        rows.append({**row, "largest weight difference of two runs": _difference(one.path, other.path)})
+        rows.append({**row, "largest weight difference of two runs": difference(one.path, other.path)})
         shutil.rmtree(work)
     return {"What trainer.deterministic=true buys": rows}
 
@@ -205,7 +205,7 @@ def recorded(words: Sequence[str], runs_dir: Path) -> tuple[dict[str, Any], dict
     return record, {score.name: score.value for sheet in run.sheets for score in sheet.scores}
 
 
-def _empty(folder: Path) -> Path:
+def empty(folder: Path) -> Path:
     """The folder, without what a step left there that failed or was stopped."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder
@@ -242,7 +242,7 @@ def _score(config: RunConfig, device: torch.device) -> ScoreSheet:
         return make_scorer(protocol, config.feature_encoder, device).score(model, data)
 
 
-def _difference(run: Path, other: Path) -> float:
+def difference(run: Path, other: Path) -> float:
     """The largest difference of a weight between two runs' final checkpoints; 0 if they are equal to the bit."""
     a, b = (torch.load(checkpoint_path(r), map_location="cpu", weights_only=True)["state_dict"] for r in (run, other))
     pairs: list[tuple[Tensor, Tensor]] = [(value.double(), b[name].double()) for name, value in a.items()]

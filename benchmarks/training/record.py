@@ -55,7 +55,7 @@ def describe_run(
         "steps": dict(model.steps),
         "weights_scored": model.weights_scored,
         "batch_norm": "running statistics",
-        "loop": model.turns.ran if clock.runs == 1 else "stacked",
+        "loop": loop_of(model.turns.ran, clock.runs),
         "data": asdict(data.info) | {"id": data.info.id},
         "cost": cost,
         "environment": environment(training.device, clock.runs),
@@ -64,6 +64,13 @@ def describe_run(
         "facts": facts_of(config.document, facts),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def loop_of(ran: str, runs: int) -> str:
+    """The path that the turns of a run took, alone or in a stack: "eager", "graphs", "stacked", "stacked_graphs", ..."""
+    if runs == 1:
+        return ran
+    return "stacked" if ran == "eager" else f"stacked_{ran}"
 
 
 def training_cost(model: GenerativeModel, clock: Clock, device: torch.device) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
         "It works",
         "The same checkpoint scored on this device and on its CPU",
         "What trainer.deterministic=true buys",
+        "Seeds together",
         "Speed of training",
         "Several seeds at once",
         "Lucic's protocol",
@@ -43,6 +44,9 @@ def test_the_whole_program_runs_at_the_tiny_size_and_once(tmp_path: Path) -> Non
         0,
         0,
     ]
+    (beside,) = tables["Seeds together"]
+    assert beside["loop"] == "stacked"
+    assert beside["largest weight difference from runs alone"] < 1e-3, "rounding, after one block of minibatches"
     assert {row["loop"] for row in tables["Speed of training"]} >= {"eager", "graphs", "bare eager"}
     assert all(row["images/s"] > 0 for row in tables["Speed of training"])
     assert all(row["10 seeds"] > 0 for row in tables["Several seeds at once"])
