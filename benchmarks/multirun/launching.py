@@ -83,10 +83,11 @@ class Persistent(Launcher):
             SystemExit: if the launcher starts no job at all, after an error line.
         """
         jobs: Jobs = dict(enumerate(job_overrides, initial_job_idx))
+        long: list[int] = []
         if (size := self.config.get("seeds_per_job", 1)) != 1:
-            jobs = _first_of_each_group(jobs, size)
+            jobs, long = _first_of_each_group(jobs, size)
         deaths, has_started = Counter[int](), False
-        with Reporter(self.folder, jobs, before=initial_job_idx):
+        with Reporter(self.folder, jobs, initial_job_idx, long):
             while waiting := {
                 n: jobs[n] for n in jobs if deaths[n] <= self.retries and not has_outcome(self.folder, n)
             }:
@@ -186,14 +187,14 @@ class AsManyAsPay(Persistent):
         return super().launch([[*job, *more] for job in job_overrides], initial_job_idx)
 
 
-def _first_of_each_group(jobs: Jobs, size: Any) -> Jobs:
-    """Jobs in another order: those that train seeds together come first, so that no process waits for a stack of another."""
+def _first_of_each_group(jobs: Jobs, size: Any) -> tuple[Jobs, list[int]]:
+    """Jobs in another order, and those that come first: they train seeds together, so that no process waits for another's stack."""
     try:
         groups = groups_of_seeds(jobs, check_size(size))
     except UserError as error:
         _leave(str(error))
     first = [group[0] for group in groups]
-    return {n: jobs[n] for n in (*first, *(n for group in groups for n in group[1:]))}
+    return {n: jobs[n] for n in (*first, *(n for group in groups for n in group[1:]))}, first
 
 
 def _leave(message: str) -> NoReturn:

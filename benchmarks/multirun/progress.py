@@ -40,10 +40,12 @@ class Reporter:
         folder: the folder of the sweep.
         jobs: the numbers of the jobs.
         before: the number of jobs of the sweep that were started before these.
+        long: the jobs that train seeds for other jobs. They say nothing of the others' pace, and while one of them runs no time
+            is estimated.
     """
 
-    def __init__(self, folder: Path, jobs: Iterable[int], before: int = 0) -> None:
-        self.folder, self.open, self.before = folder, set(jobs), before
+    def __init__(self, folder: Path, jobs: Iterable[int], before: int = 0, long: Iterable[int] = ()) -> None:
+        self.folder, self.open, self.before, self.long = folder, set(jobs), before, set(long)
         self.done, self.worked, self.started = 0, 0, time.monotonic()
         planned = len(read_plan(folder).jobs) if (folder / PLAN).is_file() else 0
         self.total = max(planned, before + len(self.open))
@@ -74,13 +76,15 @@ class Reporter:
             if job.outcome is None or job.outcome.was_done:
                 continue
             self.done += 1
-            self.worked += 1
+            self.worked += not self.long
             label = job.job.label if job.job is not None else f"job {job.number + 1}"
             message = "" if job.state == "finished" else f": {job.outcome.message}"
             others = f" · {running} running" if running else ""
             done = self.before + self.done
             left = time_left(time.monotonic() - self.started, self.worked, self.total - done)
             print(printable(f"[{done}/{self.total}] {label} · {job.state}{message}{others}{left}"), flush=True)
+        if self.long and not self.long & self.open:
+            self.long, self.worked, self.started = set(), 0, time.monotonic()
 
     def _watch(self) -> None:
         wait = INTERVAL
