@@ -188,7 +188,7 @@ class AsManyAsPay(Persistent):
 
 
 def _first_of_each_group(jobs: Jobs, size: Any) -> tuple[Jobs, list[int]]:
-    """Jobs in another order, and those that come first: they train seeds together, so that no process waits for another's stack."""
+    """Jobs in another order, and those that come first. These train seeds together; so no process waits for another's stack."""
     try:
         groups = groups_of_seeds(jobs, check_size(size))
     except UserError as error:
