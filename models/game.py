@@ -1,11 +1,9 @@
 """The one training loop: a model is a game of players, each with its modules, its optimiser and its loss."""
 
-import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,53 +15,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.contracts import Composition, Prior
 from models.networks.folding import folded
+from models.player import OptimizerFactory as OptimizerFactory
+from models.player import Player as Player
+from models.recorded import CannotRecord, Recorded
 from models.turns import Turns as Turns
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
-
-
-@dataclass(frozen=True)
-class Player:
-    """One side of the game.
-
-    Args:
-        name: the field's term, e.g. "critic"; names losses and step counts.
-        modules: the modules that the player trains. Every other player's parameters are frozen during its turn.
-        loss: the function from a real minibatch x, (B, ...), to a scalar. It reads x, weights and random numbers; a captured
-            turn repeats the operations of one call, whatever else the function would read later.
-        optimizer: the function that makes an optimiser of parameters.
-        every: n, if the player plays on every n-th minibatch.
-        project: the function to call after the player's step, e.g. the weight clipping of a WGAN's critic.
-        samples: whether the player owns the decoder. Exactly one player does.
-        phase: the shares of the budget from which on and until which the player plays, e.g. (0.5, 1.0) for the second half.
-
-    Raises:
-        ValueError: for a phase that is not two shares in rising order.
-    """
-
-    name: str
-    modules: nn.Module
-    loss: Callable[[Tensor], Tensor]
-    optimizer: OptimizerFactory
-    every: int = 1
-    project: Callable[[], None] | None = None
-    samples: bool = False
-    phase: tuple[float, float] = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        start, end = self.phase
-        if not 0 <= start < end <= 1:
-            raise ValueError(
-                f"the phase of {self.name} is {self.phase}; expected two shares from 0 to 1 in rising order"
-            )
-
-    def plays(self, minibatch: int, spent: Callable[[], float]) -> bool:
-        """Whether the player plays on a minibatch, counted from 1, before which `spent()` of the budget is spent."""
-        if minibatch % self.every:
-            return False
-        start, end = self.phase
-        # the last block of a budget of seconds may begin after its end
-        return self.phase == (0, 1) or start <= min(spent(), math.nextafter(1, 0)) < end
 
 
 class GenerativeModel(LightningModule, ABC):
@@ -179,7 +134,8 @@ class GenerativeModel(LightningModule, ABC):
             self.ema.requires_grad_(False)
 
     def configure_optimizers(self) -> list[Optimizer]:
-        self._players = tuple(replace(player, loss=self.turns.loss(player.loss)) for player in self.players())
+        self._players = tuple(self.players())
+        self._recorded = {p.name: Recorded(self, place, self.turns.compiled) for place, p in enumerate(self._players)}
         trainable = {p.name: [w for w in p.modules.parameters() if w.requires_grad] for p in self._players}
         self._frozen = {
             name: [w for others in trainable.values() for w in others if all(w is not mine for mine in own)]
@@ -258,6 +214,17 @@ class GenerativeModel(LightningModule, ABC):
 
     def _turn(self, player: Player, optimizer: LightningOptimizer, x: Tensor) -> None:
         """A player's turn. Nothing here waits for the device."""
+        loss, noted = self._compiled(player, x) or (self._differentiated(player, optimizer, x), {})
+        optimizer.step()
+        if player.project is not None:
+            player.project()
+        if player.samples and self.ema is not None:
+            self._average(player)
+        for name, value in (*noted.items(), (player.name, loss)):
+            self.note(name, value)
+
+    def _differentiated(self, player: Player, optimizer: LightningOptimizer, x: Tensor) -> Tensor:
+        """The loss of a player, after the backward pass."""
         frozen = self._frozen[player.name]
         for weight in frozen:
             weight.requires_grad_(False)
@@ -266,14 +233,19 @@ class GenerativeModel(LightningModule, ABC):
         # the backward pass has the types of the forward pass; autocast would round the penalty's second derivative
         with torch.autocast(x.device.type, enabled=False):
             self.manual_backward(loss)
-        optimizer.step()
         for weight in frozen:
             weight.requires_grad_(True)
-        if player.project is not None:
-            player.project()
-        if player.samples and self.ema is not None:
-            self._average(player)
-        self.note(player.name, loss)
+        return loss
+
+    def _compiled(self, player: Player, x: Tensor) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """The loss of a player, and what it notes, after a compiled backward pass; None if turns are not compiled."""
+        if not self.turns.is_compiled:
+            return None
+        try:
+            return self._recorded[player.name].play(x)
+        except CannotRecord as error:
+            self.turns.go_uncompiled(str(error))
+            return None
 
     @torch.no_grad()
     def _average(self, player: Player) -> None:

@@ -105,7 +105,8 @@ class NoiseAndCode:
         """The latents with the category as a one-hot vector, (B, Z) -> (B, Z). The gradient is that of a softmax, so that a
         search over latents can leave a category."""
         uniform, category, noise = self._parts(z)
-        hard = torch.nn.functional.one_hot(category.argmax(-1), self.categories).to(z)
+        # `one_hot` of torch reads the classes, which no recorded turn can do
+        hard = torch.zeros_like(category).scatter(-1, category.argmax(-1, keepdim=True), 1.0)
         soft = category.softmax(-1)
         return torch.cat([uniform, hard + (soft - soft.detach()), noise], dim=-1)
 

@@ -7,7 +7,7 @@ becomes what it would be alone, to rounding.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
@@ -15,24 +15,29 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 
 from models.draws import CannotStack as CannotStack
 from models.draws import Draw, Feed, Generators, Listen
 from models.game import GenerativeModel, Player
-from models.mapped_loss import Weights, mapped_loss, quiet
+from models.mapped_loss import mapped_loss
 from models.optimizer_states import ELEMENTWISE, part_of
+from models.recorded import (
+    AVERAGE,
+    CannotRecord,
+    Gradients,
+    Weights,
+    are_close,
+    buffers_kept,
+    later,
+    leaving_nothing,
+    quiet,
+    random_kept,
+    reason,
+    record,
+    repeat,
+)
 
-# of the player's weights, the other weights, buffers, a minibatch and random numbers: losses, what they note, and gradients
-Gradients = Callable[
-    [Weights, Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, Weights, Sequence[Tensor | None]]
-]
-
-# the average of the weights, which each model keeps by itself
-_AVERAGE = "ema."
-# relative differences of a loss that rounding makes, with room; a loss that reads something else differs by more
-_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3}
 _WHOLE = ("32-true", "64-true")
 
 
@@ -96,7 +101,7 @@ class Stack(LightningModule):
             (self._stacked_weights, nn.Module.named_parameters),
             (self._stacked_buffers, nn.Module.named_buffers),
         ):
-            named = [{k: v for k, v in name_all(model) if not k.startswith(_AVERAGE)} for model in self.lanes]
+            named = [{k: v for k, v in name_all(model) if not k.startswith(AVERAGE)} for model in self.lanes]
             for name, first in named[0].items():
                 stacked = torch.stack([own[name].detach() for own in named])
                 for lane, own in enumerate(named):
@@ -152,47 +157,32 @@ class Stack(LightningModule):
         Raises:
             CannotStack: if a loss cannot be mapped, or is not what it is alone.
         """
-        kinds = [x.device] if x.device.type == "cuda" else []
-        kept = {name: buffer.clone() for name, buffer in self._stacked_buffers.items()}
-        with torch.random.fork_rng(kinds):
+        with random_kept(x.device), buffers_kept(self._stacked_buffers) as restore:
             for place, player in enumerate(self._players[0]):
                 losses, listeners = [], [Listen() for _ in self.lanes]
                 for model, players, own, listener in zip(self.lanes, self._players, x, listeners, strict=True):
-                    with quiet(model), listener:
+                    with _told(player.name), quiet(model), listener, leaving_nothing(model):
                         losses.append(players[place].loss(own).detach())
-                self._restore(kept)
-                with quiet(self.lanes[0]), _later(self.lanes[0]), Feed(listeners[0].values):
-                    if not _are_close(player.loss(x[0]).detach(), losses[0]):
+                restore()
+                with quiet(self.lanes[0]), later(self.lanes[0]), Feed(listeners[0].values):
+                    if not are_close(player.loss(x[0]).detach(), losses[0]):
                         raise CannotStack(f"the {player.name}'s loss changes as the training goes on")
-                self._restore(kept)
+                restore()
                 with _told(player.name):
                     of_models = (listener.values for listener in listeners)
                     drawn = [torch.stack(values) for values in zip(*of_models, strict=True)]
                     self._record(place, x, drawn)
-                    self._restore(kept)
+                    restore()
                     values = self._losses_and_gradients(place, x, drawn)[0]
-                self._restore(kept)
+                restore()
                 self._compare(player.name, values, torch.stack(losses))
                 self._draws[place] = listeners[0].draws
 
     def _record(self, place: int, x: Tensor, drawn: Sequence[Tensor]) -> None:
-        """Records the operations of a player's loss and of its gradients."""
-        mapped = mapped_loss(self.lanes[0], place)
-
-        def gradients(
-            own: Weights, others: Weights, buffers: Weights, x: Tensor, drawn: Sequence[Tensor]
-        ) -> tuple[Tensor, Weights, Sequence[Tensor | None]]:
-            losses, noted = mapped(own | others, buffers, x, drawn)
-            # the gradient of a model's weights is that of its loss
-            found = torch.autograd.grad(losses.sum(), list(own.values()), allow_unused=True)
-            # fused steps of optimisers take for granted that gradients are laid out as weights
-            laid_out = [gradient if gradient is None else gradient.contiguous() for gradient in found]
-            return losses.detach(), {name: value.detach() for name, value in noted.items()}, laid_out
-
+        """Records the operations of a player's losses and of their gradients."""
         own, others = self._split(place)
-        own = {name: weight.detach().requires_grad_() for name, weight in own.items()}
-        recorded = make_fx(gradients)(own, others, self._stacked_buffers, x, list(drawn))
-        self._gradients[place] = cast(Gradients, self.lanes[0].turns.loss(cast(Any, recorded)))
+        recorded = record(mapped_loss(self.lanes[0], place), own, others, self._stacked_buffers, x, drawn)
+        self._gradients[place] = self.lanes[0].turns.compiled(recorded)
 
     def _split(self, place: int) -> tuple[Weights, Weights]:
         """The weights that a player trains, and all other weights, without gradients."""
@@ -202,16 +192,11 @@ class Stack(LightningModule):
     def _losses_and_gradients(
         self, place: int, x: Tensor, drawn: Sequence[Tensor]
     ) -> tuple[Tensor, Weights, Sequence[Tensor | None]]:
-        with torch.no_grad():
-            return self._gradients[place](*self._split(place), self._stacked_buffers, x, list(drawn))
+        return repeat(self._gradients[place], *self._split(place), self._stacked_buffers, x, drawn)
 
     def _compare(self, player: str, losses: Tensor, alone: Tensor) -> None:
-        if not _are_close(losses, alone):
+        if not are_close(losses, alone):
             raise CannotStack(f"the {player}'s losses are {losses.tolist()} in a stack and {alone.tolist()} alone")
-
-    def _restore(self, kept: Weights) -> None:
-        for name, buffer in self._stacked_buffers.items():
-            buffer.copy_(kept[name])
 
     def _play(self, place: int, optimizer: LightningOptimizer, x: Tensor) -> None:
         players = [of_model[place] for of_model in self._players]
@@ -259,27 +244,10 @@ class Stack(LightningModule):
             model._loss_sums[name] = sums[lane]
 
 
-def _are_close(losses: Tensor, others: Tensor) -> bool:
-    precision = _ROUNDING[others.dtype]
-    return torch.allclose(losses, others, rtol=precision, atol=precision, equal_nan=True)
-
-
-@contextmanager
-def _later(model: GenerativeModel) -> Iterator[None]:
-    """Counts as they may be later in the training. A recorded loss would keep what they are now."""
-    before = model.minibatches, model.images, model.steps, model.spent
-    model.minibatches, model.images = model.minibatches + 10**9, model.images + 10**9
-    model.steps, model.spent = Counter({player.name: 10**9 for player in model.players()}), lambda: 0.75
-    try:
-        yield
-    finally:
-        model.minibatches, model.images, model.steps, model.spent = before
-
-
 @contextmanager
 def _told(player: str) -> Iterator[None]:
     """Says of an error in a first turn that the models cannot be stacked."""
     try:
         yield
-    except (RuntimeError, NotImplementedError, AttributeError, TypeError, ValueError) as error:
-        raise CannotStack(f"the {player}'s turn cannot be stacked ({' '.join(str(error).split())[:160]})") from error
+    except (CannotRecord, RuntimeError, NotImplementedError, AttributeError, TypeError, ValueError) as error:
+        raise CannotStack(f"the {player}'s turn cannot be stacked ({reason(error)})") from error

@@ -1,4 +1,4 @@
-"""How a player's turn runs: operation by operation, with a compiled loss, or as a CUDA graph that is replayed.
+"""How a player's turn runs: operation by operation, with a compiled loss and gradients, or as a CUDA graph that is replayed.
 
 A turn of a small network is a hundred small kernels, and Python starts them more slowly than a GPU runs them. A CUDA graph
 starts all of them at once. A turn is captured by itself, so that a round of any players is a sequence of replays.
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from models.recorded import Gradients
+
 Kind = Literal["eager", "graphs", "compiled", "compiled_graphs"]
-Loss = Callable[[Tensor], Tensor]
 
 # turns of a player that run before its turn is captured: they make the optimiser's state, and libraries choose their kernels
 WARM_UPS = 3
@@ -109,8 +110,8 @@ class Turns:
     """Runs the turns of players.
 
     Args:
-        kind: "eager"; "graphs" (CUDA graphs, on a single GPU); "compiled" (losses by torch.compile, random numbers as in eager
-            runs); "compiled_graphs" (both).
+        kind: "eager"; "graphs" (CUDA graphs, on a single GPU); "compiled" (losses and gradients by torch.compile, random
+            numbers as in eager runs, in a single process); "compiled_graphs" (both).
         tell: called with one line if turns run otherwise than asked for.
 
     Raises:
@@ -132,12 +133,17 @@ class Turns:
         path = ("compiled_graphs" if self.is_compiled else "graphs") if self._recorder is not None else "eager"
         return cast(Kind, "compiled" if self.is_compiled and self._recorder is None else path)
 
-    def loss(self, loss: Loss) -> Loss:
-        """The loss of a player as it is run."""
+    def compiled(self, recorded: Gradients) -> Gradients:
+        """Recorded operations as they are run."""
         if not self.is_compiled:
-            return loss
+            return recorded
         # eager random numbers, so that a compiled run differs from an eager run by rounding only
-        return cast(Loss, torch.compile(loss, dynamic=False, options={"fallback_random": True}))
+        return cast(Gradients, torch.compile(recorded, dynamic=False, options={"fallback_random": True}))
+
+    def go_uncompiled(self, reason: str) -> None:
+        """Runs turns operation by operation from now on, after a line."""
+        self.is_compiled = False
+        self.tell(f"{reason}: turns run without compiled losses")
 
     def start(self, device: torch.device, optimizers: Sequence[Optimizer], processes: int) -> None:
         """Decides whether turns are captured, once the states of optimisers are on their devices."""
@@ -148,6 +154,8 @@ class Turns:
                 self._go_eager("CUDA graphs need a single process")
             else:
                 self._recorder = CudaRecorder()
+        if self.is_compiled and processes > 1:
+            self.go_uncompiled("compiled losses need a single process")
         for optimizer in optimizers:
             make_capturable(optimizer, self._recorder is not None)
 

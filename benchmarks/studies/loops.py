@@ -16,10 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.studies.pythae_loop import pythae_speed
 from benchmarks.training.configure import RunConfig
-from benchmarks.training.speed import WARM, Stopwatch, clock, now
+from benchmarks.training.speed import WARM, Stopwatch, clock, now, round_of
 from datamodules.base import DataModule
 from models.game import GenerativeModel, Player
-from models.turns import WARM_UPS, CudaRecorder, Loss, Turns, make_capturable
+from models.recorded import Recorded
+from models.turns import WARM_UPS, CudaRecorder, Turns, make_capturable
 
 LIGHTNING, PYTHAE = "Lightning and a DataLoader", "pythae's trainer"
 # minibatches before a measurement at the smallest size
@@ -71,7 +72,8 @@ def measured(loop: str, config: RunConfig, data: DataModule, seconds: float) -> 
         return timed(play, cycle, seconds), "as named"
     if loop == PYTHAE:
         return pythae_speed(model, data, warm, seconds, clock), "as named"
-    watch = Stopwatch(data.batch_size, warm, seconds)
+    # a window of whole rounds has each player's turns in their proportion
+    watch = Stopwatch(data.batch_size, warm, seconds, round_of(model.players()))
     trainer = pl.Trainer(
         accelerator=device, devices=1, max_epochs=-1, logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False, callbacks=[watch],
@@ -122,21 +124,20 @@ class Plain(pl.LightningModule):
 def bare(model: GenerativeModel, data: DataModule, device: torch.device, how: How) -> tuple[Callable[[], None], int]:
     """A loop without Lightning on resident data: a function that plays one cycle of turns, and the images of a cycle.
 
-    Each minibatch is gathered at random. Compiled: the losses. Captured: one graph for the cycle, as long as no player's turn
-    repeats otherwise. bf16: forward passes under autocast, as under `trainer.precision=bf16-mixed`.
+    Each minibatch is gathered at random. Compiled: losses and gradients. Captured: one graph for the cycle, as long as no
+    player's turn repeats otherwise. bf16: forward passes under autocast, as under `trainer.precision=bf16-mixed`.
     """
     model.to(device)
-    compiled = Turns("compiled" if how == "bare compiled" else "eager")
-    rounded = how == "bare bf16"
-    players = [
-        replace(player, loss=_autocast(player.loss) if rounded else compiled.loss(player.loss))
-        for player in model.players()
-    ]
+    players = list(model.players())
+    if how == "bare bf16":
+        players = [replace(player, loss=_autocast(player.loss)) for player in players]
+    turns = Turns("compiled")
+    recorded = [Recorded(model, i, turns.compiled) for i in range(len(players))] if how == "bare compiled" else None
     optimizers = [player.optimizer(player.modules.parameters()) for player in players]
     for optimizer in optimizers:
         make_capturable(optimizer, how == "bare captured")
     images, rounds = torch.from_numpy(data.splits["train"]).to(device), max(player.every for player in players)
-    play: Callable[[], None] = partial(_cycle, players, optimizers, images, data.batch_size, rounds)
+    play: Callable[[], None] = partial(_cycle, players, optimizers, images, data.batch_size, rounds, recorded)
     if how == "bare captured":
         recorder = CudaRecorder()
         for _ in range(WARM_UPS):
@@ -145,7 +146,7 @@ def bare(model: GenerativeModel, data: DataModule, device: torch.device, how: Ho
     return play, rounds * data.batch_size
 
 
-def _autocast(loss: Loss) -> Loss:
+def _autocast(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def rounded(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16):
             return loss(x)
@@ -164,20 +165,32 @@ def timed(play: Callable[[], None], images: int, seconds: float) -> float:
 
 
 def _cycle(
-    players: Sequence[Player], optimizers: Sequence[Optimizer], images: Tensor, batch_size: int, rounds: int
+    players: Sequence[Player],
+    optimizers: Sequence[Optimizer],
+    images: Tensor,
+    batch_size: int,
+    rounds: int,
+    recorded: Sequence[Recorded] | None,
 ) -> None:
     for i in range(1, rounds + 1):
         x = images[torch.randint(len(images), (batch_size,), device=images.device)].float() / 255
-        for player, optimizer in zip(players, optimizers, strict=True):
+        for place, (player, optimizer) in enumerate(zip(players, optimizers, strict=True)):
             if i % player.every:
                 continue
-            others = [w for p in players if p is not player for w in p.modules.parameters()]
-            for weight in others:
-                weight.requires_grad_(False)
-            optimizer.zero_grad()
-            player.loss(x).backward()
+            if recorded is not None:
+                recorded[place].play(x)
+            else:
+                _differentiate(player, players, optimizer, x)
             optimizer.step()
-            for weight in others:
-                weight.requires_grad_(True)
             if player.project is not None:
                 player.project()
+
+
+def _differentiate(player: Player, players: Sequence[Player], optimizer: Optimizer, x: Tensor) -> None:
+    others = [w for p in players if p is not player for w in p.modules.parameters()]
+    for weight in others:
+        weight.requires_grad_(False)
+    optimizer.zero_grad()
+    player.loss(x).backward()
+    for weight in others:
+        weight.requires_grad_(True)

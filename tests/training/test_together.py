@@ -176,7 +176,7 @@ def test_seeds_whose_checkpoints_are_of_different_moments(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("model=began",), "BEGAN is not attached"),
+        (("model=began",), "its loss leaves _real on the model"),
         (("model=vae", "budget=seconds", "budget.amount=0.2"), "a budget of seconds is shared by the seeds of a stack"),
         (("model=ae", "model.optimizer._target_=torch.optim.NAdam", "~model.optimizer.fused"), "NAdam is not known"),
     ],
