@@ -135,7 +135,8 @@ class GenerativeModel(LightningModule, ABC):
 
     def configure_optimizers(self) -> list[Optimizer]:
         self._players = tuple(self.players())
-        self._recorded = {p.name: Recorded(self, place, self.turns.compiled) for place, p in enumerate(self._players)}
+        if self.turns.is_compiled:
+            self._recorded = {p.name: Recorded(self, i, self.turns.compiled) for i, p in enumerate(self._players)}
         trainable = {p.name: [w for w in p.modules.parameters() if w.requires_grad] for p in self._players}
         self._frozen = {
             name: [w for others in trainable.values() for w in others if all(w is not mine for mine in own)]
@@ -145,6 +146,8 @@ class GenerativeModel(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         self._loss_sums = {name: total.to(self.device) for name, total in self._loss_sums.items()}
+        if self.turns.is_compiled and getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            self.turns.go_uncompiled("the losses of float16 have a scale")
         self.turns.start(self.device, self.trainer.optimizers, self.trainer.world_size)
 
     def on_train_end(self) -> None:

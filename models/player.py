@@ -18,7 +18,7 @@ class Player:
         name: the field's term, e.g. "critic"; names losses and step counts.
         modules: the modules that the player trains. Every other player's parameters are frozen during its turn.
         loss: the function from a real minibatch x, (B, ...), to a scalar. It reads x, weights and random numbers; a captured
-            turn repeats the operations of one call, whatever else the function would read later.
+            or compiled turn repeats the operations of one call, whatever else the function would read later.
         optimizer: the function that makes an optimiser of parameters.
         every: n, if the player plays on every n-th minibatch.
         project: the function to call after the player's step, e.g. the weight clipping of a WGAN's critic.

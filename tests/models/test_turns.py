@@ -183,6 +183,20 @@ def test_a_loss_that_changes_with_the_training_is_not_recorded(tmp_path: Path) -
     assert all(torch.equal(value, state[key]) for key, value in compiled.state_dict().items())
 
 
+def test_scaled_losses_are_not_compiled() -> None:
+    """GradScaler, under float16, divides gradients by the scale of their losses."""
+    told: list[str] = []
+    model = made("ae")
+    model.turns = Turns("compiled", told.append)
+    plugin = SimpleNamespace(scaler=object())
+    model._trainer = SimpleNamespace(precision_plugin=plugin, optimizers=[], world_size=1)  # type: ignore[assignment]
+    model.on_train_start()
+    assert (told, model.turns.ran) == (
+        ["the losses of float16 have a scale: turns run without compiled losses"],
+        "eager",
+    )
+
+
 def test_several_processes_run_without_compiled_losses() -> None:
     """Lightning averages gradients in autograd's backward pass, which compiled gradients do without."""
     told: list[str] = []
