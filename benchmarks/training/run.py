@@ -113,6 +113,7 @@ def silence_lightning() -> None:
 
 def _train(config: RunConfig, tracker: Tracker) -> Outcome | None:
     """Trains a run and writes its record. Returns None if the run finished, otherwise its outcome."""
+    check_trainer(config)
     run = config.path
     pl.seed_everything(config.seed, verbose=False)
     training = Training(config, load_model(config.parts.model), load_data(config.parts.datamodule), tracker.log)
@@ -151,13 +152,17 @@ def _train_alone(training: Training) -> Outcome | None:
     return None
 
 
-def begin(training: Training) -> None:
-    """Writes the configuration of a run, into a folder without the leftovers of processes that died."""
-    config, run = training.config, training.config.path
+def check_trainer(config: RunConfig) -> None:
+    """Raises UserError for a setting of the trainer that would do nothing."""
     if config.parts.trainer.get("gradient_clip_val") is not None:
         raise UserError(
             "trainer.gradient_clip_val has no effect on players that step their own optimisers: leave it out"
         )
+
+
+def begin(training: Training) -> None:
+    """Writes the configuration of a run, into a folder without the leftovers of processes that died."""
+    config, run = training.config, training.config.path
     if _writes(config):
         remove_leftovers(run, (RECORD, CONFIG, CURVE, *PICTURES.values()))
         remove_leftovers(checkpoint_path(run).parent, (checkpoint_path(run).name, "checksums.json"))

@@ -16,7 +16,7 @@ from benchmarks.training.clock import Clock
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.loggers import Tracker
 from benchmarks.training.record import describe_run
-from benchmarks.training.run import begin, finish, silence_lightning
+from benchmarks.training.run import begin, check_trainer, finish, silence_lightning
 from benchmarks.training.task import Training
 from benchmarks.training.together import Lane, OtherMoments, fit_together
 from models.stack import CannotStack
@@ -45,6 +45,7 @@ def train_together(configs: Sequence[RunConfig]) -> None:
         _tell("a setting follows the seed, so that each has another configuration")
         _refused.update(folders)
         return
+    check_trainer(left[0])
     with interruptible(), ExitStack() as locks:
         silence_lightning()
         set_threads(left[0].threads)

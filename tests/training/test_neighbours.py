@@ -59,7 +59,7 @@ def test_a_clock_keeps_the_count_in_checkpoints() -> None:
     clock = Clock()
     clock.load_state_dict({"seconds": 4.0, "others": 6.0})
     assert clock.neighbours == 1.5
-    assert clock.state_dict() == {"seconds": 4.0, "others": 6.0}
+    assert clock.state_dict() == {"seconds": 4.0, "others": 6.0, "runs": 1}
     clock.load_state_dict({"seconds": 4.0})
     clock.on_train_start(NOBODY, NOBODY)
     clock.on_train_end(NOBODY, NOBODY)
