@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -119,20 +120,41 @@ def test_each_run_is_what_it_is_alone(model: str, sweep: Path, tmp_path: Path) -
         assert files_of(path) == files_of(alone)
 
 
-def test_runs_that_were_interrupted_together_go_on_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for folder in (whole, parts):
-        folder.mkdir()
-    words = ("model=gan", "model.ema_decay=0.9", *WORDS)
-    assert run("train", "-m", *words, cwd=whole).returncode == 0
-    result = stopped(parts, monkeypatch, *words)
+GAN = ("model=gan", "model.ema_decay=0.9", *WORDS)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two seeds together."""
+    folder = tmp_path_factory.mktemp("whole")
+    with mock.patch("benchmarks.reporting.build.write_report"):
+        assert run("train", "-m", *GAN, cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sweep, interrupted."""
+    folder = tmp_path_factory.mktemp("cut")
+    with pytest.MonkeyPatch.context() as patched:
+        result = stopped(folder, patched, *GAN)
     assert "the run is saved after" in result.stderr
-    assert [len(list(path.glob("checkpoints/*.ckpt"))) for path in seeds(parts, "gan")] == [2, 2]
-    assert not list(parts.rglob("run.json"))
-    assert run("train", "-m", *words, cwd=parts).returncode == 0
-    for path, other in zip(seeds(parts, "gan"), seeds(whole, "gan"), strict=True):
+    assert [len(list(path.glob("checkpoints/*.ckpt"))) for path in seeds(folder, "gan")] == [2, 2]
+    assert not list(folder.rglob("run.json"))
+    return folder
+
+
+def assert_equal_ends(folder: Path, other: Path) -> None:
+    """To the bit."""
+    for path, wanted in zip(seeds(folder, "gan"), seeds(other, "gan"), strict=True):
         assert record_of(path)["loop"] == "stacked"
-        assert (curve_of(path), scores_of(path)) == (curve_of(other), scores_of(other)), "to the bit"
+        assert (curve_of(path), scores_of(path)) == (curve_of(wanted), scores_of(wanted))
+
+
+def test_runs_that_were_interrupted_together_go_on_together(whole: Path, cut: Path, tmp_path: Path) -> None:
+    shutil.copytree(cut, tmp_path, dirs_exist_ok=True)
+    assert run("train", "-m", *GAN, cwd=tmp_path).returncode == 0
+    assert_equal_ends(tmp_path, whole)
 
 
 def test_a_run_goes_on_alone_where_its_stack_stopped(
@@ -147,30 +169,21 @@ def test_a_run_goes_on_alone_where_its_stack_stopped(
         assert row == pytest.approx(wanted, rel=2e-2)
 
 
-def test_seeds_whose_checkpoints_are_of_different_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_whose_checkpoints_are_of_different_moments(whole: Path, cut: Path, tmp_path: Path) -> None:
     """A process that was killed between two checkpoints: the last moment that all seeds have counts."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for folder in (whole, parts):
-        folder.mkdir()
-    assert run("train", "-m", "model=gan", *WORDS, cwd=whole).returncode == 0
-    stopped(parts, monkeypatch, "model=gan", *WORDS)
-    first, second = seeds(parts, "gan")
-    checkpoint_path(second).unlink()
-    result = run("train", "-m", "model=gan", *WORDS, cwd=parts)
+    shutil.copytree(cut, tmp_path / "one")
+    checkpoint_path(seeds(tmp_path / "one", "gan")[1]).unlink()
+    result = run("train", "-m", *GAN, cwd=tmp_path / "one")
     assert (result.returncode, result.stderr) == (0, "")
-    assert [record_of(path)["loop"] for path in (first, second)] == ["stacked"] * 2
-    for path, other in zip(seeds(parts, "gan"), seeds(whole, "gan"), strict=True):
-        assert (curve_of(path), scores_of(path)) == (curve_of(other), scores_of(other)), "to the bit"
-    again = tmp_path / "again"
-    again.mkdir()
-    stopped(again, monkeypatch, "model=gan", *WORDS)
-    for file in checkpoint_path(seeds(again, "gan")[1]).parent.glob("*"):
+    assert_equal_ends(tmp_path / "one", whole)
+    shutil.copytree(cut, tmp_path / "none")
+    for file in checkpoint_path(seeds(tmp_path / "none", "gan")[1]).parent.glob("*"):
         file.unlink()
-    result = run("train", "-m", "model=gan", *WORDS, cwd=again)
+    result = run("train", "-m", *GAN, cwd=tmp_path / "none")
     assert result.stderr == (
         "warning: seeds are trained one after another: the checkpoints of the seeds are of different moments, or damaged\n"
     )
-    assert [record_of(path)["loop"] for path in seeds(again, "gan")] == ["stacked", "eager"]
+    assert [record_of(path)["loop"] for path in seeds(tmp_path / "none", "gan")] == ["stacked", "eager"]
 
 
 @pytest.mark.parametrize(
