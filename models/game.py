@@ -17,7 +17,8 @@ from models.contracts import Composition, Prior
 from models.networks.folding import folded
 from models.player import OptimizerFactory as OptimizerFactory
 from models.player import Player as Player
-from models.recorded import CannotRecord, Recorded
+from models.recordable import CannotRecord
+from models.recorded import Recorded
 from models.turns import Turns as Turns
 
 

@@ -8,7 +8,8 @@ from torch.func import vmap
 
 from models.draws import Feed
 from models.game import GenerativeModel
-from models.recorded import LossModule, LossOfWeights, Weights
+from models.recordable import Weights
+from models.recorded import LossModule, LossOfWeights
 
 
 def mapped_loss(model: GenerativeModel, place: int) -> LossOfWeights:

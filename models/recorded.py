@@ -4,9 +4,7 @@ What is repeated reads the minibatch, weights, buffers and random numbers. Whate
 loss was recorded, so a loss that changes as the training goes on is not recorded.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,9 +12,21 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
-# `models.game.GenerativeModel`, which imports this file
-Model = Any
-Weights = dict[str, Tensor]
+from models.recordable import (
+    CannotRecord,
+    Model,
+    Weights,
+    are_alike,
+    are_close,
+    kept,
+    leaving_nothing,
+    quiet,
+    random_kept,
+    random_numbers_of,
+    reading_no_counts,
+    reason,
+)
+
 # of weights, buffers, a minibatch and random numbers: the loss, and what it notes
 LossOfWeights = Callable[[Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, Weights]]
 # of the player's weights, the other weights, buffers, a minibatch and random numbers: the loss, what it notes, and gradients
@@ -24,15 +34,10 @@ Gradients = Callable[
     [Weights, Weights, Weights, Tensor, Sequence[Tensor]], tuple[Tensor, Weights, Sequence[Tensor | None]]
 ]
 
-# relative differences of a loss that rounding makes, with room; a loss that reads something else differs by more
-_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3}
-_ROUNDING_BELOW = 5e-2
-# the average of the weights, which no loss reads
+# the average of the weights, which no player trains
 AVERAGE = "ema."
-
-
-class CannotRecord(Exception):
-    """A turn cannot be recorded; the message says why."""
+# the share of a minibatch and of weights at which recorded operations are compared with the loss
+_ELSEWHERE = 0.9
 
 
 class LossModule(nn.Module):
@@ -110,16 +115,24 @@ class Recorded:
         trained = [names[id(w)] for w in model.players()[place].modules.parameters() if w.requires_grad]
         self._own = {name: named[name] for name in trained}
         self._others = {name: weight for name, weight in named.items() if name not in self._own}
+        self._modules = list(model.modules())
         self._gradients: Gradients | None = None
+        self._state: object = None
 
     def play(self, x: Tensor) -> tuple[Tensor, Weights]:
         """Sets the gradients of the player's weights; returns the loss, and what it notes.
 
         Raises:
-            CannotRecord: at the first minibatch, before anything has changed.
+            CannotRecord: at the first minibatch, or at one of another shape or in another state of the modules; before anything
+                has changed.
         """
+        state = x.shape, [part.training for part in self._modules], [w.requires_grad for w in self._own.values()]
         if self._gradients is None:
-            self._gradients = self._record(x)
+            self._gradients, self._state = self._record(x), state
+        elif state != self._state:
+            raise CannotRecord(
+                "minibatches have another shape, or modules another mode, than in the turn that was recorded"
+            )
         loss, noted, gradients = self._repeat(self._gradients, x)
         for weight, gradient in zip(self._own.values(), gradients, strict=True):
             weight.grad = gradient
@@ -129,108 +142,62 @@ class Recorded:
         own, others = ({name: w.detach() for name, w in part.items()} for part in (self._own, self._others))
         return repeat(recorded, own, others, self._buffers(), x)
 
+    def _alone(self, x: Tensor) -> tuple[Tensor, Weights, Sequence[Tensor | None]]:
+        """As `_repeat`, of the loss itself. Refuses what a repeated turn would not do."""
+        with quiet(self.model) as noted, reading_no_counts(self.model), leaving_nothing(self.model):
+            loss = self.model.players()[self.place].loss(x)
+            with torch.autocast(x.device.type, enabled=False):
+                found = torch.autograd.grad(loss, list(self._own.values()), allow_unused=True)
+        return loss.detach(), noted, found
+
     def _record(self, x: Tensor) -> Gradients:
         module = LossModule(self.model, self.place)
-        player = self.model.players()[self.place]
-        with random_kept(x.device), buffers_kept(self._buffers()) as restore:
+        name = self.model.players()[self.place].name
+        others = {name: weight.detach() for name, weight in self._others.items()}
+        with random_kept(x.device), kept(self._own | self._others | self._buffers()) as restore:
             try:
-                with random_kept(x.device):
-                    others = {name: weight.detach() for name, weight in self._others.items()}
+                with random_kept(x.device), leaving_nothing(self.model):
                     made = record(lambda w, b, x, drawn: module.at(w, b, x), self._own, others, self._buffers(), x)
-                restore()
-                with random_kept(x.device):
-                    loss = self._repeat(made, x)[0]
-                restore()
-                with quiet(self.model), later(self.model), random_kept(x.device), leaving_nothing(self.model):
-                    alone = player.loss(x).detach()
+                self._compare(made, x, restore)
+                compiled = cast(Gradients, self.compile(made))
+                # torch 2.11 compiles some draws into another order
+                self._compare(compiled, x, restore, "compiled", room=10)
             except CannotRecord as error:
-                raise CannotRecord(f"the {player.name}'s turn cannot be recorded: {error}") from error
+                raise CannotRecord(f"the {name}'s turn cannot be recorded: {error}") from error
             except Exception as error:
-                raise CannotRecord(f"the {player.name}'s turn cannot be recorded ({reason(error)})") from error
-            if not are_close(loss, alone):
-                raise CannotRecord(f"the {player.name}'s loss reads more than a minibatch, weights and random numbers")
-        return cast(Gradients, self.compile(made))
+                raise CannotRecord(f"the {name}'s turn cannot be recorded ({reason(error)})") from error
+        return compiled
+
+    def _compare(
+        self, made: Gradients, x: Tensor, restore: Callable[[], None], how: str = "recorded", room: float = 1
+    ) -> None:
+        """Compares what is recorded with the loss at another minibatch and other weights: what was read outside of torch, as a
+        weight by numpy, stays as it was.
+
+        Raises:
+            CannotRecord: for a loss, gradients or random numbers afterwards that differ.
+        """
+        x = _ELSEWHERE * x.flip(0)
+        results, random_numbers = [], []
+        for play in (lambda: self._repeat(made, x), lambda: self._alone(x)):
+            restore()
+            with torch.no_grad(), random_kept(x.device):
+                for weight in (*self._own.values(), *self._others.values()):
+                    weight.mul_(_ELSEWHERE)
+                with torch.enable_grad():
+                    results.append(play())
+                random_numbers.append(random_numbers_of(x.device))
+        (loss, _, gradients), (alone, _, expected) = results
+        if not are_close(loss, alone):
+            raise CannotRecord(
+                "its loss reads more than a minibatch, weights and random numbers"
+                if how == "recorded"
+                else "its loss is another one when it is compiled"
+            )
+        if not are_alike(gradients, expected, alone, room):
+            raise CannotRecord(f"its gradients are others when they are {how}")
+        if not torch.equal(*random_numbers):
+            raise CannotRecord(f"it draws other random numbers when it is {how}")
 
     def _buffers(self) -> Weights:
         return {name: buffer for name, buffer in self.model.named_buffers() if not name.startswith(AVERAGE)}
-
-
-def are_close(losses: Tensor, others: Tensor) -> bool:
-    """Whether losses differ by rounding alone."""
-    precision = _ROUNDING.get(others.dtype, _ROUNDING_BELOW)
-    if torch.is_autocast_enabled(others.device.type):
-        precision = _ROUNDING_BELOW
-    return torch.allclose(losses, others, rtol=precision, atol=precision, equal_nan=True)
-
-
-def reason(error: BaseException) -> str:
-    """An error as a part of a line."""
-    return " ".join(str(error).split())[:160]
-
-
-@contextmanager
-def random_kept(device: torch.device) -> Iterator[None]:
-    """Leaves torch's random numbers as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
-
-
-@contextmanager
-def buffers_kept(buffers: Weights) -> Iterator[Callable[[], None]]:
-    """Puts buffers back at the end of the block, and each time that the function is called."""
-    kept = {name: buffer.clone() for name, buffer in buffers.items()}
-
-    def restore() -> None:
-        with torch.no_grad():
-            for name, buffer in buffers.items():
-                buffer.copy_(kept[name])
-
-    try:
-        yield restore
-    finally:
-        restore()
-
-
-@contextmanager
-def leaving_nothing(model: Model) -> Iterator[None]:
-    """Refuses a loss that leaves something on the model for later, which a repeated turn would not do.
-
-    Raises:
-        CannotRecord: at the end of the block.
-    """
-
-    def attributes() -> dict[tuple[str, str], int]:
-        return {(name, key): id(value) for name, part in model.named_modules() for key, value in vars(part).items()}
-
-    before = attributes()
-    yield
-    after = attributes()
-    if changed := {key for name, key in after if before.get((name, key)) != after[name, key]}:
-        raise CannotRecord(f"its loss leaves {', '.join(sorted(changed))} on the model")
-
-
-@contextmanager
-def later(model: Model) -> Iterator[None]:
-    """Counts as they may be later in the training. What is recorded would keep what they are now."""
-    before = model.minibatches, model.images, model.steps, model.spent
-    model.minibatches, model.images = model.minibatches + 10**9, model.images + 10**9
-    model.steps, model.spent = Counter({player.name: 10**9 for player in model.players()}), lambda: 0.75
-    try:
-        yield
-    finally:
-        model.minibatches, model.images, model.steps, model.spent = before
-
-
-@contextmanager
-def quiet(model: Model) -> Iterator[Weights]:
-    """Keeps what a loss notes apart from the sums of a model."""
-    noted: Weights = {}
-
-    def note(name: str, value: Tensor) -> None:
-        noted[name] = value
-
-    model.note = note
-    try:
-        yield noted
-    finally:
-        del model.note

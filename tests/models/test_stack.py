@@ -181,5 +181,5 @@ def test_a_loss_that_changes_with_the_training_is_refused(tmp_path: Any) -> None
     for model in models:
         del model.beta
         model.__class__ = type("Warm", (type(model),), {"beta": property(lambda own: min(1.0, own.minibatches / 10))})
-    with pytest.raises(CannotStack, match="the autoencoder's loss changes as the training goes on"):
+    with pytest.raises(CannotStack, match="its loss reads minibatches, which changes as the training goes on"):
         together(models, torch.rand(2, 1, 1, BATCH, 1, 2, 2), [torch.get_rng_state()] * 2, tmp_path)
