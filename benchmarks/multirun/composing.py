@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 # what tells one seed from another: its word, and the folder of its job
 _SEED, _FOLDER = "seed=", "hydra.sweep.subdir="
+_PLAIN = re.compile(r"0|[1-9][0-9]*")
 
 # of this process: the job that was composed last, and the words that made it
 _last: tuple[object, dict[str, str], DictConfig] | None = None
@@ -35,7 +37,9 @@ class SeedLoader:
         own = _own_words(sweep_overrides)
         hydra = master_config.hydra
         common = [word for word in sweep_overrides if word not in own.values()]
-        key = (hydra.job.config_name, tuple(hydra.overrides.hydra), tuple(common), tuple(own), os.getcwd())
+        # the folder of a sweep has the time of its start: another sweep of this process may find other files
+        place = os.getcwd(), str(hydra.sweep.dir), tuple(source.path for source in hydra.runtime.config_sources)
+        key = (hydra.job.config_name, tuple(hydra.overrides.hydra), tuple(common), tuple(own), place)
         if _last is None or _last[0] != key or _SEED not in own:
             composed: DictConfig = self._loader.load_sweep_config(master_config, list(sweep_overrides))
             _last = key, own, copy.deepcopy(composed)
@@ -53,7 +57,8 @@ class SeedLoader:
 def _own_words(words: Sequence[str]) -> dict[str, str]:
     """The words of a job that may differ between seeds, by what they begin with; empty for a seed that is no plain number."""
     own = {part: word for word in words for part in (_SEED, _FOLDER) if word.startswith(part)}
-    is_plain = all(word.removeprefix(part).isdecimal() for part, word in own.items())
+    # 010 is a text to Hydra
+    is_plain = all(_PLAIN.fullmatch(word.removeprefix(part)) for part, word in own.items())
     return (
         own if is_plain and len(set(own.values())) == len([w for w in words if w.startswith((_SEED, _FOLDER))]) else {}
     )
@@ -64,5 +69,6 @@ def _rename(config: DictConfig, words: dict[str, str]) -> None:
     job, overrides = config.hydra.job, config.hydra.overrides
     for name in ("task", "hydra"):
         overrides[name] = [words.get(word, word) for word in overrides[name]]
-    separator = job.config.override_dirname.item_sep
-    job.override_dirname = separator.join(words.get(word, word) for word in job.override_dirname.split(separator))
+    item, key = job.config.override_dirname.item_sep, job.config.override_dirname.kv_sep
+    shown = {old.replace("=", key): new.replace("=", key) for old, new in words.items()}
+    job.override_dirname = item.join(shown.get(word, word) for word in job.override_dirname.split(item))

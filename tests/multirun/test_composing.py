@@ -25,7 +25,10 @@ JOBS = [
     ["model=vae", "++seed=9", "seed=1"],
     ["seed=9", "model=vae"],
     ["seed=10", "model=vae"],
+    ["seed=010", "model=vae"],
 ]
+# how Hydra names the folder of a job, for users who ask it to
+SHOWN = "hydra.job.config.override_dirname.kv_sep=-"
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def test_a_job_is_what_hydra_composes(loader: Any, tmp_path: Path, monkeypatch: 
     """Everything, Hydra's own part too, in any order of jobs, after a job has changed its configuration."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(composing, "_last", None)
-    master = loader.load_configuration("train", ["sweep_name=x", "launcher=local"], RunMode.MULTIRUN)
+    master = loader.load_configuration("train", ["sweep_name=x", "launcher=local", SHOWN], RunMode.MULTIRUN)
     assert master.hydra.sweep.dir, "the time in it is that of the sweep"
     seeds = pickle.loads(pickle.dumps(SeedLoader(loader)))  # as a launcher sends it to other processes
     composed = 0
@@ -54,5 +57,10 @@ def test_a_job_is_what_hydra_composes(loader: Any, tmp_path: Path, monkeypatch: 
         assert config._metadata.flags == expected._metadata.flags
         assert type(config.seed) is type(expected.seed)
         config.seed = 99
-    assert composed == len(JOBS) - 3, "the second seeds of both models, and the last job"
+    assert composed == len(JOBS) - 3, "the second seeds of both models, and seed=10"
+    last = composing._last
+    with open_dict(master):
+        master.hydra.sweep.dir = "another"
+    seeds.load_sweep_config(master, [*JOBS[-2]])
+    assert composing._last is not last, "another sweep may find other files"
     assert seeds.list_groups("model") == loader.list_groups("model")
