@@ -130,11 +130,11 @@ def load_data(node: Mapping[str, Any]) -> DataModule:
     Raises:
         DataError: for data that are missing or damaged.
     """
-    key = json.dumps(dict(node), default=repr)
+    key = json.dumps([os.getcwd(), dict(node)], default=repr)
     if key not in _read or IMAGES in node:  # a folder of images may change
+        _read.clear()  # before the next are read: memory may not hold both
         data: DataModule = instantiate(OmegaConf.create(dict(node)), _convert_="all")
         data.splits  # noqa: B018 - reads the data now, so that errors in the data come before anything else
-        _read.clear()
         _read[key] = data
     return _read[key].twin()
 

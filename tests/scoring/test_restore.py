@@ -241,6 +241,14 @@ def test_data_are_read_once_and_each_order_is_its_own() -> None:
     assert load_data({**group, "size": 61}).splits["train"] is not first.splits["train"]
 
 
+def test_the_same_words_in_another_folder_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook may change its folder, and data_dir is relative to it."""
+    group = {**node("datamodule", "datamodule=noise", "shape=[1,2,2]", "datamodule.size=60"), "batch_size": 4}
+    first = load_data(group)
+    monkeypatch.chdir(tmp_path)
+    assert load_data(group).splits["train"] is not first.splits["train"]
+
+
 def test_a_folder_of_images_is_read_again(tmp_path: Path) -> None:
     pictures = folder_of_images(tmp_path / "pictures", 30, 8, 8)
     words = ("datamodule=image_folder", f"datamodule.folder={pictures}", "datamodule.size=8", f"data_dir={tmp_path}")
