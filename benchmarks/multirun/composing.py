@@ -8,8 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-# what tells one seed from another: its word, and the folder of its job
-_SEED, _FOLDER = "seed=", "hydra.sweep.subdir="
+from benchmarks.multirun.seeds import SEED
+
+# what tells one seed from another, besides its word: the folder of its job
+_FOLDER = "hydra.sweep.subdir="
 _PLAIN = re.compile(r"0|[1-9][0-9]*")
 
 # of this process: the job that was composed last, and the words that made it
@@ -40,14 +42,14 @@ class SeedLoader:
         # the folder of a sweep has the time of its start: another sweep of this process may find other files
         place = os.getcwd(), str(hydra.sweep.dir), tuple(source.path for source in hydra.runtime.config_sources)
         key = (hydra.job.config_name, tuple(hydra.overrides.hydra), tuple(common), tuple(own), place)
-        if _last is None or _last[0] != key or _SEED not in own:
+        if _last is None or _last[0] != key or SEED not in own:
             composed: DictConfig = self._loader.load_sweep_config(master_config, list(sweep_overrides))
             _last = key, own, copy.deepcopy(composed)
             return composed
         config = copy.deepcopy(_last[2])
         _rename(config, {_last[1][part]: own[part] for part in own})
         with open_dict(config):
-            config.seed = int(own[_SEED].removeprefix(_SEED))
+            config.seed = int(own[SEED].removeprefix(SEED))
             if _FOLDER in own:
                 config.hydra.sweep.subdir = own[_FOLDER].removeprefix(_FOLDER)
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
@@ -56,11 +58,11 @@ class SeedLoader:
 
 def _own_words(words: Sequence[str]) -> dict[str, str]:
     """The words of a job that may differ between seeds, by what they begin with; empty for a seed that is no plain number."""
-    own = {part: word for word in words for part in (_SEED, _FOLDER) if word.startswith(part)}
+    own = {part: word for word in words for part in (SEED, _FOLDER) if word.startswith(part)}
     # 010 is a text to Hydra
     is_plain = all(_PLAIN.fullmatch(word.removeprefix(part)) for part, word in own.items())
     return (
-        own if is_plain and len(set(own.values())) == len([w for w in words if w.startswith((_SEED, _FOLDER))]) else {}
+        own if is_plain and len(set(own.values())) == len([w for w in words if w.startswith((SEED, _FOLDER))]) else {}
     )
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.errors import UserError
 
-_SEED = "seed="
+# what the word of a seed begins with
+SEED = "seed="
 
 
 def groups_of_seeds(jobs: Mapping[int, Sequence[str]], size: int) -> list[list[int]]:
@@ -20,19 +21,19 @@ def groups_of_seeds(jobs: Mapping[int, Sequence[str]], size: int) -> list[list[i
     """
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, words in jobs.items():
-        alike[tuple(sorted(word for word in words if not word.startswith(_SEED)))].append(number)
+        alike[tuple(sorted(word for word in words if not word.startswith(SEED)))].append(number)
     return [numbers[i : i + size] for numbers in alike.values() for i in range(0, len(numbers), size)]
 
 
 def seed_of(words: Sequence[str]) -> int | None:
     """The seed that the words of a job name; None if they name none, or another thing than a number."""
-    named = [word.removeprefix(_SEED) for word in words if word.startswith(_SEED)]
+    named = [word.removeprefix(SEED) for word in words if word.startswith(SEED)]
     return int(named[-1]) if named and named[-1].isdecimal() else None
 
 
 def with_seed(words: Sequence[str], seed: int) -> list[str]:
     """The words of a job with another seed."""
-    return [f"{_SEED}{seed}" if word.startswith(_SEED) else word for word in words]
+    return [f"{SEED}{seed}" if word.startswith(SEED) else word for word in words]
 
 
 def check_size(size: object) -> int:

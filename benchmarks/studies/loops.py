@@ -74,10 +74,7 @@ def measured(loop: str, config: RunConfig, data: DataModule, seconds: float) -> 
         return pythae_speed(model, data, warm, seconds, clock), "as named"
     # a window of whole rounds has each player's turns in their proportion
     watch = Stopwatch(data.batch_size, warm, seconds, round_of(model.players()))
-    trainer = pl.Trainer(
-        accelerator=device, devices=1, max_epochs=-1, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, callbacks=[watch],
-    )  # fmt: skip
+    trainer = silent_trainer(device, [watch])
     if loop == LIGHTNING:
         images = torch.from_numpy(data.splits["train"]).float() / 255
         workers: dict[str, Any] = {"num_workers": 4, "persistent_workers": True} if device == "cuda" else {}
@@ -91,6 +88,26 @@ def measured(loop: str, config: RunConfig, data: DataModule, seconds: float) -> 
     data.load_state_dict({"position": 0})
     trainer.fit(model, datamodule=data)
     return watch.speed, model.turns.ran
+
+
+def silent_trainer(device: str, callbacks: list[pl.Callback], epochs: int = -1) -> pl.Trainer:
+    """Lightning's trainer, which prints and writes nothing.
+
+    Args:
+        device: "cuda" or "cpu".
+        callbacks: of the trainer.
+        epochs: after which it stops; -1 for a callback that stops it.
+    """
+    return pl.Trainer(
+        accelerator=device,
+        devices=1,
+        max_epochs=epochs,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=callbacks,
+    )
 
 
 class Plain(pl.LightningModule):
@@ -131,8 +148,9 @@ def bare(model: GenerativeModel, data: DataModule, device: torch.device, how: Ho
     players = list(model.players())
     if how == "bare bf16":
         players = [replace(player, loss=_autocast(player.loss)) for player in players]
-    turns = Turns("compiled")
-    recorded = [Recorded(model, i, turns.compiled) for i in range(len(players))] if how == "bare compiled" else None
+    recorded = None
+    if how == "bare compiled":
+        recorded = [Recorded(model, place, Turns("compiled").compiled) for place in range(len(players))]
     optimizers = [player.optimizer(player.modules.parameters()) for player in players]
     for optimizer in optimizers:
         make_capturable(optimizer, how == "bare captured")

@@ -20,7 +20,7 @@ from benchmarks.records.paths import checkpoint_path
 from benchmarks.scoring.restore import load_data, load_model
 from benchmarks.scoring.scorer import make_scorer
 from benchmarks.studies.ledger import Step, Tables
-from benchmarks.studies.loops import times
+from benchmarks.studies.loops import silent_trainer, times
 from benchmarks.studies.place import CHEAP, TINY, Place, Target
 from benchmarks.studies.speed_loops import compare, configured
 from benchmarks.training.checkpoint import Checkpoint
@@ -130,10 +130,7 @@ def _costs(place: Place, target: Target) -> Tables:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "last.ckpt")
         saves = Saves(Checkpoint(path, Clock(), 1e9), rounds)
-        trainer = pl.Trainer(
-            accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
-            enable_checkpointing=False, callbacks=[saves, saves.checkpoint],
-        )  # fmt: skip
+        trainer = silent_trainer("cpu", [saves, saves.checkpoint], epochs=1)
         data.plan(0, 1)
         trainer.fit(model, datamodule=data)
         size = path.stat().st_size

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks.scoring.restore import load_data, load_model
-from benchmarks.studies.loops import TINY_WARM, measured, times
+from benchmarks.studies.loops import TINY_WARM, measured, silent_trainer, times
 from benchmarks.training.configure import RunConfig
 from benchmarks.training.random_states import generators, random_state
 from benchmarks.training.speed import WARM, Stopwatch, round_of
@@ -52,9 +52,6 @@ def _of_stack(seeds: int, config: RunConfig, data: DataModule, seconds: float, k
         own.plan(seed, None)
     warm = WARM[config.device] if seconds >= 0.2 else TINY_WARM
     watch = Stopwatch(data.batch_size * seeds, warm, seconds, round_of(stack.lanes[0].players()))
-    trainer = pl.Trainer(
-        accelerator=config.device, devices=1, max_epochs=-1, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False, callbacks=[watch],
-    )  # fmt: skip
+    trainer = silent_trainer(config.device, [watch])
     trainer.fit(stack, datamodule=StackedData(each))
     return watch.speed

@@ -34,7 +34,7 @@ class OtherMoments(CannotStack):
 OF_THE_STACK = {"state_dict", "optimizer_states", "lr_schedulers", "loops"}
 
 
-@dataclass
+@dataclass(eq=False)
 class Lane:
     """A seed of a stack. It is made where a run alone would be fitted: with the random state of the process as it is then.
 

@@ -1,15 +1,19 @@
 """What the tests of training share: a trainer without output and files, and a training process that gets a signal."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytorch_lightning as pl
 
+from benchmarks.training.callbacks import Watch
 from tests.conftest import ROOT, Result
 
 
@@ -45,3 +49,17 @@ def train_until(is_time: Callable[[], bool], number: int, *words: str, cwd: Path
     finally:
         process.kill()
     return Result(process.returncode, out, err)
+
+
+@contextmanager
+def interrupted_at(block: int) -> Iterator[None]:
+    """A signal reaches each training in this block of minibatches."""
+    look = Watch.on_train_batch_end
+
+    def interrupt(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        look(self, trainer, model, outputs, batch, batch_idx)
+        if batch_idx == block:
+            signal.raise_signal(signal.SIGTERM)
+
+    with mock.patch.object(Watch, "on_train_batch_end", interrupt):
+        yield

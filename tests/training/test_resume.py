@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import random
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,15 @@ import torch
 from benchmarks.records.files import RecordError
 from benchmarks.records.paths import checkpoint_path
 from benchmarks.records.runs import write_record
-from benchmarks.training.callbacks import Watch
 from tests.conftest import CHEAP_PROTOCOL, TINY, one_run, run
+from tests.training.fakes import interrupted_at
 
 WORDS = ("model=gan", *TINY, "checkpoint_seconds=0")
 
 
-def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int = 5) -> Path:
+def interrupted(folder: Path, at: int = 5) -> Path:
     """A run that was interrupted at a block, with two checkpoints; its folder."""
-    look = Watch.on_train_batch_end
-
-    def interrupt(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        look(self, trainer, model, outputs, batch, batch_idx)
-        if batch_idx == at:
-            signal.raise_signal(signal.SIGTERM)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Watch, "on_train_batch_end", interrupt)
+    with interrupted_at(at):
         run("train", *WORDS, cwd=folder)
     (path,) = folder.glob("runs/digits/gan/*/seed=0")
     assert not (path / "run.json").exists()
@@ -61,9 +52,9 @@ def truncate(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
 def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(
-    damage: Callable[[Path], None], sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: Callable[[Path], None], sweep: Path, tmp_path: Path
 ) -> None:
-    path = interrupted(tmp_path, monkeypatch)
+    path = interrupted(tmp_path)
     damage(checkpoint_path(path))
     result = run("train", *WORDS, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -75,8 +66,8 @@ def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(
     assert ends_of(path) == ends_of(one_run(sweep, "gan"))
 
 
-def test_two_damaged_checkpoints_are_an_error_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = interrupted(tmp_path, monkeypatch)
+def test_two_damaged_checkpoints_are_an_error_and_stay(tmp_path: Path) -> None:
+    path = interrupted(tmp_path)
     files = sorted(checkpoint_path(path).parent.glob("*.ckpt"))
     assert len(files) == 2
     for file in files:

@@ -17,11 +17,11 @@ from hydra import initialize_config_module
 from benchmarks.records.paths import checkpoint_path
 from benchmarks.signals import Interrupted
 from benchmarks.training import callbacks, together
-from benchmarks.training.callbacks import Watch
 from benchmarks.training.configure import RunConfig, configure_seeds
 from benchmarks.training.seeds import train_together
 from models.stack import CannotStack, Stack
 from tests.conftest import TINY, one_run, run
+from tests.training.fakes import interrupted_at
 
 TOGETHER = ("checkpoint_seconds=0", "seed=0,1", "seeds_per_job=2")
 WORDS = (*(word for word in TINY if not word.startswith("protocol")), "protocol=curve", *TOGETHER)
@@ -73,17 +73,9 @@ def assert_close(value: Any, expected: Any, rel: float) -> None:
         assert value == expected
 
 
-def stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str, at: int = 5) -> Any:
+def stopped(folder: Path, *words: str) -> Any:
     """A sweep that a signal interrupts in a block of minibatches."""
-    look = Watch.on_train_batch_end
-
-    def interrupt(self: Watch, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        look(self, trainer, model, outputs, batch, batch_idx)
-        if batch_idx == at:
-            signal.raise_signal(signal.SIGTERM)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Watch, "on_train_batch_end", interrupt)
+    with interrupted_at(5):
         return run("train", "-m", *words, cwd=folder)
 
 
@@ -136,8 +128,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same sweep, interrupted."""
     folder = tmp_path_factory.mktemp("cut")
-    with pytest.MonkeyPatch.context() as patched:
-        result = stopped(folder, patched, *GAN)
+    result = stopped(folder, *GAN)
     assert "the run is saved after" in result.stderr
     assert [len(list(path.glob("checkpoints/*.ckpt"))) for path in seeds(folder, "gan")] == [2, 2]
     assert not list(folder.rglob("run.json"))
@@ -157,10 +148,8 @@ def test_runs_that_were_interrupted_together_go_on_together(whole: Path, cut: Pa
     assert_equal_ends(tmp_path, whole)
 
 
-def test_a_run_goes_on_alone_where_its_stack_stopped(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped(tmp_path, monkeypatch, "model=vae", *WORDS)
+def test_a_run_goes_on_alone_where_its_stack_stopped(sweep: Path, tmp_path: Path) -> None:
+    stopped(tmp_path, "model=vae", *WORDS)
     alone = [word for word in WORDS if not word.startswith("seed")]
     assert run("train", "model=vae", *alone, "seed=1", cwd=tmp_path).returncode == 0
     path = one_run(tmp_path, "vae", 1)
