@@ -69,9 +69,9 @@ def with_replays(model: GenerativeModel) -> Callable[[], Replays]:
     return lambda: recorders[-1]
 
 
-def made(name: str) -> GenerativeModel:
+def made(name: str, *more: str) -> GenerativeModel:
     latents = 12 if name == "infogan" else 3  # its code takes twelve
-    words = (f"model={name}", f"latent_dim={latents}", "shape=[1,2,2]", "model.ema_decay=0.9")
+    words = (*more, f"model={name}", f"latent_dim={latents}", "shape=[1,2,2]", "model.ema_decay=0.9")
     model: GenerativeModel = instantiate(composed(*words, *SMALL.get(name, WIDTHS)).model, _convert_="all")
     return model
 
