@@ -1,12 +1,15 @@
 """Records to tables: what may be compared, means over seeds, titles, labels, baselines."""
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmarks.errors import UserError
 from benchmarks.records.files import RecordError
@@ -18,6 +21,7 @@ from benchmarks.reporting.labels import parse_nicknames
 from benchmarks.reporting.leaderboard import make_tables
 from benchmarks.reporting.page import page
 from benchmarks.reporting.report import Report
+from tests.conftest import ROOT
 from tests.reporting.fakes import add_run, sheet
 
 AMOUNTS = ("1,000", "9,000")
@@ -273,6 +277,13 @@ def test_a_nickname_labels_a_row_and_never_hides_its_model(tmp_path: Path) -> No
     assert sorted(row.label for row in table.models) == ["vae (beta=9.0)", "vae: gan (c1)", "vae: gan (c2)"]
     (table,) = make_tables(find_runs(tmp_path), nicknames={"c2": "heavy", "c3": "heavier"})
     assert sorted(row.label for row in table.models) == ["vae: gan", "vae: heavier", "vae: heavy"]
+
+
+def test_the_documented_nicknames_are_read_as_a_shell_and_hydra_pass_them_on() -> None:
+    texts = re.findall(r"`([^`]*nicknames=\[[^`]+)`", (ROOT / "docs" / "paper_table.md").read_text(encoding="utf-8"))
+    overrides = OverridesParser.create().parse_overrides([word for text in texts for word in shlex.split(text)])
+    names = [parse_nicknames(override.value()) for override in overrides]
+    assert names == [{"4c8104c8": "wide"}, {"4c8104c8": "wide, deep"}]
 
 
 @pytest.mark.parametrize("words", [["c1"], ["c1:"], [":x"], ["c1:\x1b[31m"], ["c1:" + "x" * 61], [7]])
