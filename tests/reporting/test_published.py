@@ -1,16 +1,18 @@
-"""The verdicts in README and in docs/verdicts.md are those of the records in docs/records."""
+"""The verdicts and tables in README and docs are those of the records in docs/records."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.records.searches import find_searches
 from benchmarks.reporting.build import make_report
 from benchmarks.reporting.cells import Cell, cell_text
 from benchmarks.reporting.claim_files import load_claims
 from benchmarks.reporting.numbers import number
 from benchmarks.reporting.report import Report
 from benchmarks.reporting.summary import verdicts_markdown
+from benchmarks.reporting.trials import best_of_n
 from tests.conftest import ROOT, choices
 
 # data sets with published records
@@ -78,6 +80,34 @@ def test_a_document_has_the_verdicts_of_the_published_records(
     for claim, row in written.items():
         for datamodule in PUBLISHED:
             assert row[datamodule] == published[place][claim][datamodule], claim
+
+
+def test_the_document_says_how_many_ais_estimates_converged(report: Report) -> None:
+    counts = {
+        table.datamodule: [len(row.values("ais")) for row in table.models]
+        for table in report.tables
+        if table.protocol["split"] == "test"
+    }
+    digits = sum(counts["digits"])
+    text = " ".join((ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8").split())
+    assert f"has converged for {sum(map(sum, counts.values()))} of the 240 runs: for {digits} of the 40 VAEs" in text
+
+
+def test_the_tables_of_searches_are_those_of_their_records() -> None:
+    """All but those of the first search, whose records are not published."""
+    found: dict[str, list[list[str]]] = {}
+    for search in find_searches(ROOT / "docs" / "records" / "searches", pytest.fail):
+        for model, curve in best_of_n(search).items():
+            if len(curve) >= 20:
+                best = min(trial.value for trial in search.trials[model] if trial.value is not None)
+                points = [curve[n - 1] for n in (1, 2, 5, 10)]
+                found.setdefault(model, []).append(
+                    [number(best), *("—" if p is None else number(p[0]) for p in points)]
+                )
+    text = (ROOT / "docs" / "searches.md").read_text(encoding="utf-8").partition("## More families")[2]
+    rows = re.findall(r"^\| (\w+) \| (.+) \| (.+) \| (.+) \| (.+) \| (.+) \|$", text.partition("\nae:")[0], re.M)
+    written = {model: [cells] for model, *cells in rows if model != "model"}
+    assert written == found
 
 
 # the tables of docs/findings.md in their order: the claims, and the folder of their records
