@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+from torchvision.models import get_model_weights
 
 from benchmarks.metrics.base import Column, Ruler, Subject, Value, mean_value
 from benchmarks.records.columns import columns_of
@@ -14,6 +15,8 @@ from models.contracts import Reconstructs
 
 # the pooling of the networks needs images of at least this size
 SMALLEST = 64
+# torchvision's names of the networks
+NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
 
 class LPIPS(Ruler):
@@ -31,7 +34,7 @@ class LPIPS(Ruler):
     needs_images = True
 
     def __init__(self, network: Literal["alex", "vgg", "squeeze"] = "alex") -> None:
-        if network not in ("alex", "vgg", "squeeze"):
+        if network not in NETWORKS:
             raise ValueError(f"metric lpips: network is {network!r}; expected alex, vgg or squeeze")
         self.network = network
 
@@ -39,9 +42,10 @@ class LPIPS(Ruler):
         try:
             lpips = LearnedPerceptualImagePatchSimilarity(self.network)
         except OSError as error:  # no network, or no place for the weights
+            address = get_model_weights(NETWORKS[self.network])["DEFAULT"].url
             raise OSError(
                 f"torchvision's {self.network} weights could not be downloaded ({error}); put them into "
-                f"{torch.hub.get_dir()}/checkpoints"
+                f"{torch.hub.get_dir()}/checkpoints, from {address}"
             ) from error
         lpips = lpips.to(subject.device)
         values = []

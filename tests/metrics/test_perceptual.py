@@ -49,7 +49,8 @@ def test_weights_that_cannot_be_fetched_are_a_reason_that_says_what_to_do(
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(OSError, match=r"squeeze weights could not be downloaded \(no network\); put them into"):
+    told = r"squeeze weights could not be downloaded \(no network\); put them into .*, from https://.*/squeezenet1_1-.*\.pth"
+    with pytest.raises(OSError, match=told):
         LPIPS(network="squeeze").measure(subject(FakeReconstructor(), FakeData(torch.rand(3, 1, 28, 28))))
 
 
