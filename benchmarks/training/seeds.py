@@ -80,9 +80,9 @@ def _train(lanes: Sequence[Lane]) -> None:
         _tell(one_line(error))
         return
     except Exception as error:  # what is wrong with a run shows again where it is trained alone, and its record says so
-        if is_users(error):
+        if isinstance(error, OSError) and is_users(error):  # of the disk; where there is space again, a stack goes on
             raise
-        told = isinstance(error, CannotStack)
+        told = isinstance(error, CannotStack) or is_users(error)
         _tell(
             one_line(error) if told else f"their training together failed ({type(error).__name__}: {one_line(error)})"
         )

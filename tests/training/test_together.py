@@ -175,6 +175,24 @@ def test_seeds_whose_checkpoints_are_of_different_moments(whole: Path, cut: Path
     assert [record_of(path)["loop"] for path in seeds(tmp_path / "none", "gan")] == ["stacked", "eager"]
 
 
+def test_a_mistake_in_one_seed_stops_no_other(cut: Path, tmp_path: Path) -> None:
+    """A seed out of range, and a checkpoint that lies in the folder of another seed."""
+    shutil.copytree(cut, tmp_path, dirs_exist_ok=True)
+    one, other = (path / "checkpoints" for path in seeds(tmp_path, "gan"))
+    shutil.rmtree(other)
+    shutil.copytree(one, other)
+    words = [word for word in GAN if not word.startswith("seed")]
+    result = run("train", "-m", *words, f"seed=0,{2**32},1", "seeds_per_job=3", cwd=tmp_path)
+    assert result.returncode == 1
+    told, *errors = result.stderr.splitlines()
+    assert told.startswith("warning: seeds are trained one after another: ")
+    assert len(errors) == 2
+    assert f"seed is {2**32}; expected a whole number" in errors[0]
+    assert "seed 1: " in errors[1]
+    assert "is the checkpoint of configuration" in errors[1]
+    assert record_of(seeds(tmp_path, "gan")[0])["status"] == "finished"
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
