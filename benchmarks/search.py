@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.cli import program
 from benchmarks.errors import UserError, fail
+from benchmarks.multirun.seeds import check_size
 
 
 @program("search")
@@ -25,6 +26,8 @@ def main(cfg: DictConfig) -> None:
         raise UserError(
             "a search starts no jobs through a launcher: set workers=N, or start the same command elsewhere"
         )
+    if check_size(cfg.seeds_per_job) != 1:
+        raise UserError("seeds_per_job is for sweeps; a search trains each run alone: leave it out, or set workers=N")
     document: Any = OmegaConf.to_container(cfg, resolve=True)
     search = SearchProgram(SearchSettings.of(document), list(hydra.overrides.task))
     try:

@@ -229,6 +229,7 @@ def test_a_search_without_seeds_of_winners_ends_with_its_trials(searched: Path, 
         (["selection.split=test"], "selection.split is 'test'; a search chooses on validation"),
         (["spaces.gan.lr.low=1"], "expected low < high"),
         (["trails=3"], "benchmarks.search has no key trails; did you mean trials"),
+        (["seeds_per_job=2"], "seeds_per_job is for sweeps; a search trains each run alone"),
     ],
 )
 def test_a_mistake_is_one_line_before_any_training(words: list[str], said: str, tmp_path: Path) -> None:
