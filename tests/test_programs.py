@@ -304,10 +304,8 @@ def test_a_diverged_run_is_a_result(tmp_path: Path) -> None:
     assert "loss is" in record["error"]
     again = run("train", "-m", *words, cwd=tmp_path)
     assert again.returncode == 0
-    assert (
-        again.stderr
-        == f"error: {next(tmp_path.glob('runs/**/seed=0')).relative_to(tmp_path)} had diverged before: nothing to do\n"
-    )
+    path = next(tmp_path.glob("runs/**/seed=0")).relative_to(tmp_path)
+    assert again.stderr == f"error: {path} had diverged before ({record['error']}): nothing to do\n"
     assert "1 diverged" in (tmp_path / "reports" / "sweep" / "leaderboard.md").read_text()
 
 

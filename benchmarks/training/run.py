@@ -60,7 +60,8 @@ def _train_and_score(config: RunConfig) -> Outcome:
         ):  # known by their content alone; other data are pinned, or made by their settings
             _check_data(run, _data_id(json.dumps(dict(config.parts.datamodule), default=str)))
         if _diverged(run):
-            return Outcome(run, "diverged", f"{run} had diverged before: nothing to do", was_done=True)
+            reason = (read_record(run) or {}).get("error")
+            return Outcome(run, "diverged", f"{run} had diverged before ({reason}): nothing to do", was_done=True)
         if scorer.is_done(run):
             return Outcome(run, "finished", f"{run} is already finished and scored: nothing to do", was_done=True)
     with Tracker(config) as tracker:
