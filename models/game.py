@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.core.hooks import DataHooks, ModelHooks
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,6 +21,11 @@ from models.player import Player as Player
 from models.recordable import CannotRecord
 from models.recorded import Recorded
 from models.turns import Turns as Turns
+
+# what Lightning calls in training; a stack calls none but `configure_model`, and what a hook changes outside of weights is not
+# read by a loss that was recorded
+_HOOKS = {name for name in (*vars(ModelHooks), *vars(DataHooks)) if not name.startswith("_")} - {"configure_model"}
+_HOOKS |= {"training_step", "configure_optimizers", "optimizer_step"}
 
 
 class GenerativeModel(LightningModule, ABC):
@@ -136,6 +142,8 @@ class GenerativeModel(LightningModule, ABC):
 
     def configure_optimizers(self) -> list[Optimizer]:
         self._players = tuple(self.players())
+        if self.turns.is_compiled and (hooks := own_hooks(self)):
+            self.turns.go_uncompiled(f"the model has its own {', '.join(hooks)}, which may change its losses")
         if self.turns.is_compiled:
             self._recorded = {p.name: Recorded(self, i, self.turns.compiled) for i, p in enumerate(self._players)}
         trainable = {p.name: [w for w in p.modules.parameters() if w.requires_grad] for p in self._players}
@@ -274,3 +282,10 @@ class GenerativeModel(LightningModule, ABC):
             averages = [*self.ema.module.parameters(), *self.ema.module.buffers()]
             for a, b in zip(mine, averages, strict=True):
                 a.data, b.data = b.data, a.data
+
+
+def own_hooks(model: GenerativeModel) -> list[str]:
+    """The hooks of Lightning's training that the class of a model has in place of those of `GenerativeModel`."""
+    return sorted(
+        name for name in _HOOKS if getattr(type(model), name, None) is not getattr(GenerativeModel, name, None)
+    )

@@ -21,7 +21,8 @@ class Player:
             or compiled turn repeats the operations of one call, whatever else the function would read later.
         optimizer: the function that makes an optimiser of parameters.
         every: n, if the player plays on every n-th minibatch.
-        project: the function to call after the player's step, e.g. the weight clipping of a WGAN's critic.
+        project: the function to call after the player's step, e.g. the weight clipping of a WGAN's critic. It changes weights
+            in place.
         samples: whether the player owns the decoder. Exactly one player does.
         phase: the shares of the budget from which on and until which the player plays, e.g. (0.5, 1.0) for the second half.
 

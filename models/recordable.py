@@ -95,9 +95,13 @@ def kept(tensors: Weights) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def leaving_nothing(model: Model) -> Iterator[None]:
-    """Refuses a loss that leaves something on the model for later, another buffer among it, or draws random numbers outside of
-    torch: a repeated turn would not do so. Puts attributes and random numbers back.
+def leaving_nothing(model: Model, what: str = "its loss") -> Iterator[None]:
+    """Refuses what leaves something on the model for later, another buffer among it, or draws random numbers outside of torch: a
+    repeated turn would not do so, or not read it. Puts attributes and random numbers back.
+
+    Args:
+        model: the model.
+        what: what the block calls, for the message.
 
     Raises:
         CannotRecord: at the end of the block.
@@ -119,9 +123,9 @@ def leaving_nothing(model: Model) -> Iterator[None]:
         random.setstate(drawn[0])
         np.random.set_state(drawn[1])
     if changed := {key for name, key in after if not _are_same(before.get((name, key)), after[name, key])}:
-        raise CannotRecord(f"its loss leaves {', '.join(sorted(changed))} on the model")
+        raise CannotRecord(f"{what} leaves {', '.join(sorted(changed))} on the model")
     if pickle.dumps(drawn) != pickle.dumps(has_drawn):
-        raise CannotRecord("its loss draws random numbers outside of torch")
+        raise CannotRecord(f"{what} draws random numbers outside of torch")
 
 
 def _attributes(parts: Mapping[str, nn.Module]) -> dict[tuple[str, str], list[object]]:

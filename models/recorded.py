@@ -152,7 +152,8 @@ class Recorded:
 
     def _record(self, x: Tensor) -> Gradients:
         module = LossModule(self.model, self.place)
-        name = self.model.players()[self.place].name
+        player = self.model.players()[self.place]
+        name = player.name
         others = {name: weight.detach() for name, weight in self._others.items()}
         with random_kept(x.device), kept(self._own | self._others | self._buffers()) as restore:
             try:
@@ -162,6 +163,9 @@ class Recorded:
                 compiled = cast(Gradients, self.compile(made))
                 # torch 2.11 compiles some draws into another order
                 self._compare(compiled, x, restore, "compiled", room=10)
+                if player.project is not None:
+                    with leaving_nothing(self.model, "its projection"):
+                        player.project()
             except CannotRecord as error:
                 raise CannotRecord(f"the {name}'s turn cannot be recorded: {error}") from error
             except Exception as error:

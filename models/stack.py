@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from models.draws import CannotStack as CannotStack
 from models.draws import Draw, Generators, Listen
-from models.game import GenerativeModel, Player
+from models.game import GenerativeModel, Player, own_hooks
 from models.mapped_loss import mapped_loss
 from models.optimizer_states import ELEMENTWISE, part_of
 from models.recordable import (
@@ -30,6 +30,7 @@ from models.recordable import (
     leaving_nothing,
     quiet,
     random_kept,
+    random_numbers_of,
     reading_no_counts,
     reason,
 )
@@ -47,8 +48,9 @@ class Stack(LightningModule):
         models: two or more, of one configuration, on one device.
 
     Raises:
-        CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself, and mixed
-            precision; in the first turns, for a loss that cannot be mapped over weights.
+        CannotStack: in `configure_optimizers`, for an optimiser that does not treat each number by itself, mixed precision,
+            and hooks of the models' own; in the first turns, for a loss that cannot be mapped over weights, and a projection
+            that does more than to change weights in place.
     """
 
     def __init__(self, models: Sequence[GenerativeModel]) -> None:
@@ -72,8 +74,10 @@ class Stack(LightningModule):
             model.configure_model()
 
     def configure_optimizers(self) -> list[Optimizer]:
-        self._stack_weights()
         template = self.lanes[0]
+        if hooks := own_hooks(template):
+            raise CannotStack(f"the model has its own {', '.join(hooks)}, which a stack does not call")
+        self._stack_weights()
         self._players = [model.players() for model in self.lanes]
         self._own = [self._stacked(player, template) for player in self._players[0]]
         self._gradients: dict[int, Gradients] = {}
@@ -169,6 +173,8 @@ class Stack(LightningModule):
                     values = self._losses_and_gradients(place, x, drawn)[0]
                 restore()
                 self._compare(player.name, values, torch.stack(losses))
+                with _told(player.name):
+                    self._project(place, x.device)
                 self._draws[place] = listeners[0].draws
 
     def _record(self, place: int, x: Tensor, drawn: Sequence[Tensor]) -> None:
@@ -186,6 +192,25 @@ class Stack(LightningModule):
         self, place: int, x: Tensor, drawn: Sequence[Tensor]
     ) -> tuple[Tensor, Weights, Sequence[Tensor | None]]:
         return repeat(self._gradients[place], *self._split(place), self._stacked_buffers, x, drawn)
+
+    def _project(self, place: int, device: torch.device) -> None:
+        """Projects each model's weights once, and puts the weights back.
+
+        Raises:
+            CannotRecord: for a projection that gives weights other memory than that of the stack, leaves something for later, or
+                draws random numbers.
+        """
+        with kept(self._stacked_weights | self._stacked_buffers):
+            for model, players in zip(self.lanes, self._players, strict=True):
+                if (project := players[place].project) is None:
+                    continue
+                numbers, memory = random_numbers_of(device), _memory_of(model)
+                with leaving_nothing(model, "its projection"):
+                    project()
+                if _memory_of(model) != memory:
+                    raise CannotRecord("its projection assigns tensors in place of changing them")
+                if not torch.equal(random_numbers_of(device), numbers):
+                    raise CannotRecord("its projection draws random numbers")
 
     def _compare(self, player: str, losses: Tensor, alone: Tensor) -> None:
         if not are_close(losses, alone):
@@ -235,6 +260,10 @@ class Stack(LightningModule):
         self._sums[name] = sums
         for lane, model in enumerate(self.lanes):
             model._loss_sums[name] = sums[lane]
+
+
+def _memory_of(model: GenerativeModel) -> list[int]:
+    return [tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())]
 
 
 @contextmanager

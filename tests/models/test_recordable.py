@@ -134,3 +134,31 @@ def test_a_turn_is_not_repeated_where_it_would_be_another(changed: str, monkeypa
         next(model.decoder.parameters()).requires_grad_(False)
     with pytest.raises(CannotRecord, match="minibatches have another shape, or modules another mode"):
         recorded.play(x[:3] if changed == "shape" else x)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("project_critic", "the critic's turn cannot be recorded: its projection leaves factor on the model"),
+        ("on_train_batch_end", "the model has its own on_train_batch_end, which may change its losses"),
+    ],
+)
+def test_a_loss_that_changes_between_turns_is_not_recorded(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda recorded, **_: recorded)
+    told: list[str] = []
+
+    def shrink(model: Any, *_: Any) -> None:
+        model.factor *= 0.5
+
+    def change(model: Any) -> None:
+        loss = model.critic_loss
+        model.factor, model.turns.tell = 1.0, told.append
+        model.critic_loss = lambda x: model.factor * loss(x)
+        model.__class__ = type("Own", (type(model),), {name: shrink})
+
+    eager, compiled = compiled_beside_eager("wgan", tmp_path, change, 5)
+    assert told == [f"{reason}: turns run without compiled losses"]
+    state = eager.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in compiled.state_dict().items())

@@ -173,3 +173,42 @@ def test_a_loss_that_changes_with_the_training_is_refused(tmp_path: Any) -> None
         model.__class__ = type("Warm", (type(model),), {"beta": property(lambda own: min(1.0, own.minibatches / 10))})
     with pytest.raises(CannotStack, match="its loss reads minibatches, which changes as the training goes on"):
         together(models, torch.rand(2, 1, 1, BATCH, 1, 2, 2), [torch.get_rng_state()] * 2, tmp_path)
+
+
+def _reassign(model: Any) -> None:
+    for weight in model.critic.parameters():
+        weight.data = weight.data.clamp(-1, 1)
+
+
+def _count(model: Any) -> None:
+    model.rounds = getattr(model, "rounds", 0) + 1
+
+
+def _shake(model: Any) -> None:
+    with torch.no_grad():
+        for weight in model.critic.parameters():
+            weight.add_(torch.randn_like(weight))
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "reason"),
+    [
+        ("project_critic", _reassign, "its projection assigns tensors in place of changing them"),
+        ("project_critic", _count, "its projection leaves rounds on the model"),
+        ("project_critic", _shake, "its projection draws random numbers"),
+        (
+            "on_train_batch_end",
+            lambda *_: None,
+            "the model has its own on_train_batch_end, which a stack does not call",
+        ),
+    ],
+)
+def test_a_model_that_does_more_between_losses_is_refused(
+    name: str, own: Callable[[Any], None], reason: str, tmp_path: Path
+) -> None:
+    """A stack would go on with weights that are no longer those of the model, or with a loss of the first turn."""
+    models: list[Any] = [made("wgan") for _ in range(2)]
+    for model in models:
+        model.__class__ = type("Own", (type(model),), {name: own})
+    with pytest.raises(CannotStack, match=reason):
+        together(models, torch.rand(2, 1, 1, BATCH, 1, 2, 2), [torch.get_rng_state()] * 2, tmp_path)
