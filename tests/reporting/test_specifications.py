@@ -61,7 +61,8 @@ def test_a_claim_holds_or_fails_only_under_every_choice() -> None:
     assert under_paths(better, ae).verdict == "holds"
     worse = row("vae", fid=around(153), fid_straight=around(190), fid_centred=around(185))
     assert under_paths(worse, ae).verdict == "does not hold"
-    within_chance = row("vae", fid=around(53), fid_straight=around(100, spread=9), fid_centred=around(85))
+    even = [100.0 + offset for offset in (-9, -5, -1, 1, 5, 9)]
+    within_chance = row("vae", fid=around(53), fid_straight=even, fid_centred=around(85))
     assert under_paths(within_chance, ae).verdict == "undecided"
 
 
