@@ -217,6 +217,11 @@ MISTAKES = [
         ["model=gan", "model.beta=4"],
         "no key model.beta; model=rae or vae has the key, the chosen model does not",
     ),
+    (
+        "train",
+        ["trainer.loop=compiled"],
+        "no key trainer.loop; +trainer.loop=compiled adds the key to the chosen trainer",
+    ),
     ("train", ["epochs=5"], "the length of a run is its budget: set budget.amount"),
     (
         "train",

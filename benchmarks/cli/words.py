@@ -90,7 +90,7 @@ def _check_key(program: str, override: Override, config: DictConfig, known: set[
         # what is added to a group goes to an object's constructor; nothing reads an added key at the top
         if override.is_add() and ("." in key or "@" in key):
             return
-        raise UserError(f"benchmarks.{program} has no key {key}; {_advice(key, config, known)}")
+        raise UserError(f"benchmarks.{program} has no key {key}; {_advice(override, config, known)}")
     value, default = override.value(), OmegaConf.select(config, key, throw_on_missing=False)
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
     # Lightning's own settings take several kinds
@@ -98,14 +98,17 @@ def _check_key(program: str, override: Override, config: DictConfig, known: set[
         raise UserError(f"{key} is {value!r}; expected a number, as in {key}={default}")
 
 
-def _advice(key: str, config: DictConfig, known: set[str]) -> str:
+def _advice(override: Override, config: DictConfig, known: set[str]) -> str:
     """What to do about an unknown key."""
+    key = override.key_or_group
     if key in LENGTHS:
         return "the length of a run is its budget: set budget.amount, in images (or budget=updates, budget=seconds)"
     group, _, name = key.partition(".")
     others = (
         [choice for choice in choices_of(group) if name and name in _own_keys(group, choice)] if group in known else []
     )
+    if others and group == "trainer":  # every trainer takes it
+        return f"+{override.input_line} adds the key to the chosen trainer"
     if others and isinstance(config.get(group), DictConfig):
         return f"{group}={' or '.join(others)} has the key, the chosen {group} does not"
     return _nearest(key, known)

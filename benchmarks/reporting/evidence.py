@@ -258,6 +258,10 @@ def _beside_others(row: Row, quantity: str) -> str:
     if busiest <= MOST_NEIGHBOURS:
         return ""
     advice = "; python -m benchmarks.costs measures speeds" if times & SPEEDS else ""
+    environments = (run.record.get("environment") for run in row.runs)
+    seeds = max((env.get("seeds_together", 1) for env in environments if isinstance(env, Mapping)), default=1)
+    if seeds > 1:  # whatever else the machine did
+        return f"{row.label} was trained {seeds} seeds at a time{advice}"
     return f"{row.label} was trained beside other work, which kept up to {busiest:.1f} processors busy{advice}"
 
 

@@ -44,6 +44,9 @@ def test_times_beside_other_work_decide_nothing() -> None:
         found = answer(text, gan, vae)
         assert found.verdict == verdict
     assert "gan was trained beside other work, which kept up to 0.9 processors busy" in found.reason
+    for run in gan.runs:
+        run.record["environment"] = {"seeds_together": 3}
+    assert "gan was trained 3 seeds at a time" in answer(text, gan, vae).reason
     gan = row("gan", fid=around(5), neighbours=[2.0] * 6)
     assert answer(FID, gan, row("vae", fid=around(50))).verdict == "holds", "a score does not depend on neighbours"
 
