@@ -15,6 +15,9 @@ from benchmarks.records.json_files import read_json
 from benchmarks.records.paths import SEARCH, may_hold_a_search, runs_dir_of_search, trials_path
 from benchmarks.records.schemas import CONTROL, Real, RelativePath, SearchRecord, Setting, Text, Whole
 
+# families that a search's heading names
+MOST_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -74,6 +77,14 @@ class Search:
     @property
     def title(self) -> str:
         return f"{self.record['datamodule']} · {self.record['network']} ({self.record['name']})"
+
+    @property
+    def heading(self) -> str:
+        """The title, with the families: searches with one title are told apart."""
+        families = list(self.trials)
+        named = ", ".join(families if len(families) <= MOST_NAMED else families[: MOST_NAMED - 1])
+        more = f" and {len(families) - MOST_NAMED + 1} more" if len(families) > MOST_NAMED else ""
+        return f"{self.title}: {named}{more}" if families else self.title
 
     def best(self, model: str, of: int | None = None) -> Trial | None:
         """The trial with the best value among the first `of` trials: the first of several equal trials; None if none has one."""

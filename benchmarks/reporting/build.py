@@ -85,7 +85,9 @@ def write_report(
         print(*printed, *answered, sep="", end="")
     if logger and is_wandb(logger):
         upload(report, logger)
-    print(f"{out / 'index.html'}: {sum(len(table.rows) for table in report.tables)} rows of {report.runs} runs")
+    searched = f", {len(report.searches)} search{'es' * (len(report.searches) > 1)}" if report.searches else ""
+    rows = sum(len(table.rows) for table in report.tables)
+    print(f"{out / 'index.html'}: {rows} rows of {report.runs} runs{searched}")
     return report
 
 

@@ -175,7 +175,7 @@ def _md_table(table: Table) -> Iterator[str]:
 
 def _md_search(search: Search) -> Iterator[str]:
     yield from (
-        f"## Search: {md(search.title)}",
+        f"## Search: {md(search.heading)}",
         "",
         "| model | trials | best | expected best of n |",
         "|" + " --- |" * 4,

@@ -119,7 +119,7 @@ def _contents(report: Report, has_opening: bool) -> list[tuple[str, str]]:
     contents += [("across-1", "Across data sets")] if report.across else []
     contents += [("reading", "How to read")]
     contents += [(f"table-{i}", table.title) for i, table in enumerate(report.tables, 1)]
-    contents += [(f"search-{i}", f"Search: {search.title}") for i, search in enumerate(report.searches, 1)]
+    contents += [(f"search-{i}", f"Search: {search.heading}") for i, search in enumerate(report.searches, 1)]
     contents += [("failures", "Runs without a result")] if report.failures else []
     return contents + ([("copies", "Copies under other seeds")] if report.copies else [])
 

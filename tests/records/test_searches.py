@@ -62,6 +62,19 @@ def test_the_best_trial_follows_the_direction_of_the_score(higher_is_better: boo
     assert search.best("gan", of=0) is None
 
 
+@pytest.mark.parametrize(
+    ("families", "heading"),
+    [
+        ([], "digits · mlp (rates)"),
+        (["a", "b", "c"], "digits · mlp (rates): a, b, c"),
+        (["a", "b", "c", "d"], "digits · mlp (rates): a, b and 2 more"),
+    ],
+)
+def test_a_heading_tells_searches_of_one_title_apart(families: list[str], heading: str) -> None:
+    record = {"datamodule": "digits", "network": "mlp", "name": "rates"}
+    assert Search(Path(), record, {family: [] for family in families}).heading == heading
+
+
 def test_equal_trials_and_trials_without_a_value() -> None:
     trials = {"gan": [trial(0, None), trial(1, 0.0), trial(2, 0.0)], "vae": [trial(0, None, "vae")]}
     for higher_is_better in (False, True):
