@@ -141,14 +141,16 @@ def one_run(sweep: Path, model: str, seed: int = 0) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _threads_of_session() -> None:
+    """Before the first fixture of a module trains a run: the number of threads changes the last bits."""
+    torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")  # two workers share two cores
+
+
 @pytest.fixture(autouse=True)
 def _threads() -> None:
-    torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _blas() -> None:
-    threadpool_limits(1, user_api="blas")  # two workers share two cores
+    torch.set_num_threads(1)  # a test may have set another number
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,9 @@ from benchmarks.training.task import Training
 from benchmarks.training.together import Lane, OtherMoments, fit_together
 from models.stack import CannotStack
 
-# folders of the configurations whose seeds this process could not train together
+# folders of the configurations whose seeds this process could not train together, and of those of which it said so
 _refused: set[Path] = set()
+_told: set[Path] = set()
 
 
 def train_together(configs: Sequence[RunConfig]) -> None:
@@ -77,7 +78,9 @@ def _train(lanes: Sequence[Lane]) -> None:
     try:
         fitted = fit_together(lanes, _write_diverged)
     except OtherMoments as error:  # the seeds that have no checkpoint yet may still be trained together
-        _tell(one_line(error))
+        if (folder := _folder(lanes[0].training.config)) not in _told:
+            _tell(one_line(error))
+            _told.add(folder)
         return
     except Exception as error:  # what is wrong with a run shows again where it is trained alone, and its record says so
         if isinstance(error, OSError) and is_users(error):  # of the disk; where there is space again, a stack goes on

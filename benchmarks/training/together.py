@@ -1,7 +1,7 @@
 """Trains several seeds of one configuration as one stack of models. Each seed has the files of a run that was trained alone."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,13 +229,21 @@ def _resume(lanes: Sequence[Lane]) -> None:
     positions = [_positions(path) for path in paths]
     common = set(positions[0]).intersection(*positions)
     if not common:
-        raise OtherMoments("the checkpoints of the seeds are of different moments, or damaged")
+        raise OtherMoments(f"their checkpoints are of different moments ({_moments(lanes, positions)})")
     for lane, path, of_lane in zip(lanes, paths, positions, strict=True):
         lane.resumed = of_lane[max(common)]
         if lane.resumed != path and path in of_lane.values():
             # other seeds have no such moment, and as the previous checkpoint it would take the place of the common one
             os.replace(lane.resumed, path)
             lane.resumed = path
+
+
+def _moments(lanes: Sequence[Lane], positions: Sequence[Mapping[int, Path]]) -> str:
+    seeds: dict[str, list[int]] = {}
+    for lane, of_lane in zip(lanes, positions, strict=True):
+        moment = f"at minibatch {max(of_lane):,}" if of_lane else "with none that can be read"
+        seeds.setdefault(moment, []).append(lane.training.config.seed)
+    return "; ".join(f"seed{'s' * (len(own) > 1)} {', '.join(map(str, own))} {moment}" for moment, own in seeds.items())
 
 
 def _positions(path: Path) -> dict[int, Path]:

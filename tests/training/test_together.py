@@ -170,7 +170,8 @@ def test_seeds_whose_checkpoints_are_of_different_moments(whole: Path, cut: Path
         file.unlink()
     result = run("train", "-m", *GAN, cwd=tmp_path / "none")
     assert result.stderr == (
-        "warning: seeds are trained one after another: the checkpoints of the seeds are of different moments, or damaged\n"
+        "warning: seeds are trained one after another: their checkpoints are of different moments (seed 0 at minibatch 24; "
+        "seed 1 with none that can be read)\n"
     )
     assert [record_of(path)["loop"] for path in seeds(tmp_path / "none", "gan")] == ["stacked", "eager"]
 
