@@ -136,6 +136,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+def said(result: Result) -> str:
+    """The one line of a failed program, with no traceback."""
+    assert result.returncode != 0, result.stdout
+    assert "Traceback" not in result.stderr, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
 def one_run(sweep: Path, model: str, seed: int = 0) -> Path:
     (path,) = (sweep / "runs" / "digits" / model).glob(f"*/seed={seed}")
     return path

@@ -13,8 +13,7 @@ import pytest
 from benchmarks.errors import is_users, one_line
 from benchmarks.records import files
 from benchmarks.studies.fuzz import PROTOCOL
-from tests.conftest import ROOT, TINY, run
-from tests.test_programs import said
+from tests.conftest import ROOT, TINY, run, said
 
 
 def test_errors_of_the_disk_say_what_to_do_and_other_errors_are_faults() -> None:
