@@ -1,6 +1,5 @@
 """Packages that take seconds to load, that do not fit each other, or that are not installed."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -9,6 +8,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from benchmarks.errors import UserError, one_line
+from benchmarks.garbage import without_collection
 
 # the extra of genbench that has each launcher of Hydra; joblib's has none
 EXTRAS = {"joblib": "", "submitit_slurm": "[slurm]", "submitit_local": "[slurm]", "ray": "[ray]"}
@@ -18,13 +18,8 @@ EXTRAS = {"joblib": "", "submitit_slurm": "[slurm]", "submitit_local": "[slurm]"
 def fast_imports() -> Iterator[None]:
     """Inside the block, Python does not search for cycles of garbage: the searches take a sixth of the time of loading torch and
     Lightning."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with without_collection():
         yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def check_torchvision(by_version: bool = False) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from benchmarks.errors import UserError, warn
+from benchmarks.garbage import without_collection
 from benchmarks.records.checks import check_for_report
 from benchmarks.records.copies import seeds_once
 from benchmarks.records.examples import forget_examples
@@ -184,16 +185,13 @@ def _write_documents(report: Report, latex_columns: Sequence[str]) -> None:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
+    with without_collection():
+        try:
+            yield
+        finally:
             if not gc.get_freeze_count():
                 gc.freeze()
                 gc.unfreeze()  # all objects count as old, so that the next allocation does not search them all
-            gc.enable()
 
 
 def _trial_runs(searches: Sequence[Search], runs: Sequence[Run]) -> list[Run]:
