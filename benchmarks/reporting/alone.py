@@ -18,6 +18,9 @@ MACHINE = ("device", "processor", "threads")
 # the processors that other programs may keep busy meanwhile: what a system does by itself
 MOST_NEIGHBOURS = 0.25
 
+# between a row and how it was trained, in a reason
+_TRAINED = " was trained "
+
 
 class OfRuns(Protocol):
     """A row, or a row in the making."""
@@ -67,3 +70,18 @@ def with_speeds(row: OfRuns) -> list[Run]:
     """The finished runs of a row that have a speed."""
     runs = [run for run in row.runs if run.status == "finished"]
     return [run for run in runs if not SPEEDS.isdisjoint(row.measured.get(int(run.record["seed"]), ()))]
+
+
+def once_for_all(reasons: Iterable[str]) -> list[str]:
+    """Reasons in order, each once. If several rows were trained in one way, one reason says so of them all."""
+    labels: dict[str, list[str]] = {}
+    for reason in dict.fromkeys(reasons):
+        label, trained, how = reason.partition(_TRAINED)
+        labels.setdefault(how if trained else reason, []).extend([label] if trained else [])
+    return [f"{_subject(rows)}{how}" for how, rows in labels.items()]
+
+
+def _subject(rows: Sequence[str]) -> str:
+    if len(rows) < 2:
+        return "".join(f"{row}{_TRAINED}" for row in rows)
+    return f"{', '.join(rows[:-1])} and {rows[-1]} were trained "

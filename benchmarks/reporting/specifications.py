@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 
+from benchmarks.reporting.alone import once_for_all
 from benchmarks.reporting.claims import Claim, Options
 from benchmarks.reporting.evidence import Group, Groups
 from benchmarks.reporting.matching import Indices, Matches, RowPlaces
@@ -92,9 +93,7 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
         evidence.not_tested += _gaps(tests)
         parts += [(index, place, each) for place, (_, each) in enumerate(tests) if each.labels]
     if not parts:
-        evidence.closed = list(dict.fromkeys([*evidence.untestable, *evidence.not_tested])) or [
-            "no rows can be compared"
-        ]
+        evidence.closed = once_for_all([*evidence.untestable, *evidence.not_tested]) or ["no rows can be compared"]
         evidence.not_tested, evidence.untestable = [], []
         return evidence
     pairs = Pairs(
@@ -104,7 +103,7 @@ def gather(claim: Claim, by_options: Sequence[tuple[Options, Groups]], min_seeds
     models, specifications = (np.repeat([part[i] for part in parts], sizes) for i in (0, 1))
     options = _Options([taken for taken, _ in by_options], specifications, pairs)
     _sum_up(evidence, claim, pairs, options, models)
-    evidence.remarks += [f"not included: {reason}" for reason in left_out]
+    evidence.remarks += [f"not included: {reason}" for reason in once_for_all(left_out)]
     evidence.remarks += [
         f"{group.lost} of {group.lost + len(group.values)} {unit} of {group.label} have no value and count against "
         "what is tested"

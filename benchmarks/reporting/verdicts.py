@@ -20,6 +20,7 @@ from typing import Literal
 
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
+from benchmarks.reporting.alone import once_for_all
 from benchmarks.reporting.claims import NOWHERE, Claim, Claims, Options
 from benchmarks.reporting.evidence import COSTS, Groups, RowGroups, answering_tables, trial_groups
 from benchmarks.reporting.pairs import margin_of
@@ -198,14 +199,13 @@ def _answer(claim: Claim, place: Place, evidence: Evidence, p: float | None, fam
         reasons.insert(0, _why_open(claim, evidence, family))
     elif verdict == "does not hold" and evidence.untestable:
         verdict = "undecided"
-        reasons.insert(
-            0, f"does not hold where it was tested; not tested: {', '.join(dict.fromkeys(evidence.untestable))}"
-        )
+        lacking = ", ".join(dict.fromkeys(evidence.untestable))
+        reasons.insert(0, f"does not hold where it was tested; not tested: {lacking}")
     elif verdict == "holds" and (evidence.not_tested or evidence.untestable):
         # one model refutes a claim; one model does not prove it for all
         verdict = "undecided"
-        gaps = dict.fromkeys([*evidence.not_tested, *evidence.untestable])
-        reasons.insert(0, f"holds where it was tested; not tested: {_listed(list(gaps))}")
+        gaps = once_for_all([*evidence.not_tested, *evidence.untestable])
+        reasons.insert(0, f"holds where it was tested; not tested: {_listed(gaps)}")
     elif verdict == "depends" and evidence.split is not None:
         alone = [f"choices that split it alone: {', '.join(evidence.split_by)}"] if len(evidence.split_by) > 1 else []
         reasons[:0] = [_what_splits(*evidence.split), *alone, _counts(evidence)]

@@ -44,6 +44,10 @@ def test_times_beside_other_work_decide_nothing() -> None:
         found = answer(text, gan, vae)
         assert found.verdict == verdict
     assert "gan was trained beside other work, which kept up to 0.9 processors busy" in found.reason
+    busy_too = row("vae", images_per_second=around(10), neighbours=[0.9] * 6)
+    assert answer(text, gan, busy_too).reason.startswith(
+        "gan and vae were trained beside other work, which kept up to 0.9"
+    )
     for run in gan.runs:
         run.record["environment"] = {"seeds_together": 3}
     assert "gan was trained 3 seeds at a time" in answer(text, gan, vae).reason
