@@ -49,8 +49,20 @@ def test_repeated_points_are_counted_as_the_definition_does() -> None:
     assert manifold_scores(real, fake, 5) == by_definition(real, fake, 5)
 
 
+def rounding_decides(real: Tensor, fake: Tensor, k: int) -> bool:
+    """Whether a point lies so near to the border of a neighbourhood that float32 may see it on either side."""
+    gaps = []
+    for centres, points in ((real.double(), fake.double()), (fake.double(), real.double())):
+        radii = torch.cdist(centres, centres).kthvalue(k + 1).values  # the nearest is the centre itself
+        gaps.append((torch.cdist(points, centres) / radii - 1).abs().min())
+    return bool(min(gaps) < 1e-5)
+
+
 def test_the_scores_equal_the_authors_package() -> None:
-    real, fake = torch.randn(600, 20).relu(), (1.1 * torch.randn(500, 20)).relu()
+    while True:
+        real, fake = torch.randn(600, 20).relu(), (1.1 * torch.randn(500, 20)).relu()
+        if not rounding_decides(real, fake, 5):
+            break
     theirs = compute_prdc(real.numpy(), fake.numpy(), nearest_k=5)
     for name, value in manifold_scores(real, fake, 5)._asdict().items():
         assert value == pytest.approx(theirs[name], abs=1e-12), name
