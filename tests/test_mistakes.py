@@ -42,6 +42,11 @@ MISTAKES = [
         ["trainer.loop=compiled"],
         "no key trainer.loop; +trainer.loop=compiled adds the key to the chosen trainer",
     ),
+    (
+        "train",
+        ["++trainer.loop=graphs"],
+        "no key trainer.loop; +trainer.loop=graphs adds the key to the chosen trainer",
+    ),
     ("train", ["epochs=5"], "the length of a run is its budget: set budget.amount"),
     (
         "train",

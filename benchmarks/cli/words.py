@@ -108,7 +108,7 @@ def _advice(override: Override, config: DictConfig, known: set[str]) -> str:
         [choice for choice in choices_of(group) if name and name in _own_keys(group, choice)] if group in known else []
     )
     if others and group == "trainer":  # every trainer takes it
-        return f"+{override.input_line} adds the key to the chosen trainer"
+        return f"+{key}={override.get_value_string()} adds the key to the chosen trainer"
     if others and isinstance(config.get(group), DictConfig):
         return f"{group}={' or '.join(others)} has the key, the chosen {group} does not"
     return _nearest(key, known)

@@ -19,7 +19,7 @@ MACHINE = ("device", "processor", "threads")
 MOST_NEIGHBOURS = 0.25
 
 # between a row and how it was trained, in a reason
-_TRAINED = " was trained "
+TRAINED = " was trained "
 
 
 class OfRuns(Protocol):
@@ -76,12 +76,12 @@ def once_for_all(reasons: Iterable[str]) -> list[str]:
     """Reasons in order, each once. If several rows were trained in one way, one reason says so of them all."""
     labels: dict[str, list[str]] = {}
     for reason in dict.fromkeys(reasons):
-        label, trained, how = reason.partition(_TRAINED)
-        labels.setdefault(how if trained else reason, []).extend([label] if trained else [])
+        label, trained, how = reason.rpartition(TRAINED)
+        labels.setdefault(how, []).extend([label] if trained else [])
     return [f"{_subject(rows)}{how}" for how, rows in labels.items()]
 
 
 def _subject(rows: Sequence[str]) -> str:
     if len(rows) < 2:
-        return "".join(f"{row}{_TRAINED}" for row in rows)
+        return "".join(f"{row}{TRAINED}" for row in rows)
     return f"{', '.join(rows[:-1])} and {rows[-1]} were trained "

@@ -13,7 +13,7 @@ from benchmarks.records.examples import ExampleFile, open_examples
 from benchmarks.records.facts import Facts, differences
 from benchmarks.records.runs import Run
 from benchmarks.records.searches import Search
-from benchmarks.reporting.alone import MACHINE, MOST_NEIGHBOURS, SPEEDS, TIMES, measured_together
+from benchmarks.reporting.alone import MACHINE, MOST_NEIGHBOURS, SPEEDS, TIMES, TRAINED, measured_together
 from benchmarks.reporting.claims import Claim, Side, Specification
 from benchmarks.reporting.quantities import evaluate, example_values, in_words, names_in
 from benchmarks.reporting.seed_statistics import Array
@@ -261,8 +261,8 @@ def _beside_others(row: Row, quantity: str) -> str:
     environments = (run.record.get("environment") for run in row.runs)
     seeds = max((env.get("seeds_together", 1) for env in environments if isinstance(env, Mapping)), default=1)
     if seeds > 1:  # whatever else the machine did
-        return f"{row.label} was trained {seeds} seeds at a time{advice}"
-    return f"{row.label} was trained beside other work, which kept up to {busiest:.1f} processors busy{advice}"
+        return f"{row.label}{TRAINED}{seeds} seeds at a time{advice}"
+    return f"{row.label}{TRAINED}beside other work, which kept up to {busiest:.1f} processors busy{advice}"
 
 
 def _below_floor(row: Row, asked: Asked, table: Table) -> str:

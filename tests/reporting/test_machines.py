@@ -48,6 +48,8 @@ def test_times_beside_other_work_decide_nothing() -> None:
     assert answer(text, gan, busy_too).reason.startswith(
         "gan and vae were trained beside other work, which kept up to 0.9"
     )
+    nickname = replace(busy_too, label="what was trained at night")
+    assert "gan and what was trained at night were trained beside" in answer(text, gan, nickname).reason
     for run in gan.runs:
         run.record["environment"] = {"seeds_together": 3}
     assert "gan was trained 3 seeds at a time" in answer(text, gan, vae).reason
