@@ -4,6 +4,7 @@ Speeds that `python -m benchmarks.costs` measured in turns are compared whatever
 row of such a measurement alike.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Protocol
 
@@ -20,6 +21,8 @@ MOST_NEIGHBOURS = 0.25
 
 # between a row and how it was trained, in a reason
 TRAINED = " was trained "
+# in it, how many processors other work kept busy
+_BUSY = re.compile(r"[0-9]+\.[0-9](?= processors busy)")
 
 
 class OfRuns(Protocol):
@@ -73,12 +76,21 @@ def with_speeds(row: OfRuns) -> list[Run]:
 
 
 def once_for_all(reasons: Iterable[str]) -> list[str]:
-    """Reasons in order, each once. If several rows were trained in one way, one reason says so of them all."""
-    labels: dict[str, list[str]] = {}
+    """Reasons in order, each once. If several rows were trained in one way, one reason says so of them all, with the most
+    processors that other work kept busy beside any of them."""
+    rows: dict[str, list[str]] = {}
+    said: dict[str, str] = {}
     for reason in dict.fromkeys(reasons):
-        label, trained, how = reason.rpartition(TRAINED)
-        labels.setdefault(how, []).extend([label] if trained else [])
-    return [f"{_subject(rows)}{how}" for how, rows in labels.items()]
+        row, trained, how = reason.rpartition(TRAINED)
+        way = _BUSY.sub("", how)
+        rows.setdefault(way, []).extend([row] if trained else [])
+        said[way] = max(said.get(way, how), how, key=_busy)
+    return [f"{_subject(of_way)}{said[way]}" for way, of_way in rows.items()]
+
+
+def _busy(how: str) -> float:
+    found = _BUSY.search(how)
+    return float(found[0]) if found else 0.0
 
 
 def _subject(rows: Sequence[str]) -> str:

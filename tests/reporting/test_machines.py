@@ -48,6 +48,11 @@ def test_times_beside_other_work_decide_nothing() -> None:
     assert answer(text, gan, busy_too).reason.startswith(
         "gan and vae were trained beside other work, which kept up to 0.9"
     )
+    busier = row("vae", images_per_second=around(10), neighbours=[1.3] * 6)
+    assert answer(text, gan, busier).reason.startswith(
+        "gan and vae were trained beside other work, which kept up to 1.3"
+    )
+    assert answer(text, busier, gan).reason.count("processors busy") == 1
     nickname = replace(busy_too, label="what was trained at night")
     assert "gan and what was trained at night were trained beside" in answer(text, gan, nickname).reason
     for run in gan.runs:
